@@ -390,7 +390,7 @@ class Settings:
     steps: int | None = None
     """Stop after so many steps instead of `method.epochs`."""
     precision: str = "auto"
-    """`fp32`; `bf16` in convolutions and matrix products; `auto`: bf16 where the hardware has it."""
+    """`fp32`; `bf16` in convolutions and matrix products; `auto`: bf16 where hardware has it."""
     device: str = field(default="auto", metadata=EXECUTION)
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
     cells_per_device: int = field(default=1, metadata=EXECUTION)

@@ -1,0 +1,134 @@
+"""From a step's number to its batch: which images, and which views of them.
+
+Drawing (on the CPU, a few numbers per image) is apart from assembling (on the images' device), so
+that a step can be resumed, repeated or captured.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sslbench.augment.views import RandomView
+from sslbench.contracts import Batch
+from sslbench.images import ImageStore
+from sslbench.randomness import generator
+
+Draw = dict[str, Tensor]
+"""CPU tensors whose shapes and dtypes are the same at each step."""
+
+
+class IndexStream:
+    """An endless stream over `num_images` positions: one seeded permutation after the other."""
+
+    def __init__(self, num_images: int, batch_size: int, seed: int, purpose: str) -> None:
+        assert num_images > 0, "a stream needs images"
+        self.num_images = num_images
+        self.batch_size = batch_size
+        self.seed = seed
+        self.purpose = purpose
+        self._permutation = lru_cache(maxsize=2)(self._draw_permutation)
+
+    def _draw_permutation(self, epoch: int) -> Tensor:
+        return torch.randperm(self.num_images, generator=generator(self.seed, self.purpose, epoch))
+
+    def at(self, step: int) -> Tensor:
+        """Return the `(batch_size,)` int64 positions of a step; batches may span two epochs."""
+        start = step * self.batch_size
+        parts, missing = [], self.batch_size
+        while missing > 0:
+            epoch, offset = divmod(start, self.num_images)
+            part = self._permutation(epoch)[offset : offset + missing]
+            parts.append(part)
+            start, missing = start + len(part), missing - len(part)
+        return torch.cat(parts)
+
+
+class Source:
+    """One stream of images, the views drawn of each, and their labels where they have any."""
+
+    def __init__(
+        self,
+        store: ImageStore,
+        indices: np.ndarray,
+        views: Mapping[str, RandomView],
+        *,
+        batch_size: int,
+        seed: int,
+        name: str,
+        labels: np.ndarray | None = None,
+    ) -> None:
+        self.store = store
+        self.name = name
+        self.batch_size = batch_size
+        self.num_images = len(indices)
+        self._indices = torch.from_numpy(indices)
+        self._views = views
+        self._seed = seed
+        self._stream = IndexStream(len(indices), batch_size, seed, f"{name}/order")
+        self._labels = None if labels is None else torch.from_numpy(labels)
+        if self._labels is not None:
+            assert self._labels[self._indices].min() >= 0, "a source of labelled images"
+
+    def draw(self, step: int) -> Draw:
+        indices = self._indices[self._stream.at(step)]
+        draw = {f"{self.name}/indices": indices}
+        if self._labels is not None:
+            draw[f"{self.name}/labels"] = self._labels[indices]
+        for view_name, view in self._views.items():
+            purpose = f"{self.name}/{view_name}"
+            params = view.sample(generator(self._seed, purpose, step), self.batch_size)
+            draw |= {f"{purpose}/{key}": value for key, value in params.items()}
+        return draw
+
+    def assemble(self, draw: Draw) -> Batch:
+        images = self.store.take(draw[f"{self.name}/indices"])
+        batch = {}
+        for view_name, view in self._views.items():
+            prefix = f"{self.name}/{view_name}/"
+            params = {
+                key.removeprefix(prefix): value
+                for key, value in draw.items()
+                if key.startswith(prefix)
+            }
+            batch[view_name] = view.apply(images, params)
+        if self._labels is not None:
+            batch["labels"] = draw[f"{self.name}/labels"]
+        return batch
+
+
+class Feed:
+    """The batches of a method: `draw` a step's random numbers, then `assemble` its batch."""
+
+    def __init__(self, sources: Sequence[Source], device: torch.device) -> None:
+        self.sources = sources
+        self.device = device
+        self.epoch_images = sources[0].num_images
+        """An epoch is one pass over the first source."""
+        self.images_per_step = sum(source.batch_size for source in sources)
+        self.resident = all(source.store.resident for source in sources)
+
+    def draw(self, step: int) -> Draw:
+        return {key: value for source in self.sources for key, value in source.draw(step).items()}
+
+    def indices(self, step: int) -> dict[str, list[int]]:
+        """Which images of each source a step sees."""
+        draw = self.draw(step)
+        return {source.name: draw[f"{source.name}/indices"].tolist() for source in self.sources}
+
+    def to_device(self, draw: Draw) -> Draw:
+        """Move what is computed with; the indices of images on disk stay on the CPU."""
+        if self.device.type == "cpu":
+            return draw
+        stay = {f"{source.name}/indices" for source in self.sources if not source.store.resident}
+        return {
+            key: value if key in stay else value.to(self.device, non_blocking=True)
+            for key, value in draw.items()
+        }
+
+    def assemble(self, draw: Draw) -> Batch:
+        return {
+            key: value for source in self.sources for key, value in source.assemble(draw).items()
+        }

@@ -1,0 +1,64 @@
+"""The folder of a cell: where its files are, who works in it, and how far it is."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from sslbench.record import Record, load_record
+
+RUNNING, MISSING = "running", "missing"
+
+
+class Busy(Exception):
+    """Another process trains this cell."""
+
+
+class CellFolder:
+    """`<outputs>/cells/<id>`."""
+
+    def __init__(self, outputs: str | Path, cell_id: str) -> None:
+        self.cell_id = cell_id
+        self.path = Path(outputs) / "cells" / cell_id
+
+    @property
+    def log_path(self) -> Path:
+        return self.path / "train.log"
+
+    def record(self) -> Record | None:
+        """Return the record, None if there is none; ValueError if it cannot be read."""
+        return load_record(self.path)
+
+    @contextmanager
+    def locked(self, *, wait: bool = False) -> Iterator[None]:
+        """Hold the cell, so that two sweeps train it once.
+
+        The lock is the kernel's: it goes with the process that holds it, however that ends.
+
+        Raises:
+            Busy: If another process holds it and `wait` is not set.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.path / ".lock")
+        try:
+            lock.acquire(timeout=-1 if wait else 0)
+        except Timeout:
+            raise Busy(self.cell_id) from None
+        try:
+            (self.path / ".lock").write_text(f"{os.getpid()}\n")
+            yield
+        finally:
+            lock.release()
+
+    def state(self) -> str:
+        """Return the record's status, `running` while it is held, `missing` without either."""
+        if not self.path.is_dir():
+            return MISSING
+        try:
+            with self.locked():
+                record = self.record()
+        except Busy:
+            return RUNNING
+        return MISSING if record is None else record.status

@@ -1,0 +1,45 @@
+"""Checkpoints: everything that a cell needs to go on as if it had never stopped."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from sslbench.files import replace_file
+
+LAST, BEST = "last.pt", "best.pt"
+
+
+def save(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint, whole or not at all."""
+    replace_file(path, lambda file: torch.save(state, file))
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint to the CPU; nothing in it is executed.
+
+    Raises:
+        ValueError: If the file is no checkpoint.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{path}: cannot be read as a checkpoint ({error})") from error
+
+
+def drop_optimizer(path: Path) -> None:
+    """Keep the weights of a finished cell: Adam's moments are two thirds of a checkpoint."""
+    state = load(path)
+    if state.pop("optimizer", None) is not None:
+        save(path, state)
+
+
+def digest(module: nn.Module) -> str:
+    """Hash all weights and buffers, so that two modules with the same digest are bitwise equal."""
+    sha = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        sha.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}".encode())
+        sha.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return sha.hexdigest()

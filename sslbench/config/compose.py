@@ -1,0 +1,137 @@
+"""Where conf/ lies, what Hydra must know before it composes, and from its config to settings."""
+
+import copy
+import difflib
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, flag_override
+
+from sslbench.config import ratio, settings
+from sslbench.config.settings import Settings
+
+SCHEMAS = {
+    "model": {
+        "convnet": settings.ConvNet,
+        "resnet18": settings.ResNet18,
+        "wide_resnet": settings.WideResNet,
+    },
+    "method": {
+        "supervised": settings.Supervised,
+        "barlow": settings.BarlowTwins,
+        "semi": settings.Semi,
+    },
+}
+
+
+def conf_dir() -> str:
+    """Return the folder of the config tree: SSLBENCH_CONF, a checkout's conf/ or the wheel's."""
+    if os.environ.get("SSLBENCH_CONF"):
+        return str(Path(os.environ["SSLBENCH_CONF"]).resolve())
+    package = Path(__file__).resolve().parent.parent
+    for candidate in (package.parent / "conf", package / "conf"):
+        if (candidate / "config.yaml").is_file():
+            return str(candidate)
+    raise FileNotFoundError("no conf/ next to the package or in it; set SSLBENCH_CONF")
+
+
+def _default_workers() -> int:
+    """Cells that run at a time under the joblib launcher: one per GPU, or per core."""
+    gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    return gpus or (os.cpu_count() or 1)
+
+
+def register() -> None:
+    """Register schemas, the ratio source and resolvers; each process that composes needs it."""
+    store = ConfigStore.instance()
+    store.store(name="schema", node=Settings)
+    for group, schemas in SCHEMAS.items():
+        for name, node in schemas.items():
+            store.store(group=f"schema/{group}", name=name, node=node)
+    ratio.register()
+    register_resolver = getattr(OmegaConf, "register_resolver", OmegaConf.register_new_resolver)
+    register_resolver("sslbench_workers", _default_workers, replace=True)
+
+
+def hydra_main(task: Callable[[DictConfig], Any]) -> Callable[[], None]:
+    """Decorate `task` as `@hydra.main`, and make exit code 2 of what Hydra itself refuses.
+
+    Hydra exits with 1 on a bad configuration; 1 is for cells that failed.
+    """
+    register()
+    options = {"config_path": conf_dir(), "config_name": "config"}
+    if tuple(int(part) for part in hydra.__version__.split(".")[:2]) < (1, 4):
+        options["version_base"] = "1.3"  # 1.4 deprecates it
+    decorated = hydra.main(**options)(task)
+
+    def main() -> None:
+        try:
+            decorated()
+        except SystemExit as leaving:
+            # Ours are subclasses, so a plain one is Hydra's.
+            if type(leaving) is SystemExit and leaving.code == 1:
+                sys.exit(2)
+            raise
+
+    return main
+
+
+@dataclass(frozen=True)
+class JobContext:
+    """How Hydra runs this job."""
+
+    in_sweep: bool
+    experiment: str | None
+    is_grid: bool
+    """Whether the config describes a sweep of cells, rather than one."""
+    workers: int
+    """Cells that run at the same time."""
+
+
+def job_context() -> JobContext:
+    """Return how Hydra runs the job that calls this."""
+    config = HydraConfig.get()
+    return JobContext(
+        in_sweep=config.mode == RunMode.MULTIRUN,
+        experiment=config.runtime.choices.get("experiment"),
+        is_grid=bool(config.sweeper.get("params") or config.sweeper.get("grids")),
+        workers=config.launcher.get("n_jobs", 1),
+    )
+
+
+def _refuse_unknown_keys(node: DictConfig, path: str = "") -> None:
+    """`+key=` gets past Hydra's check even with a schema: find such keys."""
+    kind = OmegaConf.get_type(node)
+    if not is_dataclass(kind):
+        return
+    names = [field.name for field in fields(kind)]
+    for key in node:
+        if key not in names:
+            near = difflib.get_close_matches(str(key), names, 1)
+            hint = f"did you mean {path}{near[0]}?" if near else f"known: {', '.join(names)}"
+            raise ValueError(f"unknown key {path}{key}; {hint}")
+        child = node._get_node(key)
+        if isinstance(child, DictConfig):
+            _refuse_unknown_keys(child, f"{path}{key}.")
+
+
+def to_settings(config: DictConfig) -> Settings:
+    """Turn a composed config into settings.
+
+    Raises:
+        ValueError: If a key is unknown, or a value out of its range.
+    """
+    if "hydra" in config:
+        config = copy.deepcopy(config)
+        with flag_override(config, ["struct", "readonly"], [False, False]):
+            del config["hydra"]
+    _refuse_unknown_keys(config)
+    return OmegaConf.to_object(config)

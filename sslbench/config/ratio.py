@@ -1,0 +1,63 @@
+"""Any `ratio=L:U` as a config-group choice, without a file for each."""
+
+import re
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
+
+LISTED = ("1:1", "1:5", "1:20")
+PATTERN = re.compile(r"ratio/([1-9]\d{0,8}):([1-9]\d{0,8})(\.yaml)?")
+
+
+class RatioSource(ConfigSource):
+    """Answers for `ratio/L:U`; parameter names are Hydra's, which calls by keyword."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "ratio"
+
+    def available(self) -> bool:
+        return True
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        match = PATTERN.fullmatch(config_path)
+        if match is None:
+            raise ConfigLoadError(f"not a ratio: {config_path}")
+        labeled, unlabeled = int(match[1]), int(match[2])
+        config = {"name": f"{labeled}:{unlabeled}", "labeled": labeled, "unlabeled": unlabeled}
+        return ConfigResult(
+            provider=self.provider,
+            path="ratio://",
+            config=OmegaConf.create(config),
+            header={"package": None},
+        )
+
+    def is_group(self, config_path: str) -> bool:
+        return config_path in ("", "ratio")
+
+    def is_config(self, config_path: str) -> bool:
+        return PATTERN.fullmatch(config_path or "") is not None
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        if config_path == "" and results_filter in (None, ObjectType.GROUP):
+            return ["ratio"]
+        if config_path == "ratio" and results_filter in (None, ObjectType.CONFIG):
+            return list(LISTED)
+        return []
+
+
+class RatioSearchPath(SearchPathPlugin):
+    """Puts the ratio source on Hydra's search path."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        search_path.append("sslbench", "ratio://")
+
+
+def register() -> None:
+    """Tell Hydra about the source; no `hydra_plugins` package is needed for it."""
+    Plugins.instance().register(RatioSource)
+    Plugins.instance().register(RatioSearchPath)

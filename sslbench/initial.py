@@ -1,0 +1,93 @@
+"""`init.from`: whose encoder to start from."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sslbench.config.identity import SEPARATOR
+from sslbench.config.settings import Settings
+from sslbench.record import DONE, load_record
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def cells_folder(outputs: str) -> Path:
+    """Return where the cells' folders lie."""
+    return Path(outputs) / "cells"
+
+
+def concrete_initial(settings: Settings) -> Settings:
+    """Turn a checkpoint's path into `path#digest`, and a cell's folder into the cell's id.
+
+    Raises:
+        ValueError: If there is no such checkpoint or cell.
+    """
+    source = settings.init_from
+    if source is None or SEPARATOR in source:
+        return settings
+    path = Path(source)
+    if path.is_dir():
+        source = path.resolve().name
+        if path.resolve().parent != cells_folder(settings.outputs).resolve():
+            raise ValueError(f"init.from={path}: no cell of outputs={settings.outputs}")
+    elif path.is_file():
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        source = f"{path.resolve()}{SEPARATOR}{digest}"
+    elif not (cells_folder(settings.outputs) / source).is_dir():
+        raise ValueError(
+            f"init.from={source}: neither a checkpoint, nor a cell's folder, nor a cell below "
+            f"{cells_folder(settings.outputs)}"
+        )
+    return replace(settings, init={"from": source})
+
+
+def checkpoint_path(settings: Settings) -> Path:
+    """Return the checkpoint of a concrete `init.from`.
+
+    Raises:
+        ValueError: If it names a cell that is not finished.
+    """
+    assert settings.init_from is not None
+    if SEPARATOR in settings.init_from:
+        return Path(settings.init_from.rpartition(SEPARATOR)[0])
+    folder = cells_folder(settings.outputs) / settings.init_from
+    record = load_record(folder)
+    if record is None or record.status != DONE:
+        state = "has not been run" if record is None else record.status
+        raise ValueError(f"init.from={settings.init_from}: that cell is not finished ({state})")
+    return folder / record.results["weights"]
+
+
+def encoder_weights(path: Path) -> "dict[str, Tensor]":
+    """Return the encoder's weights out of a cell's checkpoint, or an encoder's own state dict."""
+    from sslbench import checkpoint
+
+    state = checkpoint.load(path)
+    weights = state.get("method", state)
+    for prefix in ("average.encoder.", "encoder."):
+        found = {
+            name.removeprefix(prefix): value
+            for name, value in weights.items()
+            if name.startswith(prefix)
+        }
+        if found:
+            return found
+    return weights
+
+
+def load_initial_encoder(encoder: "nn.Module", settings: Settings) -> None:
+    """Load the weights that `init.from` names.
+
+    Raises:
+        ValueError: If they belong to another model.
+    """
+    path = checkpoint_path(settings)
+    try:
+        encoder.load_state_dict(encoder_weights(path))
+    except (RuntimeError, AttributeError) as error:
+        raise ValueError(
+            f"init.from={settings.init_from}: {path.name} holds another encoder than "
+            f"model={settings.model.name}; pick a checkpoint of the same model"
+        ) from error

@@ -1,0 +1,1 @@
+"""The three kinds of learning; each module's forward is its loss."""

@@ -1,0 +1,62 @@
+"""The paper's WRN-45-2, and its family (Zagoruyko and Komodakis 2016)."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sslbench.config import settings
+
+
+class BasicBlock(nn.Module):
+    """BN - LeakyReLU - Conv, twice. A projected skip starts from the first activation."""
+
+    def __init__(
+        self, channels: int, width: int, stride: int, *, project: bool, config: settings.WideResNet
+    ) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(channels, eps=1e-5, momentum=config.bn_momentum)
+        self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width, eps=1e-5, momentum=config.bn_momentum)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.skip = nn.Conv2d(channels, width, 1, stride, bias=False) if project else None
+        self.activation = nn.LeakyReLU(config.negative_slope, inplace=True)
+        self.dropout = config.dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        activated = self.activation(self.bn1(x))
+        skip = x if self.skip is None else self.skip(activated)
+        out = self.activation(self.bn2(self.conv1(activated)))
+        if self.dropout > 0:
+            out = F.dropout(out, self.dropout, self.training)
+        return skip + self.conv2(out)
+
+
+class WideResNet(nn.Module):
+    """`(B, 3, 96, 96)` -> `(B, widths[-1])`; WRN-45-2 has 1,877,904 parameters."""
+
+    def __init__(self, config: settings.WideResNet) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, config.stem_width, 3, padding=1, bias=False)
+        blocks: list[nn.Module] = []
+        channels = config.stem_width
+        for width, stride in zip(config.widths, config.strides, strict=True):
+            for index in range(config.blocks_per_stage):
+                first = index == 0
+                blocks.append(
+                    BasicBlock(
+                        channels, width, stride if first else 1, project=first, config=config
+                    )
+                )
+                channels = width
+        self.blocks = nn.Sequential(*blocks)
+        self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=config.bn_momentum)
+        self.activation = nn.LeakyReLU(config.negative_slope, inplace=True)
+        self.embedding_dim = channels
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(
+                    module.weight, config.negative_slope, mode="fan_out", nonlinearity="leaky_relu"
+                )
+
+    def forward(self, images: Tensor) -> Tensor:
+        out = self.activation(self.bn(self.blocks(self.stem(images))))
+        return F.adaptive_avg_pool2d(out, 1).flatten(1)

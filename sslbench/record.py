@@ -1,0 +1,109 @@
+"""One JSON file per cell: what the report reads. A failure is a record too."""
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+import subprocess
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from sslbench.config import settings as schema
+from sslbench.config.settings import Settings
+from sslbench.files import write_json
+
+RECORD, SETTINGS = "record.json", "settings.json"
+DONE, FAILED, INTERRUPTED, BLOCKED = "done", "failed", "interrupted", "blocked"
+PACKAGES = ("sslbench", "torch", "torchvision", "numpy", "scikit-learn", "hydra-core", "wandb")
+
+RULES = {
+    "train.loss": "mean of the training loss over the steps since the last but one validation",
+    "train.accuracy": "the same of the accuracy on augmented labelled images; for Barlow Twins "
+    "that of the linear probe on the train images as they are",
+    "train_plain": "the evaluated weights on the train images as they are",
+    "val": "the evaluated weights on the validation images",
+    "test": "the evaluated weights on the test images, opened once, after the last step",
+    "weights": "best: the epoch with the highest validation accuracy, the first of equals; "
+    "last: the last step",
+    "knn": "accuracy of weighted k-NN on the frozen embeddings",
+}
+
+
+@dataclass
+class Record:
+    """Everything about one cell. `results` is a function of the settings; `runtime` is not."""
+
+    cell: str
+    status: str
+    settings: dict[str, Any]
+    data: dict[str, Any] = field(default_factory=dict)
+    results: dict[str, Any] = field(default_factory=dict)
+    runtime: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, Any] | None = None
+    failures: int = 0
+    """How often the cell has failed so far."""
+    rules: dict[str, str] = field(default_factory=lambda: dict(RULES))
+    """How each figure in `results` was made."""
+
+    def save(self, folder: Path) -> None:
+        write_json(folder / RECORD, dataclasses.asdict(self))
+
+
+def load_record(folder: Path) -> Record | None:
+    """Return a cell's record, or None if it has none.
+
+    Raises:
+        ValueError: If the file is not a record.
+    """
+    path = folder / RECORD
+    try:
+        return Record(**json.loads(path.read_text()))
+    except FileNotFoundError:
+        return None
+    except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
+        raise ValueError(f"{path}: not a record ({error}); delete it to run the cell") from error
+
+
+def settings_to_dict(settings: Settings) -> dict[str, Any]:
+    """Return settings as JSON values; `type` names the class of the model's and method's part."""
+    contents = dataclasses.asdict(settings)
+    for group in ("model", "method"):
+        contents[group]["type"] = type(getattr(settings, group)).__name__
+    return contents
+
+
+def model_settings(contents: dict[str, Any]) -> schema.Model:
+    """Return the model's settings out of what `settings_to_dict` made."""
+    arguments = dict(contents["model"])
+    return getattr(schema, arguments.pop("type"))(**arguments)
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of Python, the packages whose numbers matter, and this code's commit."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found | {"commit": _git_commit()}
+
+
+def _git_commit() -> str:
+    checkout = Path(__file__).resolve().parent.parent
+    if not (checkout / ".git").exists():
+        return "not a checkout"
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return described.stdout.strip()

@@ -1,0 +1,212 @@
+"""One cell, top to bottom: settings -> data -> method -> training -> evaluation -> record."""
+
+import logging
+import time
+import traceback
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sslbench import checkpoint
+from sslbench.build import build_feed, build_method, build_optimizer, build_views
+from sslbench.config.settings import Settings
+from sslbench.data import Dataset, open_dataset
+from sslbench.evaluate import Evaluator, classify, score
+from sslbench.files import remove_temporaries, write_json
+from sslbench.hardware import (
+    autocast,
+    choose_device,
+    choose_precision,
+    describe,
+    keep_freed_memory,
+    peak_memory_bytes,
+    use_threads,
+)
+from sslbench.images import Images
+from sslbench.interrupt import Interrupted, StopRequest
+from sslbench.loop import NonFiniteLoss, Training, fit
+from sslbench.methods.semi import Semi
+from sslbench.record import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    SETTINGS,
+    Record,
+    load_record,
+    settings_to_dict,
+    versions,
+)
+from sslbench.results import evaluate_cell, save_embeddings
+from sslbench.schedule import build_schedule, learning_rate
+from sslbench.step import EagerStep
+from sslbench.tracking import Tracker
+
+log = logging.getLogger(__name__)
+
+
+def run(
+    settings: Settings,
+    cell_id: str,
+    folder: Path,
+    tracker: Tracker,
+    stop: StopRequest,
+    *,
+    show_bar: bool = False,
+) -> Record:
+    """Train, evaluate and record a cell, from its last checkpoint where there is one.
+
+    The record is written last: it is the mark that the cell is done. Whatever happens is in it: an
+    exception makes a record with status `failed`, a signal one with status `interrupted`.
+    """
+    started = time.monotonic()
+    remove_temporaries(folder)
+    previous = load_record(folder)
+    record = Record(
+        cell=cell_id,
+        status=FAILED,
+        settings=settings_to_dict(settings),
+        failures=previous.failures if previous else 0,
+        runtime={"started": datetime.now(UTC).isoformat(timespec="seconds")},
+    )
+    write_json(folder / SETTINGS, record.settings)
+    try:
+        _train_and_evaluate(settings, folder, tracker, stop, record, show_bar=show_bar)
+        record.status = DONE
+    except Interrupted as interruption:
+        record.status = INTERRUPTED
+        record.error = {"type": "Interrupted", "message": str(interruption)}
+        record.error["signal"] = interruption.signal_number
+    except Exception as error:
+        log.exception("cell %s failed", cell_id)
+        record.failures += 1
+        record.error = {
+            "type": type(error).__name__,
+            "message": str(error),
+            "traceback": traceback.format_exc(),
+        }
+        if isinstance(error, NonFiniteLoss):
+            record.error |= {"step": error.step, "indices": error.indices}
+    record.runtime["total_seconds"] = round(time.monotonic() - started, 3)
+    tracker.summarize({"status": record.status, **_headline(record)})
+    tracker.finish(succeeded=record.status == DONE)
+    record.save(folder)
+    return record
+
+
+def _train_and_evaluate(
+    settings: Settings,
+    folder: Path,
+    tracker: Tracker,
+    stop: StopRequest,
+    record: Record,
+    *,
+    show_bar: bool,
+) -> None:
+    keep_freed_memory()
+    use_threads(settings.threads)
+    device = choose_device(settings.device)
+    precision = choose_precision(settings.precision, device)
+    record.runtime |= {
+        "device": str(device),
+        "processor": describe(device),
+        "precision": precision,
+        "threads": torch.get_num_threads(),
+        "versions": versions(),
+    }
+
+    dataset = open_dataset(settings.data, Path(settings.outputs))
+    record.data = _describe_data(dataset)
+    images = Images(dataset, device)
+    view_a, view_b, plain_view = build_views(settings.augmentation, dataset, device)
+
+    method = build_method(settings, len(dataset.class_names), device)
+    optimizer = build_optimizer(settings.optimizer, method)
+    feed = build_feed(settings, dataset, (view_a, view_b), images, device)
+    schedule = build_schedule(settings.method, feed.epoch_images, settings.steps)
+
+    in_precision = autocast(precision, device)
+    evaluator = Evaluator(plain_view, in_precision, device)
+
+    def validate() -> dict[str, float]:
+        encoder = method.evaluated_encoder
+        embeddings, labels = evaluator.embed_split(encoder, images.val)
+        classifier = method.classifier(lambda: evaluator.embed_split(encoder, images.train))
+        found = score(classify(classifier, embeddings), labels)
+        metrics = {"accuracy": found.accuracy, "loss": found.loss}
+        if isinstance(method, Semi):
+            metrics["pseudo_label_accuracy"] = evaluator.pseudo_label_accuracy(
+                method.logits, view_a, images.val, settings.seed
+            )
+        return metrics
+
+    def snapshot(step: int) -> None:
+        embeddings, labels = evaluator.embed_split(method.evaluated_encoder, images.val)
+        save_embeddings(folder / f"snapshot-{step:06d}.npz", embeddings, labels, images.val.indices)
+
+    progress = fit(
+        Training(
+            cell_id=record.cell,
+            folder=folder,
+            seed=settings.seed,
+            method=method,
+            optimizer=optimizer,
+            feed=feed,
+            schedule=schedule,
+            learning_rate=partial(
+                learning_rate, settings.optimizer, total_steps=schedule.total_steps
+            ),
+            take_step=EagerStep(
+                method, optimizer, feed, in_precision, settings.optimizer.clip_grad_norm
+            ),
+            evaluate=validate,
+            snapshot=snapshot,
+            tracker=tracker,
+            log_every=settings.log_every,
+            show_bar=show_bar,
+        ),
+        stop,
+    )
+
+    weights = checkpoint.BEST if settings.method.select == "best" else checkpoint.LAST
+    method.load_state_dict(checkpoint.load(folder / weights)["method"])
+    record.results = evaluate_cell(
+        method, settings.method, evaluator, images, progress.epoch_means, folder
+    ) | {
+        "weights": weights,
+        "weights_sha256": checkpoint.digest(method),
+        "steps": schedule.total_steps,
+        "best_step": progress.best_step,
+    }
+    images_seen = schedule.total_steps * feed.images_per_step
+    record.runtime |= {
+        "train_seconds": round(progress.seconds, 3),
+        "images_per_second": round(images_seen / max(progress.seconds, 1e-9), 2),
+        "peak_memory_bytes": peak_memory_bytes(device),
+    }
+    checkpoint.drop_optimizer(folder / checkpoint.LAST)
+
+
+def _describe_data(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "name": dataset.name,
+        "fingerprint": dataset.fingerprint,
+        "class_names": list(dataset.class_names),
+        "num_labeled": len(dataset.train_indices),
+        "num_unlabeled": len(dataset.unlabeled_images),
+        "num_val": len(dataset.val_indices),
+        "num_test": len(dataset.test_indices),
+        "mean": [float(value) for value in dataset.mean],
+        "std": [float(value) for value in dataset.std],
+    }
+
+
+def _headline(record: Record) -> dict[str, float]:
+    """Return the accuracies that stand beside the run's name."""
+    return {
+        f"{split}/accuracy": record.results[split]["accuracy"]
+        for split in ("train", "val", "test")
+        if split in record.results
+    }

@@ -1,0 +1,9 @@
+"""Train cells: `python -m sslbench.train model=wrn45_2 method=semi ratio=1:20`."""
+
+from sslbench.config.compose import hydra_main
+from sslbench.jobs import job
+
+main = hydra_main(job)
+
+if __name__ == "__main__":
+    main()
