@@ -1,5 +1,8 @@
 """From settings to what they name: the only place that dispatches on their types."""
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import nn
@@ -8,8 +11,16 @@ from sslbench.augment.views import PlainView, RandomView
 from sslbench.batches import Feed, Source
 from sslbench.config import settings as schema
 from sslbench.config.settings import Settings
-from sslbench.data import Dataset
+from sslbench.data import Dataset, open_dataset
 from sslbench.data.splits import unlabeled_pool
+from sslbench.evaluate import Evaluator
+from sslbench.hardware import (
+    autocast,
+    choose_device,
+    choose_precision,
+    keep_freed_memory,
+    use_threads,
+)
 from sslbench.images import Images
 from sslbench.initial import load_initial_encoder
 from sslbench.methods.barlow_twins import BarlowTwins
@@ -17,6 +28,56 @@ from sslbench.methods.semi import Semi
 from sslbench.methods.supervised import Supervised
 from sslbench.models import MODELS
 from sslbench.randomness import derive_seed
+from sslbench.schedule import Schedule, build_schedule
+from sslbench.step import EagerStep
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a cell trains with and is evaluated by, on its device."""
+
+    device: torch.device
+    precision: str
+    dataset: Dataset
+    images: Images
+    view_a: RandomView
+    method: nn.Module
+    optimizer: torch.optim.Optimizer
+    feed: Feed
+    schedule: Schedule
+    take_step: EagerStep
+    evaluator: Evaluator
+
+
+def build_parts(settings: Settings) -> Parts:
+    """Prepare the process, open the data and build all that the settings name."""
+    keep_freed_memory()
+    use_threads(settings.threads)
+    device = choose_device(settings.device)
+    precision = choose_precision(settings.precision, device)
+    in_precision = autocast(precision, device)
+
+    dataset = open_dataset(settings.data, Path(settings.outputs))
+    images = Images(dataset, device)
+    view_a, view_b, plain_view = build_views(settings.augmentation, dataset, device)
+    method = build_method(settings, len(dataset.class_names), device)
+    optimizer = build_optimizer(settings.optimizer, method)
+    feed = build_feed(settings, dataset, (view_a, view_b), images, device)
+    return Parts(
+        device=device,
+        precision=precision,
+        dataset=dataset,
+        images=images,
+        view_a=view_a,
+        method=method,
+        optimizer=optimizer,
+        feed=feed,
+        schedule=build_schedule(settings.method, feed.epoch_images, settings.steps),
+        take_step=EagerStep(
+            method, optimizer, feed, in_precision, settings.optimizer.clip_grad_norm
+        ),
+        evaluator=Evaluator(plain_view, in_precision, device),
+    )
 
 
 def build_encoder(model: schema.Model) -> nn.Module:

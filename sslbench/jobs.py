@@ -1,58 +1,60 @@
-"""What one Hydra job does: find its cell done, or train it."""
+"""What one Hydra job does: find its cell done, or train it, here or in a process of its own."""
 
+import dataclasses
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sslbench.cells import Busy, CellFolder
-from sslbench.config.compose import JobContext, job_context, to_settings
+from sslbench.config.compose import Config, JobContext, job_context, to_settings
 from sslbench.config.identity import cell_id
 from sslbench.config.settings import Settings
-from sslbench.preflight import check, make_concrete
-from sslbench.record import DONE, INTERRUPTED, Record, settings_to_dict
+from sslbench.exits import CellStopped, UsageError
+from sslbench.preflight import Preflight
+from sslbench.record import DONE, FAILED, INTERRUPTED, Record, settings_to_dict
+from sslbench.sweep.isolation import run_isolated
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
-log = logging.getLogger(__name__)
-
-
-class UsageError(SystemExit):
-    """Leave with exit code 2 and a message, without a traceback."""
-
-    def __init__(self, message: object) -> None:
-        print(f"sslbench: {message}", file=sys.stderr)
-        super().__init__(2)
+BUSY_EXIT_CODE = os.EX_TEMPFAIL
 
 
-class CellStopped(SystemExit):
-    """Leave with the exit code of a cell that did not finish."""
-
-
-def job(config: "DictConfig") -> None:
+def job(config: Config) -> None:
     """Train the cell that `config` describes, unless it is done.
 
     Raises:
         UsageError: Exit code 2, before anything is trained.
-        CellStopped: Exit code 1 where the cell failed, 128 + n where signal n stopped it.
+        CellStopped: Outside a sweep, exit code 1 where the cell failed, 128 + n where signal n
+            stopped it. In a sweep the cell's record says it.
     """
     context = job_context()
     try:
         settings = to_settings(config)
-        _refuse_sweep_without_multirun(context)
-        settings = make_concrete(settings)
-        cell = CellFolder(settings.outputs, cell_id(settings))
-        record = cell.record()
-        if record is None or record.status != DONE:
-            check(settings)
+        if context.in_sweep:
+            _train_isolated(settings, context.workers)
+        else:
+            _refuse_sweep_without_multirun(context)
+            _train_here(settings)
     except ValueError as error:
         raise UsageError(error) from None
-    if record is not None and record.status == DONE:
-        print(f"{cell.cell_id} is done already")
-    else:
+
+
+def _refuse_sweep_without_multirun(context: JobContext) -> None:
+    if context.is_grid:
+        raise ValueError(
+            f"experiment={context.experiment} is a sweep of cells: add -m, as in\n"
+            f"    python -m sslbench.train -m experiment={context.experiment}"
+        )
+
+
+def _train_here(settings: Settings) -> None:
+    preflight = Preflight()
+    settings = preflight.make_concrete(settings)
+    cell = CellFolder(settings.outputs, cell_id(settings))
+    record = cell.record()
+    if record is None or record.status != DONE:
+        preflight.check(settings)
         try:
             with cell.locked():
                 record = train_cell(settings, cell, show_bar=sys.stderr.isatty())
@@ -66,12 +68,62 @@ def job(config: "DictConfig") -> None:
         raise CellStopped(1)
 
 
-def _refuse_sweep_without_multirun(context: JobContext) -> None:
-    if context.is_grid and not context.in_sweep:
-        raise ValueError(
-            f"experiment={context.experiment} is a sweep of cells: add -m, as in\n"
-            f"    python -m sslbench.train -m experiment={context.experiment}"
-        )
+def _train_isolated(settings: Settings, workers: int) -> None:
+    """Train a cell of a sweep in a process of its own; its record tells how it ended."""
+    settings = Preflight().make_concrete(settings)
+    if settings.threads is None:
+        settings = dataclasses.replace(settings, threads=max(1, (os.cpu_count() or 1) // workers))
+    cell = CellFolder(settings.outputs, cell_id(settings))
+    before = cell.record()
+    if before is not None and before.status == DONE:  # another sweep was faster
+        return
+    code = run_isolated(_cell_process, settings)
+    after = cell.record()
+    if after == before and code != BUSY_EXIT_CODE:
+        after = _record_death(cell, settings, code, before)
+    if after is not None:
+        print(summary(after, cell.path), flush=True)
+
+
+def _cell_process(settings: Settings) -> None:
+    """Train a cell: the whole life of a child process."""
+    import torch
+
+    from sslbench.sweep.slots import device_slot
+
+    cell = CellFolder(settings.outputs, cell_id(settings))
+    try:
+        with cell.locked():
+            if settings.device == "auto" and torch.cuda.is_available():
+                with device_slot(torch.cuda.device_count(), settings.cells_per_device) as device:
+                    settings = dataclasses.replace(settings, device=f"cuda:{device}")
+                    record = train_cell(settings, cell, show_bar=False)
+            else:
+                record = train_cell(settings, cell, show_bar=False)
+    except Busy:
+        sys.exit(BUSY_EXIT_CODE)
+    sys.exit(0 if record.status == DONE else 1)
+
+
+def _record_death(
+    cell: CellFolder, settings: Settings, code: int, before: Record | None
+) -> Record | None:
+    """Record that a cell's process ended without a word; None if another one has taken over."""
+    cause = f"signal {-code}" if code < 0 else f"exit code {code}"
+    hint = "; the system may have been out of memory" if code == -9 else ""
+    record = Record(
+        cell=cell.cell_id,
+        status=FAILED,
+        settings=settings_to_dict(settings),
+        failures=1 + (before.failures if before else 0),
+        error={"type": "ProcessDied", "message": f"the cell's process ended by {cause}{hint}"},
+    )
+    try:
+        with cell.locked():
+            record.save(cell.path)
+    except Busy:
+        return None
+    return record
 
 
 def train_cell(settings: Settings, cell: CellFolder, *, show_bar: bool) -> Record:

@@ -3,41 +3,68 @@
 from dataclasses import replace
 from pathlib import Path
 
-from sslbench.config.settings import Settings
-from sslbench.data import concrete_data
+from sslbench.config.settings import Data, Settings
+from sslbench.data import Dataset, concrete_data, open_dataset
 from sslbench.files import make_writable_folder
 from sslbench.initial import concrete_initial
+from sslbench.schedule import Schedule, build_schedule
 
 
-def make_concrete(settings: Settings) -> Settings:
-    """Settle what depends on this machine: which data set `auto` is, whose weights to start from.
+class Preflight:
+    """Checks cells; what many cells share, such as a data set, is looked at once."""
 
-    Raises:
-        ValueError: If the data, the checkpoint or the output folder is not usable.
-    """
-    make_writable_folder(Path(settings.outputs))
-    data = concrete_data(settings.data, Path(settings.outputs))
-    return concrete_initial(replace(settings, data=data))
+    def __init__(self) -> None:
+        self._concrete: dict[str, Data] = {}
+        self._datasets: dict[str, Dataset] = {}
 
+    def make_concrete(self, settings: Settings) -> Settings:
+        """Settle what depends on this machine: what `data=auto` is, whose weights to start from.
 
-def check(settings: Settings) -> None:
-    """Check concrete settings against the data, the checkpoint and the device.
+        Raises:
+            ValueError: If the data, the checkpoint or the output folder is not usable.
+        """
+        key = f"{settings.outputs} {settings.data}"
+        if key not in self._concrete:
+            outputs = Path(settings.outputs)
+            make_writable_folder(outputs)
+            self._concrete[key] = concrete_data(settings.data, outputs)
+        return concrete_initial(replace(settings, data=self._concrete[key]))
 
-    Raises:
-        ValueError: If the cell could not be trained.
-    """
-    import torch
+    def dataset(self, settings: Settings) -> Dataset:
+        """Open the data of concrete settings, which checks its files."""
+        key = f"{settings.outputs} {settings.data}"
+        if key not in self._datasets:
+            self._datasets[key] = open_dataset(settings.data, Path(settings.outputs))
+        return self._datasets[key]
 
-    from sslbench.build import build_encoder, pool_indices
-    from sslbench.data import open_dataset
-    from sslbench.hardware import choose_device
-    from sslbench.initial import load_initial_encoder
+    def schedule(self, settings: Settings) -> Schedule:
+        """Return how many steps concrete settings ask for.
 
-    choose_device(settings.device)
-    dataset = open_dataset(settings.data, Path(settings.outputs))
-    if settings.method.name != "supervised":
-        pool_indices(settings, dataset)
-    if settings.init_from is not None:
-        with torch.device("meta"):
-            encoder = build_encoder(settings.model)
-        load_initial_encoder(encoder, settings)
+        Raises:
+            ValueError: If there are too few unlabelled images for the ratio.
+        """
+        from sslbench.build import pool_indices
+
+        dataset = self.dataset(settings)
+        pool = [] if settings.method.name == "supervised" else pool_indices(settings, dataset)
+        images = pool if settings.method.name == "barlow" else dataset.train_indices
+        return build_schedule(settings.method, len(images), settings.steps)
+
+    def check(self, settings: Settings) -> None:
+        """Check concrete settings against the data, the checkpoint and the device.
+
+        Raises:
+            ValueError: If the cell could not be trained.
+        """
+        import torch
+
+        from sslbench.build import build_encoder
+        from sslbench.hardware import choose_device
+        from sslbench.initial import load_initial_encoder
+
+        choose_device(settings.device)
+        self.schedule(settings)
+        if settings.init_from is not None:
+            with torch.device("meta"):
+                encoder = build_encoder(settings.model)
+            load_initial_encoder(encoder, settings)

@@ -11,21 +11,12 @@ from typing import Any
 import torch
 
 from sslbench import checkpoint
-from sslbench.build import build_feed, build_method, build_optimizer, build_views
+from sslbench.build import build_parts
 from sslbench.config.settings import Settings
-from sslbench.data import Dataset, open_dataset
-from sslbench.evaluate import Evaluator, classify, score
+from sslbench.data import Dataset
+from sslbench.evaluate import classify, score
 from sslbench.files import remove_temporaries, write_json
-from sslbench.hardware import (
-    autocast,
-    choose_device,
-    choose_precision,
-    describe,
-    keep_freed_memory,
-    peak_memory_bytes,
-    use_threads,
-)
-from sslbench.images import Images
+from sslbench.hardware import describe, peak_memory_bytes
 from sslbench.interrupt import Interrupted, StopRequest
 from sslbench.loop import NonFiniteLoss, Training, fit
 from sslbench.methods.semi import Semi
@@ -40,8 +31,7 @@ from sslbench.record import (
     versions,
 )
 from sslbench.results import evaluate_cell, save_embeddings
-from sslbench.schedule import build_schedule, learning_rate
-from sslbench.step import EagerStep
+from sslbench.schedule import learning_rate
 from sslbench.tracking import Tracker
 
 log = logging.getLogger(__name__)
@@ -79,7 +69,7 @@ def run(
         record.status = INTERRUPTED
         record.error = {"type": "Interrupted", "message": str(interruption)}
         record.error["signal"] = interruption.signal_number
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a library that exits costs its cell alone
         log.exception("cell %s failed", cell_id)
         record.failures += 1
         record.error = {
@@ -105,30 +95,16 @@ def _train_and_evaluate(
     *,
     show_bar: bool,
 ) -> None:
-    keep_freed_memory()
-    use_threads(settings.threads)
-    device = choose_device(settings.device)
-    precision = choose_precision(settings.precision, device)
+    parts = build_parts(settings)
+    method, images, evaluator = parts.method, parts.images, parts.evaluator
+    record.data = _describe_data(parts.dataset)
     record.runtime |= {
-        "device": str(device),
-        "processor": describe(device),
-        "precision": precision,
+        "device": str(parts.device),
+        "processor": describe(parts.device),
+        "precision": parts.precision,
         "threads": torch.get_num_threads(),
         "versions": versions(),
     }
-
-    dataset = open_dataset(settings.data, Path(settings.outputs))
-    record.data = _describe_data(dataset)
-    images = Images(dataset, device)
-    view_a, view_b, plain_view = build_views(settings.augmentation, dataset, device)
-
-    method = build_method(settings, len(dataset.class_names), device)
-    optimizer = build_optimizer(settings.optimizer, method)
-    feed = build_feed(settings, dataset, (view_a, view_b), images, device)
-    schedule = build_schedule(settings.method, feed.epoch_images, settings.steps)
-
-    in_precision = autocast(precision, device)
-    evaluator = Evaluator(plain_view, in_precision, device)
 
     def validate() -> dict[str, float]:
         encoder = method.evaluated_encoder
@@ -138,7 +114,7 @@ def _train_and_evaluate(
         metrics = {"accuracy": found.accuracy, "loss": found.loss}
         if isinstance(method, Semi):
             metrics["pseudo_label_accuracy"] = evaluator.pseudo_label_accuracy(
-                method.logits, view_a, images.val, settings.seed
+                method.logits, parts.view_a, images.val, settings.seed
             )
         return metrics
 
@@ -152,15 +128,13 @@ def _train_and_evaluate(
             folder=folder,
             seed=settings.seed,
             method=method,
-            optimizer=optimizer,
-            feed=feed,
-            schedule=schedule,
+            optimizer=parts.optimizer,
+            feed=parts.feed,
+            schedule=parts.schedule,
             learning_rate=partial(
-                learning_rate, settings.optimizer, total_steps=schedule.total_steps
+                learning_rate, settings.optimizer, total_steps=parts.schedule.total_steps
             ),
-            take_step=EagerStep(
-                method, optimizer, feed, in_precision, settings.optimizer.clip_grad_norm
-            ),
+            take_step=parts.take_step,
             evaluate=validate,
             snapshot=snapshot,
             tracker=tracker,
@@ -177,14 +151,14 @@ def _train_and_evaluate(
     ) | {
         "weights": weights,
         "weights_sha256": checkpoint.digest(method),
-        "steps": schedule.total_steps,
+        "steps": parts.schedule.total_steps,
         "best_step": progress.best_step,
     }
-    images_seen = schedule.total_steps * feed.images_per_step
+    images_seen = parts.schedule.total_steps * parts.feed.images_per_step
     record.runtime |= {
         "train_seconds": round(progress.seconds, 3),
         "images_per_second": round(images_seen / max(progress.seconds, 1e-9), 2),
-        "peak_memory_bytes": peak_memory_bytes(device),
+        "peak_memory_bytes": peak_memory_bytes(parts.device),
     }
     checkpoint.drop_optimizer(folder / checkpoint.LAST)
 

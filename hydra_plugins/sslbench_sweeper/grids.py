@@ -1,18 +1,100 @@
-"""placeholder until the sweep issue"""
+"""The sweeper: several grids in one sweep, planned as a whole before the first cell trains.
+
+Hydra imports this file at every start, so it imports the rest of the project only when it sweeps.
+"""
+
 from dataclasses import dataclass, field
 from typing import Any
+
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
 
 @dataclass
 class GridsSweeperConf:
+    """What `hydra.sweeper` takes."""
+
     _target_: str = "hydra_plugins.sslbench_sweeper.grids.GridsSweeper"
     max_batch_size: int | None = None
     params: dict[str, str] | None = None
+    """One grid's axes: override -> values."""
     grids: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Several grids by name, each with axes of its own."""
+    only: list[str] | None = None
+    """Names of the grids to run; none: all."""
+    dry_run: bool = False
+    """Print the plan and stop."""
+    retry_failed: bool = True
+    retry_limit: int = 3
+    """A cell that has failed so often is not tried again."""
 
-ConfigStore.instance().store(group="hydra/sweeper", name="grids", node=GridsSweeperConf, provider="sslbench")
+
+ConfigStore.instance().store(
+    group="hydra/sweeper", name="grids", node=GridsSweeperConf, provider="sslbench"
+)
+
 
 class GridsSweeper(BasicSweeper):
-    def __init__(self, max_batch_size, params=None, grids=None):
+    """Expands grids as Hydra's sweeper does; what happens to the cells is up to sslbench.sweep."""
+
+    def __init__(
+        self,
+        max_batch_size: int | None,
+        params: dict[str, str] | None = None,
+        grids: dict[str, dict[str, str]] | None = None,
+        only: list[str] | None = None,
+        dry_run: bool = False,
+        retry_failed: bool = True,
+        retry_limit: int = 3,
+    ) -> None:
         super().__init__(max_batch_size, params)
+        self.grids = dict(grids or {})
+        self.only = only
+        self.dry_run = dry_run
+        self.retry_failed = retry_failed
+        self.retry_limit = retry_limit
+
+    def sweep(self, arguments: list[str]) -> Any:
+        from sslbench.config.compose import to_settings
+        from sslbench.sweep.run import SweepOptions, run_sweep
+
+        loader = self.hydra_context.config_loader
+        run_sweep(
+            lambda: self._requests(arguments),
+            compose=lambda job: to_settings(loader.load_sweep_config(self.config, list(job))),
+            launch=lambda jobs: self.launcher.launch(jobs, initial_job_idx=0),
+            options=SweepOptions(
+                workers=self.config.hydra.launcher.get("n_jobs", 1),
+                dry_run=self.dry_run,
+                retry_failed=self.retry_failed,
+                retry_limit=self.retry_limit,
+            ),
+        )
+        return []
+
+    def _requests(self, arguments: list[str]) -> list[list[str]]:
+        """Expand the grids to the overrides of each cell; the command line's come last and win.
+
+        Raises:
+            ValueError: If the experiment is swept, or a grid unknown.
+        """
+        parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
+        for override in parser.parse_overrides(list(arguments)):
+            if override.key_or_group == "experiment" and override.is_sweep_override():
+                raise ValueError(
+                    f"{override.input_line}: an experiment cannot be swept, as each has grids of "
+                    "its own; use experiment=paper for all of them, or one command for each"
+                )
+        unknown = [name for name in self.only or [] if name not in self.grids]
+        if unknown:
+            raise ValueError(f"hydra.sweeper.only={unknown}: known grids are {list(self.grids)}")
+        axes = [self.grids[name] for name in (self.only or self.grids)] or [{}]
+        jobs: list[list[str]] = []
+        for grid in axes:
+            overrides = {**self.params, **grid}
+            given = {argument.partition("=")[0] for argument in arguments}
+            lines = [f"{key}={value}" for key, value in overrides.items() if key not in given]
+            parsed = parser.parse_overrides([*lines, *arguments])
+            jobs += self.split_arguments(parsed, max_batch_size=None)[0]
+        return jobs

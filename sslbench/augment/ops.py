@@ -23,24 +23,25 @@ def resized_crop_and_flip(images: Tensor, boxes: Tensor, flipped: Tensor) -> Ten
     """
     height, width = images.shape[-2:]
     top, left, box_height, box_width = boxes.to(images.dtype).unbind(1)
-    rows = _source_positions(top, box_height, height)
-    columns = _source_positions(left, box_width, width)
-    columns = torch.where(flipped[:, None], columns.flip(1), columns)
-    # grid_sample counts from -1 to 1, from the first pixel's outer edge to the last one's.
-    x = ((2 * columns + 1) / width - 1)[:, None, :].expand(-1, height, -1)
-    y = ((2 * rows + 1) / height - 1)[:, :, None].expand(-1, -1, width)
-    grid = torch.stack((x, y), dim=3)
+    y = _sampling_grid(top, box_height, height)
+    x = _sampling_grid(left, box_width, width)
+    x = torch.where(flipped[:, None], x.flip(1), x)
+    grid = torch.stack(
+        (x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)), dim=3
+    )
     return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
 
 
-def _source_positions(start: Tensor, length: Tensor, size: int) -> Tensor:
+def _sampling_grid(start: Tensor, length: Tensor, size: int) -> Tensor:
     """Where `size` pixels lie in the source if `length` pixels from `start` fill them: (n, size).
 
-    Pixels beyond the centres of the box's outermost pixels repeat these.
+    As grid_sample counts: -1 and 1 are the outer edges of the source's first and last pixel.
     """
     centers = torch.arange(size, dtype=start.dtype, device=start.device) + 0.5
-    offsets = (length / size)[:, None] * centers - 0.5
-    return start[:, None] + offsets.clamp(min=0).minimum(length[:, None] - 1)
+    offsets = length[:, None] / size * centers
+    # Pixels that lie beyond the centres of the box's outermost pixels repeat these.
+    offsets = offsets.clamp(min=0.5).minimum(length[:, None] - 0.5)
+    return (start[:, None] + offsets) * (2 / size) - 1
 
 
 def color_jitter(images: Tensor, factors: Tensor, ranks: Tensor) -> Tensor:
@@ -62,8 +63,8 @@ def color_jitter(images: Tensor, factors: Tensor, ranks: Tensor) -> Tensor:
         if slot == 3:
             images = adjust_hue(images, factors[:, HUE])
         gray = _luma(images)
-        mean = gray.mean(dim=(2, 3), keepdim=True)
-        other = gray * _per_image(gray_share[:, slot]) + mean * _per_image(mean_share[:, slot])
+        mean = gray.mean(dim=(2, 3), keepdim=True) * _per_image(mean_share[:, slot])
+        other = torch.addcmul(mean, gray, _per_image(gray_share[:, slot]))
         images = torch.addcmul(other, images, _per_image(scale[:, slot])).clamp_(0, 1)
     return images
 
@@ -71,26 +72,25 @@ def color_jitter(images: Tensor, factors: Tensor, ranks: Tensor) -> Tensor:
 def adjust_hue(images: Tensor, shifts: Tensor) -> Tensor:
     """Turn each image's hues by `shifts`, (n,) in turns of the colour circle, -0.5 to 0.5.
 
-    Value and saturation stay. With chroma the largest channel minus the smallest, the hue is a
-    position on a hexagon of circumference 6 x chroma with red at 0, green at 2 and blue at 4; a
-    channel is full within 1 x chroma of its corner and falls to nothing at 2. Left unscaled, none
-    of this divides by the chroma, as the way through HSV does.
+    Value and saturation stay. Hues lie on a hexagon with red at 0, green at 2 and blue at 4 of 6. A
+    channel is at its highest up to 1 from its corner and at its lowest from 2 on. All lengths here
+    are multiplied by the chroma (highest - lowest), so that none has to be divided by it.
     """
     red, green, blue = images.unbind(1)
     highest = red.maximum(green).maximum(blue)
     lowest = red.minimum(green).minimum(blue)
     chroma = highest - lowest
-    position = torch.where(
-        red == highest,
-        green - blue,
-        torch.where(green == highest, blue - red + 2 * chroma, red - green + 4 * chroma),
-    )
-    position = position + (6 * shifts)[:, None, None] * chroma
+    # How far the hue is from red, towards green if positive. Two of the channels are the highest
+    # and the lowest one, which makes this right in each of the six sectors.
+    position = (chroma - lowest).sub_(red).add_(green).add_(blue).copysign_(green - blue)
     channels = []
     for corner in (0, 2, 4):
-        distance = (position - corner * chroma).abs()
-        distance = distance.minimum((distance - 6 * chroma).abs())
-        channels.append(lowest + (2 * chroma - distance).clamp(min=0).minimum(chroma))
+        # Wrapped to half a turn, for each image: distances then stay below 7, where what follows,
+        # which is full from 5 on, would have to fall again.
+        turn = torch.remainder(6 * shifts - corner + 3, 6) - 3
+        distance = torch.addcmul(position, chroma, turn[:, None, None]).abs_()
+        height = distance.sub_(chroma, alpha=3).abs_().sub_(chroma).clamp_(min=0)
+        channels.append(height.minimum(chroma).add_(lowest))
     return torch.stack(channels, dim=1)
 
 
@@ -120,19 +120,21 @@ def gaussian_blur(images: Tensor, sigmas: Tensor, kernel_size: int) -> Tensor:
 
 def solarize(images: Tensor, thresholds: Tensor) -> Tensor:
     """Invert the values from `thresholds` on, (n,) on the scale 0 to 255; 256 changes nothing."""
-    return torch.where(images >= _per_image(thresholds / 255), 1 - images, images)
+    # Arithmetic, as torch.where is several times slower on the CPU.
+    inverted = (images >= _per_image(thresholds / 255)).to(images.dtype)
+    return torch.addcmul(images, inverted, 1 - 2 * images)
 
 
 def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """Subtract `mean` and divide by `std`, (3,) each; the result is in channels_last format."""
-    normalized = (images - mean[:, None, None]) / std[:, None, None]
+    normalized = images.sub(mean[:, None, None]).div_(std[:, None, None])
     return normalized.contiguous(memory_format=torch.channels_last)
 
 
 def _luma(images: Tensor) -> Tensor:
     """Brightness as the eye sees it, (n, 1, H, W): ITU-R BT.601 with torchvision's digits."""
     red, green, blue = images.split(1, dim=1)
-    return 0.2989 * red + 0.587 * green + 0.114 * blue
+    return red.mul(0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114)
 
 
 def _per_image(values: Tensor) -> Tensor:

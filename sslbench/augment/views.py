@@ -37,8 +37,8 @@ class PlainView:
 class RandomView:
     """A view drawn anew for each image, as `settings` say.
 
-    `mean`, `std`: as in PlainView. `compiled`: apply by torch.compile, which takes seconds for each
-    new batch size and pays from some hundred batches on.
+    `mean`, `std`: as in PlainView. `compiled`: change colours by torch.compile, which takes some
+    seconds at the first batch, and again once batches of another size come.
     """
 
     def __init__(
@@ -48,8 +48,7 @@ class RandomView:
         self.mean = mean
         self.std = std
         self._recolor, self._finish = (
-            torch.compile(function, dynamic=False) if compiled else function
-            for function in (_recolor, _finish)
+            torch.compile(function) if compiled else function for function in (_recolor, _finish)
         )
 
     def sample(self, generator: Generator, n: int) -> dict[str, Tensor]:
@@ -100,29 +99,29 @@ class RandomView:
         """
         view = self.settings
         images = _to_unit_range(images)
-        # Crop and blur are left to torch's own kernels, which are several times as fast as what
-        # torch.compile makes of them.
+        # Crop and blur are never compiled: torch's own kernels for them are faster on the CPU, and
+        # fused with the blur's padding the jitter would lose its vector instructions.
         if view.crop or view.flip:
             images = ops.resized_crop_and_flip(images, params["box"], params["flip"])
-        images = self._recolor(images, params, view)
+        images = self._recolor(images, params, bool(view.jitter), bool(view.grayscale))
         if view.blur:
             images = ops.gaussian_blur(images, params["blur_sigma"], view.blur_kernel)
-        return self._finish(images, params, view, self.mean, self.std)
+        return self._finish(images, params, bool(view.solarize), self.mean, self.std)
 
 
-# Functions and not methods, so that views with equal settings share what torch.compile makes.
-def _recolor(images: Tensor, params: dict[str, Tensor], settings: View) -> Tensor:
-    if settings.jitter:
+# Functions, not methods, and of nothing but what changes their code: views share what is compiled.
+def _recolor(images: Tensor, params: dict[str, Tensor], jitter: bool, gray: bool) -> Tensor:
+    if jitter:
         images = ops.color_jitter(images, params["jitter_factors"], params["jitter_ranks"])
-    if settings.grayscale:
+    if gray:
         images = ops.grayscale(images, params["grayscale"])
     return images
 
 
 def _finish(
-    images: Tensor, params: dict[str, Tensor], settings: View, mean: Tensor, std: Tensor
+    images: Tensor, params: dict[str, Tensor], solarize: bool, mean: Tensor, std: Tensor
 ) -> Tensor:
-    if settings.solarize:
+    if solarize:
         images = ops.solarize(images, params["solarize_threshold"])
     return ops.normalize(images, mean, std)
 

@@ -18,6 +18,8 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 from sslbench.config import ratio, settings
 from sslbench.config.settings import Settings
 
+Config = DictConfig
+
 SCHEMAS = {
     "model": {
         "convnet": settings.ConvNet,
@@ -57,11 +59,10 @@ def register() -> None:
         for name, node in schemas.items():
             store.store(group=f"schema/{group}", name=name, node=node)
     ratio.register()
-    register_resolver = getattr(OmegaConf, "register_resolver", OmegaConf.register_new_resolver)
-    register_resolver("sslbench_workers", _default_workers, replace=True)
+    OmegaConf.register_new_resolver("sslbench_workers", _default_workers, replace=True)
 
 
-def hydra_main(task: Callable[[DictConfig], Any]) -> Callable[[], None]:
+def hydra_main(task: Callable[[Config], Any]) -> Callable[[], None]:
     """Decorate `task` as `@hydra.main`, and make exit code 2 of what Hydra itself refuses.
 
     Hydra exits with 1 on a bad configuration; 1 is for cells that failed.
@@ -123,7 +124,7 @@ def _refuse_unknown_keys(node: DictConfig, path: str = "") -> None:
             _refuse_unknown_keys(child, f"{path}{key}.")
 
 
-def to_settings(config: DictConfig) -> Settings:
+def to_settings(config: Config) -> Settings:
     """Turn a composed config into settings.
 
     Raises:

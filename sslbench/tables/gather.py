@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from sslbench.cells import CellFolder
+from sslbench.cells import RUNNING, CellFolder
 from sslbench.files import read_curves
 from sslbench.initial import cells_folder
-from sslbench.record import INTERRUPTED, SETTINGS, Record
+from sslbench.record import DONE, INTERRUPTED, SETTINGS, Record
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,15 @@ def gather(outputs: Path) -> Gathered:
 def _read(path: Path, outputs: Path) -> Cell | None:
     folder = CellFolder(outputs, path.name)
     record = folder.record()
+    if record is not None and record.status == DONE:
+        return Cell(path.name, path, DONE, record.settings, record)
+    running = (path / ".lock").exists() and folder.state() == RUNNING
     if record is not None:
-        return Cell(path.name, path, record.status, record.settings, record)
+        return Cell(path.name, path, RUNNING if running else record.status, record.settings, record)
     try:
         settings = json.loads((path / SETTINGS).read_text())
     except FileNotFoundError:
         return None
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path / SETTINGS}: not a cell's settings ({error})") from error
-    state = folder.state()
-    return Cell(path.name, path, INTERRUPTED if state == "missing" else state, settings, None)
+    return Cell(path.name, path, RUNNING if running else INTERRUPTED, settings, None)

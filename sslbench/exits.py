@@ -1,0 +1,18 @@
+"""How the program leaves: 0 all done, 1 some cell failed, 2 bad usage or configuration.
+
+They are subclasses of SystemExit, so that Hydra lets them through.
+"""
+
+import sys
+
+
+class UsageError(SystemExit):
+    """Leave with exit code 2 and a message, without a traceback."""
+
+    def __init__(self, message: object) -> None:
+        print(f"sslbench: {message}", file=sys.stderr)
+        super().__init__(2)
+
+
+class CellStopped(SystemExit):
+    """Leave with the exit code of a cell that did not finish: 1, or 128 + n for signal n."""

@@ -1,0 +1,106 @@
+"""A sweep: plan every cell, then train what is to do, one process each."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sslbench.cells import RUNNING, Busy
+from sslbench.config.settings import Settings
+from sslbench.exits import CellStopped, UsageError
+from sslbench.preflight import Preflight
+from sslbench.record import BLOCKED, DONE, Record, settings_to_dict
+from sslbench.sweep.estimate import Estimator
+from sslbench.sweep.plan import Plan, PlannedCell, Planner, stages
+from sslbench.sweep.present import exit_report, headline, live_overview, outcome, plan_table
+
+POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class SweepOptions:
+    """What `hydra.sweeper` and the launcher say about a sweep."""
+
+    workers: int
+    dry_run: bool
+    retry_failed: bool
+    retry_limit: int
+
+
+def run_sweep(
+    requests: Callable[[], list[list[str]]],
+    compose: Callable[[list[str]], Settings],
+    launch: Callable[[list[list[str]]], Any],
+    options: SweepOptions,
+) -> None:
+    """Plan the requested cells and train those that are to do.
+
+    Args:
+        requests: Returns the overrides of each cell.
+        compose: Turns overrides into settings.
+        launch: Runs a job for each list of overrides, and returns when all have ended.
+
+    Raises:
+        UsageError: Exit code 2, before anything is trained.
+        CellStopped: Exit code 1 where a cell did not finish.
+    """
+    preflight = Preflight()
+    planner = Planner(
+        compose,
+        preflight,
+        retry_failed=options.retry_failed,
+        retry_limit=options.retry_limit,
+    )
+    try:
+        plan = planner.plan(requests())
+    except ValueError as error:
+        raise UsageError(error) from None
+    if options.dry_run:
+        estimator = Estimator(plan.cells[0].settings.outputs, preflight)
+        costs = {cell.cell_id: estimator.cost(cell.settings) for cell in plan.to_do()}
+        print(plan_table(plan, costs, options.workers))
+        return
+    print(headline(plan), flush=True)
+    _train(plan, launch)
+    report, code = exit_report(plan)
+    print(report, flush=True)
+    if code:
+        raise CellStopped(code)
+
+
+def _train(plan: Plan, launch: Callable[[list[list[str]]], Any]) -> None:
+    """Train what is to do, parents first, then what another sweep has left unfinished."""
+    to_do = plan.to_do()
+    with live_overview(to_do, len(plan.cells), plan.counts()[DONE]):
+        for stage in stages(to_do):
+            ready = [cell for cell in stage if not _blocked(cell)]
+            if ready:
+                launch([cell.overrides for cell in ready])
+        elsewhere = [cell for cell in plan.cells if cell.folder.state() == RUNNING]
+        while elsewhere:
+            time.sleep(POLL_SECONDS)
+            left = [cell for cell in elsewhere if cell.folder.state() == RUNNING]
+            abandoned = [
+                cell for cell in elsewhere if cell not in left and cell.folder.record() is None
+            ]
+            if abandoned:
+                launch([cell.overrides for cell in abandoned])
+            elsewhere = left
+
+
+def _blocked(cell: PlannedCell) -> bool:
+    """Record a cell as blocked if the cell that it starts from did not finish."""
+    if cell.parent is None or cell.parent.folder.state() == DONE:
+        return False
+    try:
+        with cell.folder.locked():
+            Record(
+                cell=cell.cell_id,
+                status=BLOCKED,
+                settings=settings_to_dict(cell.settings),
+                error={"type": "Blocked", "message": f"{cell.parent.cell_id} did not finish"},
+            ).save(cell.folder.path)
+    except Busy:  # another sweep has found the parent done since
+        return False
+    print(outcome(cell), flush=True)
+    return True

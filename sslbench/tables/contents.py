@@ -1,0 +1,48 @@
+"""What a report holds: tables, claims, figures and problems, ready to be shown in any format."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from sslbench.tables.claims import ClaimResult
+from sslbench.tables.gather import Gathered
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table whose `frame` holds strings and numbers as they are to be shown.
+
+    `name` is a file's stem, `note` says what the columns mean, `values` are the same rows with
+    unrounded figures; `commands` are the commands that fill the gaps.
+    """
+
+    name: str
+    title: str
+    note: str
+    frame: pd.DataFrame
+    values: pd.DataFrame
+    commands: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture below the report's folder, its data beside it."""
+
+    name: str
+    title: str
+    caption: str
+    path: Path
+
+
+@dataclass
+class Report:
+    """Everything about one output folder, at the time `generated` (UTC, ISO 8601)."""
+
+    outputs: Path
+    gathered: Gathered
+    tables: list[Table] = field(default_factory=list)
+    claims: list[ClaimResult] = field(default_factory=list)
+    figures: list[Figure] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    generated: str = ""

@@ -1,0 +1,313 @@
+"""Cells sorted into groups that may be compared: the same data, the same changed settings.
+
+What a cell changed is found by composing what the config tree gives for its model, method, ratio
+and data; what is left is written as the overrides that lead to it.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from typing import Any
+
+from sslbench.config import settings as schema
+from sslbench.config.identity import SEPARATOR, identity
+from sslbench.config.presets import compose_settings
+from sslbench.config.settings import Settings
+from sslbench.record import DONE, model_settings
+from sslbench.tables import paper
+from sslbench.tables.gather import Cell
+from sslbench.tables.paper import Metric, Row
+
+DATA_TITLES = {"stl10": "STL-10", "digits": "digits (the built-in stand-in)"}
+BUDGET = ("steps", "method.epochs")
+"""Settings that shorten or lengthen a cell without changing what it is."""
+MIN_SEEDS = 3
+CHECKPOINT = "checkpoint"
+"""Stands for weights that are no cell's."""
+
+Changes = dict[str, Any]
+"""Overrides that differ from the config tree's choices, by key."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A cell and its place: a row of some group's tables."""
+
+    cell: Cell
+    row: Row
+    seed: int
+    data: str
+    data_root: str | None
+    """Where the images are, if not where the config tree looks."""
+    changes: Changes
+
+    def value(self, metric: Metric) -> float | None:
+        """Return a figure of a finished cell."""
+        assert self.cell.record is not None
+        return self.cell.record.results.get(metric.split, {}).get(metric.name)
+
+    def num_images(self, split: str) -> int:
+        """Return how many images an accuracy of a split is a share of."""
+        assert self.cell.record is not None
+        return self.cell.record.data["num_labeled" if split == "train" else f"num_{split}"]
+
+
+@dataclass
+class Group:
+    """Cells with the same data and changes; `rows` holds each row's cells by seed."""
+
+    data: str
+    changes: Changes
+    rows: dict[Row, dict[int, Entry]] = field(default_factory=dict)
+
+    @property
+    def is_paper(self) -> bool:
+        """Whether its figures may stand beside the paper's."""
+        return self.data == paper.DATA and not self.changes
+
+    @property
+    def title(self) -> str:
+        changed = {key: value for key, value in self.changes.items() if key != "data.fingerprint"}
+        name = DATA_TITLES.get(self.data, self.data)
+        if "data.fingerprint" in self.changes:
+            name += f" {self.changes['data.fingerprint'][:8]}"
+        return f"{name}, {describe(changed) or 'nothing changed'}"
+
+    def done(self, row: Row) -> dict[int, Entry]:
+        """Return a row's finished cells by seed."""
+        cells = self.rows.get(row, {})
+        return {seed: cells[seed] for seed in sorted(cells) if cells[seed].cell.status == DONE}
+
+    def states(self, row: Row) -> Counter[str]:
+        """Count a row's cells by status."""
+        return Counter(entry.cell.status for entry in self.rows.get(row, {}).values())
+
+    def entries(self) -> list[Entry]:
+        return [entry for cells in self.rows.values() for entry in cells.values()]
+
+    def expected_seeds(self) -> list[int]:
+        """Return the seeds that any cell has, and as many more as make three."""
+        seeds = {entry.seed for entry in self.entries()}
+        extra = (seed for seed in range(len(seeds) + MIN_SEEDS) if seed not in seeds)
+        return sorted([*seeds, *(next(extra) for _ in range(MIN_SEEDS - len(seeds)))])
+
+    def command(self, row: Row, outputs: str) -> str | None:
+        """Return the command that trains a row's missing seeds.
+
+        None if there are none, or if the weights to start from are not a cell's.
+        """
+        if row.init == CHECKPOINT:
+            return None
+        held = self.rows.get(row, {})
+        settled = (DONE, "running")
+        seeds = [s for s in self.expected_seeds() if s not in held or not _is(held[s], settled)]
+        if not seeds:
+            return None
+        words = [f"model={row.model}", f"method={row.method}"]
+        words += [f"ratio={row.ratio}"] if row.ratio else []
+        words.append(f"data={self.data}")
+        roots = {entry.data_root for entry in self.entries()} - {None}
+        words += [f"data.root={root}" for root in sorted(roots)[:1]]
+        words += [
+            f"{key}={override_value(value)}"
+            for key, value in self.changes.items()
+            if key != "data.fingerprint"
+        ]
+        if row.init:
+            words.append(f"init.from='method={row.init}'")
+        words.append("seed=" + ",".join(str(seed) for seed in seeds))
+        words += [f"outputs={outputs}"] if outputs != "outputs" else []
+        # Only a sweep trains the cell that `init.from` describes.
+        multirun = "-m " if row.init or len(seeds) > 1 else ""
+        return f"python -m sslbench.train {multirun}" + " ".join(_quoted(word) for word in words)
+
+
+def _is(entry: Entry, statuses: Iterable[str]) -> bool:
+    return entry.cell.status in statuses
+
+
+def _quoted(word: str) -> str:
+    if "'" in word:
+        return f'"{word}"'
+    safe = all(character.isalnum() or character in "@%+=:,./-_~" for character in word)
+    return word if safe else f"'{word}'"
+
+
+def override_value(value: Any) -> str:
+    """Write a value as Hydra reads it."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+
+def describe(changes: Changes) -> str:
+    """Write changes as overrides, in words for a title."""
+    return ", ".join(f"{key}={override_value(value)}" for key, value in changes.items())
+
+
+def find_groups(cells: Iterable[Cell]) -> tuple[list[Group], list[str]]:
+    """Sort cells into groups, the paper's own settings first; name those that have no place."""
+    groups: dict[str, Group] = {}
+    problems = []
+    for cell in cells:
+        try:
+            entry = place(cell)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            problems.append(
+                f"{cell.folder}: settings or results are not as this version writes them "
+                f"({type(error).__name__}: {error}); the cell is left out"
+            )
+            continue
+        key = json.dumps([entry.data, entry.changes], sort_keys=True)
+        group = groups.setdefault(key, Group(entry.data, entry.changes))
+        held = group.rows.setdefault(entry.row, {})
+        if entry.seed in held:
+            problems.append(
+                f"{cell.folder}: in one place with {held[entry.seed].cell.cell_id}, from another "
+                "start; the cell is left out"
+            )
+            continue
+        held[entry.seed] = entry
+    return sorted(groups.values(), key=_order), problems
+
+
+def _order(group: Group) -> tuple[bool, str, int, str]:
+    return (not group.is_paper, group.data, len(group.changes), group.title)
+
+
+def place(cell: Cell) -> Entry:
+    """Find the row and the group of a cell.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: If its record is of another version.
+    """
+    settings = settings_from_dict(cell.settings)
+    data = settings.data.name
+    if cell.record is not None and cell.status == DONE:
+        data = cell.record.data["name"]
+        for split in ("train", "val", "test"):
+            float(cell.record.results[split]["accuracy"])
+            int(cell.record.data["num_labeled" if split == "train" else f"num_{split}"])
+    method = settings.method.name
+    row = Row(
+        method=method,
+        model=settings.model.name,
+        ratio=None if method == paper.SUPERVISED else settings.ratio.name,
+        init=initial_label(settings.init_from),
+    )
+    root = settings.data.root
+    same_root = root == _composed((f"data={settings.data.name}",)).data.root
+    return Entry(
+        cell, row, settings.seed, data, None if same_root else root, find_changes(settings)
+    )
+
+
+def initial_label(init_from: str | None) -> str | None:
+    """Return the method of the cell that weights come from, or `CHECKPOINT`."""
+    if init_from is None:
+        return None
+    return CHECKPOINT if SEPARATOR in init_from else init_from.partition("-")[0]
+
+
+def settings_from_dict(contents: dict[str, Any]) -> Settings:
+    """Return settings out of what `record.settings_to_dict` made; new fields get their default.
+
+    Raises:
+        KeyError, TypeError, ValueError: If they are not settings of this version.
+    """
+    parts = dict(contents)
+    method = dict(parts["method"])
+    parts["model"] = model_settings(contents)
+    parts["method"] = getattr(schema, method.pop("type"))(**method)
+    views = {name: schema.View(**parts["augmentation"][name]) for name in ("view_a", "view_b")}
+    parts["augmentation"] = schema.Augmentation(**(parts["augmentation"] | views))
+    for name, kind in (
+        ("ratio", schema.Ratio),
+        ("optimizer", schema.Optimizer),
+        ("data", schema.Data),
+        ("tracking", schema.Tracking),
+    ):
+        parts[name] = kind(**parts[name])
+    return Settings(**parts)
+
+
+@cache
+def _composed(overrides: tuple[str, ...]) -> Settings | None:
+    """Compose a choice of groups; None if the config tree no longer has one of them."""
+    try:
+        return compose_settings(list(overrides))
+    except Exception:  # Hydra's errors share no base class
+        return None
+
+
+def _preset(settings: Settings, choices: Changes) -> Settings:
+    """Return what the config tree gives for the cell's groups."""
+    groups = {"method": settings.method.name, "data": settings.data.name} | choices
+    base = _composed(tuple(f"{group}={name}" for group, name in groups.items())) or Settings(
+        method=type(settings.method)(), data=schema.Data(name=settings.data.name)
+    )
+    model = _composed((f"model={settings.model.name}",))
+    ratio = _composed((f"ratio={settings.ratio.name}",))
+    return replace(
+        base,
+        model=model.model if model else type(settings.model)(),
+        ratio=ratio.ratio if ratio else schema.Ratio(name=settings.ratio.name),
+        seed=settings.seed,
+    )
+
+
+def find_changes(settings: Settings) -> Changes:
+    """Return the overrides that lead to a cell from its model, method, ratio, data and seed.
+
+    Where its weights come from is no change but a row of its own; so is the seed.
+    """
+    changes: Changes = {}
+    plain = _differences(settings, _preset(settings, {}))
+    for group in ("augmentation", "optimizer"):
+        name = getattr(settings, group).name
+        other = name != getattr(_preset(settings, {}), group).name
+        if other and any(key.startswith(f"{group}.") for key in plain):
+            changes[group] = name
+    changes |= _differences(settings, _preset(settings, changes)) if changes else plain
+    if settings.steps is not None:
+        changes["steps"] = settings.steps
+    elif settings.method.epochs != paper.EPOCHS.get(settings.method.name, settings.method.epochs):
+        changes["method.epochs"] = settings.method.epochs
+    return dict(sorted(changes.items()))
+
+
+def _differences(settings: Settings, base: Settings) -> Changes:
+    settings, base = (replace(each, init={"from": None}) for each in (settings, base))
+    keys = _flat(identity(settings)).keys() | _flat(identity(base)).keys()
+    mine, theirs = _flat(asdict(settings)), _flat(asdict(base))
+    return {
+        key: mine[key]
+        for key in sorted(keys)
+        if key in mine and mine[key] != theirs.get(key) and key != "data.name"
+    }
+
+
+def flat_settings(entry: Entry) -> dict[str, Any]:
+    """Return a cell's settings by dotted keys; `augmentation` and `optimizer` name the groups."""
+    flat = _flat(entry.cell.settings)
+    return flat | {group: flat[f"{group}.name"] for group in ("augmentation", "optimizer")}
+
+
+def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in node.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def is_ablation(group: Group, groups: list[Group]) -> bool:
+    """Whether a group only varies one method of another group with the same data and length."""
+    tuned = [key for key in group.changes if key not in BUDGET and not key.startswith("data.")]
+    if not tuned or len({row.method for row in group.rows}) > 1:
+        return False
+    changes = {key: value for key, value in group.changes.items() if key not in tuned}
+    bases = [other for other in groups if (other.data, other.changes) == (group.data, changes)]
+    return any(group.rows.keys() <= base.rows.keys() for base in bases)

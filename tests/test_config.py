@@ -1,0 +1,210 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from cells import compose_config, compose_settings
+
+from sslbench.config import settings as schema
+from sslbench.config.compose import conf_dir, to_settings
+from sslbench.config.identity import cell_id
+
+CONF = Path(conf_dir())
+FILES = sorted(CONF.rglob("*.yaml"))
+GROUPS = ("model", "method", "augmentation", "ratio", "optimizer", "data", "tracking")
+CHOICES = [
+    (group, path.stem)
+    for group in (*GROUPS, "experiment")
+    for path in (CONF / group).glob("*.yaml")
+]
+
+
+def test_all_yaml_files_are_seen():
+    assert len(FILES) == 33
+    assert len(CHOICES) == 31
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_composes_to_valid_settings(group, choice):
+    overrides = ["method=supervised"] if (group, choice) == ("ratio", "none") else []
+    settings = compose_settings(f"{group}={choice}", *overrides)
+    if group in GROUPS:
+        assert getattr(settings, group).name == choice
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_no_ratio_is_read_as_a_base_60_number(path):
+    def scalars(node):
+        if isinstance(node, yaml.ScalarNode):
+            yield node
+        elif isinstance(node, yaml.SequenceNode):
+            for child in node.value:
+                yield from scalars(child)
+        elif isinstance(node, yaml.MappingNode):
+            for pair in node.value:
+                for child in pair:
+                    yield from scalars(child)
+
+    for scalar in scalars(yaml.compose(path.read_text())):
+        assert not (scalar.tag.endswith(":int") and ":" in scalar.value), scalar.start_mark
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")))
+def test_every_experiment_says_how_it_is_run(path):
+    assert f"-m experiment={path.stem}" in path.read_text()
+
+
+def test_a_method_brings_its_own_augmentation_rate_and_batches():
+    semi = compose_settings("method=semi")
+    assert semi.augmentation.name == "semi"
+    assert (semi.optimizer.lr, semi.method.batch_size) == (2e-3, 32)
+    assert semi.method.unlabeled_batch_size == 64
+    barlow = compose_settings("method=barlow")
+    assert barlow.augmentation.name == "barlow"
+    assert (barlow.optimizer.lr, barlow.method.batch_size, barlow.method.epochs) == (5e-4, 100, 4)
+    supervised = compose_settings()
+    assert (supervised.method.batch_size, supervised.method.epochs) == (125, 100)
+
+
+def test_what_a_method_brings_can_be_overridden():
+    settings = compose_settings(
+        "method=semi", "augmentation=none", "optimizer=sgd", "optimizer.lr=0.5", "method.epochs=2"
+    )
+    assert settings.augmentation.name == "none"
+    assert (settings.optimizer.name, settings.optimizer.lr) == ("sgd", 0.5)
+    assert settings.method.epochs == 2
+
+
+@pytest.mark.parametrize(("ratio", "labeled", "unlabeled"), [("1:20", 1, 20), ("3:7", 3, 7)])
+def test_any_ratio_is_a_choice(ratio, labeled, unlabeled):
+    found = compose_settings("method=semi", f"ratio={ratio}").ratio
+    assert (found.name, found.labeled, found.unlabeled) == (ratio, labeled, unlabeled)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "optimizer.lr=-1",
+        "optimizer.lr=inf",
+        "method.threshold=1.5",
+        "method.batch_size=0",
+        "augmentation.view_a.flip=2",
+        "augmentation.view_b.blur_kernel=4",
+        "data.fold=10",
+        "data.val_fraction=1",
+        "precision=fp16",
+        "steps=0",
+        "seed=-1",
+        "ratio.of=epoch",
+        "tracking.mode=sometimes",
+        "method.ema=1.0",
+        "model.dropout=-0.1",
+    ],
+)
+def test_values_out_of_range_are_named(override):
+    key, _, value = override.partition("=")
+    with pytest.raises(ValueError, match=key.rpartition(".")[2]) as refused:
+        compose_settings("method=semi", override)
+    assert value in str(refused.value)
+
+
+def test_added_keys_are_refused_with_a_hint():
+    with pytest.raises(ValueError, match=r"optimizer\.lrr; did you mean optimizer\.lr\?"):
+        compose_settings("+optimizer.lrr=1")
+    with pytest.raises(ValueError, match="init"):
+        compose_settings("+init.form=x")
+
+
+@pytest.mark.parametrize("method", ["semi", "barlow"])
+def test_methods_that_need_unlabelled_images_refuse_none(method):
+    with pytest.raises(ValueError, match="ratio=none"):
+        compose_settings(f"method={method}", "ratio=none")
+
+
+def test_help_and_completion_need_no_heavy_import():
+    code = (
+        "import sys; import sslbench.train; "
+        "print(*[m for m in ('torch','torchvision','wandb','sklearn','pandas') if m in sys.modules])"
+    )
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout.split() == []
+
+
+class TestIdentity:
+    def id(self, *overrides):
+        return cell_id(compose_settings("data=digits", *overrides))
+
+    def test_order_of_overrides_does_not_matter(self):
+        assert self.id("seed=1", "method=semi") == self.id("method=semi", "seed=1")
+
+    @pytest.mark.parametrize(
+        "override",
+        [
+            "seed=1",
+            "model=resnet18",
+            "model.channels=64",
+            "method.epochs=3",
+            "optimizer.lr=0.1",
+            "steps=7",
+            "precision=fp32",
+            "data.num_labeled=40",
+            "data.split_seed=2",
+            "augmentation.view_a.flip=0.1",
+            "method.threshold=0.5",
+            "ratio=1:5",
+            "optimizer=adamw",
+        ],
+    )
+    def test_what_changes_numbers_changes_the_id(self, override):
+        assert self.id("method=semi", override) != self.id("method=semi")
+
+    @pytest.mark.parametrize(
+        "override",
+        [
+            "device=cpu",
+            "threads=1",
+            "tracking=off",
+            "tracking.group=table1",
+            "outputs=elsewhere",
+            "compile=off",
+            "log_every=3",
+            "data.root=elsewhere",
+            "cells_per_device=4",
+            "method.adam_lr=0.7 optimizer.lr=0.002",
+        ],
+    )
+    def test_how_a_cell_is_run_does_not(self, override):
+        assert self.id("method=semi", *override.split()) == self.id("method=semi")
+
+    def test_parts_that_a_method_does_not_use_do_not(self):
+        assert self.id("ratio=1:5") == self.id("ratio=1:20")
+        assert self.id("augmentation.view_b.flip=0.1") == self.id()
+        assert self.id("optimizer.momentum=0.5") == self.id()
+
+    def test_names_alone_do_not(self):
+        assert self.id("augmentation.name=mine") == self.id()
+
+    def test_a_field_equal_to_its_default_is_left_out(self):
+        from sslbench.config.identity import identity
+
+        contents = identity(compose_settings("data=digits", "method=semi"))
+        assert contents["method"] == {"type": "Semi"}
+        assert contents["model"] == {"type": "ConvNet"}
+
+    def test_ids_are_folder_names_and_wandb_ids(self):
+        found = self.id("method=semi", "model=wrn45_2", "ratio=1:20")
+        assert found.startswith("semi-wrn45_2-1to20-digits-s0-")
+        assert set(found) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-")
+
+    def test_the_id_of_the_papers_cell_stays_what_it_is(self):
+        settings = compose_settings("data=stl10", "method=semi", "model=wrn45_2")
+        assert cell_id(settings) == "semi-wrn45_2-1to20-stl10-s0-bd68efbd"
+
+
+def test_settings_survive_hydras_own_node():
+    config = compose_config(with_hydra=True)
+    assert isinstance(to_settings(config), schema.Settings)
+    assert "hydra" in config
