@@ -13,6 +13,7 @@ import torch
 from sslbench import checkpoint
 from sslbench.build import build_parts
 from sslbench.config.settings import Settings
+from sslbench.contact_sheet import save_contact_sheet
 from sslbench.data import Dataset
 from sslbench.evaluate import classify, score
 from sslbench.files import remove_temporaries, write_json
@@ -35,6 +36,7 @@ from sslbench.schedule import learning_rate
 from sslbench.tracking import Tracker
 
 log = logging.getLogger(__name__)
+SHEET = "images.png"
 
 
 def run(
@@ -105,6 +107,9 @@ def _train_and_evaluate(
         "threads": torch.get_num_threads(),
         "versions": versions(),
     }
+
+    if not (folder / SHEET).exists():
+        save_contact_sheet(folder / SHEET, parts.dataset, parts.feed)
 
     def validate() -> dict[str, float]:
         encoder = method.evaluated_encoder

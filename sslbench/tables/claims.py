@@ -19,7 +19,7 @@ The paper has neither seeds nor predictions: its figures are compared as indepen
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,7 @@ from sslbench.tables.groups import MIN_SEEDS, Entry, Group
 from sslbench.tables.paper import (
     BARLOW,
     FULL_RATIO,
+    METHOD_TITLES,
     METRIC_TITLES,
     MODEL_TITLES,
     MODELS,
@@ -104,6 +105,8 @@ class ClaimResult:
     comparisons: list[Comparison] = field(default_factory=list)
     without_data: list[str] = field(default_factory=list)
     """Comparisons that could not be made."""
+    on_paper_settings: bool = False
+    """Whether the cells may be set beside the paper's figures."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +134,10 @@ def _order(method: str, metric: Metric) -> list[Pair]:
 
 
 def _versus(model: str, better: Row, worse: Row, metric: Metric) -> Pair:
-    ways = ("self-supervised start", "from scratch") if better.init else (
-        METHOD_TITLES[better.method], METHOD_TITLES[worse.method]
+    ways = (
+        ("self-supervised start", "from scratch")
+        if better.init
+        else (METHOD_TITLES[better.method], METHOD_TITLES[worse.method])
     )
     return Pair(f"{MODEL_TITLES[model]} {' > '.join(ways)}", better, worse, metric)
 
@@ -190,7 +195,8 @@ def group_claims(group: Group) -> list[ClaimResult]:
     def test(number: int, pair: Pair) -> _Tested | None:
         return compare(group.done(pair.better), group.done(pair.worse), pair.metric)
 
-    return _judge_all(group.title, claim_pairs(of_paper=False), test)
+    results = _judge_all(group.title, claim_pairs(of_paper=False), test)
+    return [replace(result, on_paper_settings=group.is_paper) for result in results]
 
 
 def compare(a: dict[int, Entry], b: dict[int, Entry], metric: Metric) -> _Tested | None:
@@ -340,9 +346,9 @@ def _sentence(
 
 def _phrase(comparison: Comparison) -> str:
     return (
-        f"{comparison.name} by {100 * comparison.difference:+.2f} points of {comparison.metric} "
+        f"{comparison.name}: {100 * comparison.difference:+.2f} points of {comparison.metric} "
         f"(95 % interval {100 * comparison.low:+.2f} to {100 * comparison.high:+.2f}, "
-        f"p {format_p(comparison.p)}, corrected {format_p(comparison.p_corrected)}, "
+        f"p {format_p(comparison.p)}, corrected p {format_p(comparison.p_corrected)}, "
         f"{comparison.test})"
     )
 

@@ -46,3 +46,8 @@ class Report:
     figures: list[Figure] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     generated: str = ""
+
+    @property
+    def folder(self) -> Path:
+        """Where the report is written."""
+        return self.outputs / "report"

@@ -4,7 +4,9 @@ What a cell changed is found by composing what the config tree gives for its mod
 and data; what is left is written as the overrides that lead to it.
 """
 
+import hashlib
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
@@ -20,10 +22,12 @@ from sslbench.tables import paper
 from sslbench.tables.gather import Cell
 from sslbench.tables.paper import Metric, Row
 
-DATA_TITLES = {"stl10": "STL-10", "digits": "digits (the built-in stand-in)"}
+DATA_TITLES = {"stl10": "STL-10", "digits": "digits, the built-in stand-in"}
 BUDGET = ("steps", "method.epochs")
 """Settings that shorten or lengthen a cell without changing what it is."""
 MIN_SEEDS = 3
+PAPER_SETTINGS = "the paper's settings"
+MAX_SLUG = 60
 CHECKPOINT = "checkpoint"
 """Stands for weights that are no cell's."""
 
@@ -73,7 +77,7 @@ class Group:
         name = DATA_TITLES.get(self.data, self.data)
         if "data.fingerprint" in self.changes:
             name += f" {self.changes['data.fingerprint'][:8]}"
-        return f"{name}, {describe(changed) or 'nothing changed'}"
+        return f"{name}, {describe(changed) or PAPER_SETTINGS}"
 
     def done(self, row: Row) -> dict[int, Entry]:
         """Return a row's finished cells by seed."""
@@ -311,3 +315,21 @@ def is_ablation(group: Group, groups: list[Group]) -> bool:
     changes = {key: value for key, value in group.changes.items() if key not in tuned}
     bases = [other for other in groups if (other.data, other.changes) == (group.data, changes)]
     return any(group.rows.keys() <= base.rows.keys() for base in bases)
+
+
+def row_order(row: Row) -> tuple[str, float, str]:
+    """Sort rows by model, then by the number of unlabelled images."""
+    unlabeled = (row.ratio or "").rpartition(":")[2]
+    return row.model, float(unlabeled) if unlabeled.isdigit() else float("inf"), str(row)
+
+
+def slug(text: str) -> str:
+    """Make a file's name of a title; long ones are cut and told apart by a hash.
+
+    >>> slug("digits, the built-in stand-in, steps=40")
+    'digits-the-built-in-stand-in-steps-40'
+    """
+    words = re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")
+    if len(words) <= MAX_SLUG:
+        return words
+    return f"{words[: MAX_SLUG - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"

@@ -8,18 +8,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sslbench.files import slug
 from sslbench.record import DONE
 from sslbench.tables import paper, statistics
 from sslbench.tables.claims import ClaimResult, format_p
 from sslbench.tables.contents import Table
 from sslbench.tables.groups import (
+    DATA_TITLES,
     MIN_SEEDS,
     Entry,
     Group,
     flat_settings,
     is_ablation,
     override_value,
+    row_order,
+    slug,
 )
 from sslbench.tables.paper import (
     BARLOW,
@@ -107,30 +109,34 @@ DESIGNS = (
 
 
 def build_tables(groups: list[Group], outputs: str) -> list[Table]:
-    """Return the paper's tables for each group that has cells of them, then the ablations."""
+    """Return all the paper's tables for cells in its settings, for other groups those that have
+    cells no table before shows; then the ablations."""
     tables = []
     for group in groups:
         if is_ablation(group, groups):
             continue
+        covered: set[Row] = set()
         for design in DESIGNS:
             rows = _rows_of(design, group)
-            if group.is_paper or any(row in group.rows for row in rows):
+            if group.is_paper or any(row in group.rows for row in rows if row not in covered):
                 tables.append(_design_table(design, rows, group, outputs))
+                covered.update(rows)
     return tables + ablation_tables(groups)
 
 
 def _rows_of(design: Design, group: Group) -> list[Row]:
     rows = list(design.rows)
-    return rows + sorted(
-        (row for row in group.rows if design.admits(row) and row not in rows), key=str
-    )
+    others = [row for row in group.rows if design.admits(row) and row not in rows]
+    return rows + sorted(others, key=row_order)
 
 
 def _design_table(design: Design, rows: list[Row], group: Group, outputs: str) -> Table:
     shown, values = [], []
     for row in rows:
-        for metric in design.metrics:
+        in_full = group.is_paper or group.done(row)
+        for metric in design.metrics if in_full else design.metrics[:1]:
             figure = summarize(group, row, metric, design.figures)
+            figure["figure"] = figure["figure"] if in_full else ""
             values.append(figure)
             shown.append(_display(figure, metric, is_paper=group.is_paper))
     frame = pd.DataFrame(shown)
@@ -140,7 +146,7 @@ def _design_table(design: Design, rows: list[Row], group: Group, outputs: str) -
     commands = [command for row in rows if (command := group.command(row, outputs)) is not None]
     return Table(
         name=design.name if group.is_paper else f"{design.name}-{slug(group.title)}",
-        title=f"{design.title} — {group.title}",
+        title=f"{design.title} ({group.title})",
         note=NOTE + (PAPER_NOTE if group.is_paper else OTHER_NOTE),
         frame=frame,
         values=pd.DataFrame(values),
@@ -199,7 +205,9 @@ def state_text(group: Group, row: Row) -> str:
     if not states:
         return "missing"
     parts = ["done" if states[DONE] >= MIN_SEEDS else f"n<{MIN_SEEDS}"] if states[DONE] else []
-    return ", ".join(parts + [f"{n} {state}" for state, n in sorted(states.items()) if state != DONE])
+    return ", ".join(
+        parts + [f"{n} {state}" for state, n in sorted(states.items()) if state != DONE]
+    )
 
 
 def _display(figure: dict[str, Any], metric: Metric, *, is_paper: bool) -> dict[str, Any]:
@@ -222,7 +230,7 @@ def _display(figure: dict[str, Any], metric: Metric, *, is_paper: bool) -> dict[
 
 def _number(value: float | None, is_loss: bool, sign: str = "") -> str:
     if value is None:
-        return "–"
+        return "-"
     return f"{value:{sign}.2f}" if is_loss else f"{100 * value:{sign}.2f}"
 
 
@@ -260,9 +268,12 @@ def ablation_tables(groups: list[Group]) -> list[Table]:
 def _ablation_table(data: str, method: str, places: list[tuple[Group, Row]]) -> Table:
     keys = varying_keys(group for group, _ in places)
     shown, values = [], []
-    for group, row in sorted(places, key=lambda place: (str(place[1]), str(place[0].changes))):
+    for group, row in sorted(places, key=_place_order):
         settings = flat_settings(next(iter(group.rows[row].values())))
-        where = {key: override_value(settings.get(key)) for key in keys}
+        where = {
+            key: "none" if settings.get(key) is None else override_value(settings[key])
+            for key in keys
+        }
         line: dict[str, Any] = {
             "model": MODEL_TITLES.get(row.model, row.model),
             "ratio": row.ratio or "",
@@ -277,7 +288,7 @@ def _ablation_table(data: str, method: str, places: list[tuple[Group, Row]]) -> 
     frame = pd.DataFrame(shown)
     constant = [name for name in ("ratio", "from") if frame[name].nunique() <= 1]
     method_title = paper.METHOD_TITLES.get(method, method)
-    data_title = Group(data, {}).title.partition(",")[0]
+    data_title = DATA_TITLES.get(data, data)
     return Table(
         name=f"ablation-{slug(f'{data} {method}')}",
         title=f"Ablation: {method_title} on {data_title}, by {', '.join(keys)}",
@@ -287,14 +298,16 @@ def _ablation_table(data: str, method: str, places: list[tuple[Group, Row]]) -> 
     )
 
 
+def _place_order(place: tuple[Group, Row]) -> tuple:
+    group, row = place
+    return row_order(row), len(group.changes), str(group.changes)
+
+
 def varying_keys(groups: Iterable[Group]) -> list[str]:
     """Return the settings that tell groups apart."""
     changes = [group.changes for group in groups]
     keys = sorted({key for each in changes for key in each})
-    missing = object()
-    return [
-        key for key in keys if len({json.dumps(each.get(key, str(missing))) for each in changes}) > 1
-    ]
+    return [key for key in keys if len({json.dumps(each.get(key)) for each in changes}) > 1]
 
 
 def claim_tables(claims: list[ClaimResult]) -> list[Table]:
@@ -343,5 +356,6 @@ CLAIMS_NOTE = (
 TESTS_NOTE = (
     "Differences in points. Paired over three or more common seeds, else over the same images of "
     "one seed; the paper's own figures as independent shares of 6,400 test, 1,600 validation and "
-    "5,000 training images. With three seeds the corrected test decides only large differences."
+    "5,000 training images. With three seeds the corrected test decides only large differences; "
+    "a test on one seed speaks of its weights, not of other seeds."
 )

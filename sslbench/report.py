@@ -1,0 +1,139 @@
+"""The report: `python -m sslbench.report` sets the cells below `outputs/` beside the paper's.
+
+It prints tables and verdicts, and writes them to `<outputs>/report/`, with pictures and one
+self-contained `report.html`. It needs neither network nor W&B, and reads a running sweep too.
+"""
+
+import argparse
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sslbench.tables.contents import Report
+
+NUM_CLAIMS = 7
+START = "python -m sslbench.train -m experiment=paper seed=0,1,2"
+QUICK_START = "python -m sslbench.train -m experiment=demo seed=0,1,2"
+
+
+def _claim_numbers(text: str) -> list[int]:
+    if text == "all":
+        return list(range(1, NUM_CLAIMS + 1))
+    numbers = [int(part) for part in text.split(",") if part.strip().isdigit()]
+    if len(numbers) != len(text.split(",")) or not all(1 <= n <= NUM_CLAIMS for n in numbers):
+        raise argparse.ArgumentTypeError(f"{text}: give numbers from 1 to {NUM_CLAIMS}, or all")
+    return numbers
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m sslbench.report",
+        description="Set trained cells beside the paper's figures, with intervals and a verdict "
+        "on each of its claims.",
+        epilog="Exit codes: 0; 1 if a cell could not be read, or a claim asked for by --check does "
+        "not hold; 2 for wrong usage.",
+    )
+    parser.add_argument(
+        "--outputs", type=Path, default=Path("outputs"), help="folder of the cells (%(default)s)"
+    )
+    parser.add_argument(
+        "--check",
+        type=_claim_numbers,
+        default=[],
+        metavar="1,4,7|all",
+        help="exit with 1 unless these claims hold on STL-10 in the paper's settings; where there "
+        "are no such cells, on every other group of cells",
+    )
+    parser.add_argument("--no-figures", action="store_true", help="write no pictures")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print and write the report, and leave with its exit code."""
+    options = _parser().parse_args(arguments)
+    from sslbench.tables.render import to_text, verdicts_to_text
+
+    report = build_report(options.outputs)
+    if report.gathered.cells or report.problems:
+        write_report(report, with_figures=not options.no_figures)
+        for table in report.tables:
+            print(to_text(table))
+        print(verdicts_to_text(report.claims))
+        print(f"written to {report.folder}")
+    else:
+        print(f"no cells below {options.outputs / 'cells'}; to train them:")
+        print(f"  the paper's, on STL-10       {START}")
+        print(f"  a few on the stand-in        {QUICK_START}")
+    for problem in report.problems:
+        print(f"sslbench: {problem}", file=sys.stderr)
+    failed = failed_claims(report, options.check)
+    for line in failed:
+        print(f"sslbench: {line}", file=sys.stderr)
+    sys.exit(1 if report.problems or failed else 0)
+
+
+def build_report(outputs: Path) -> "Report":
+    """Read all cells below `outputs` into tables and verdicts; pictures are made by writing."""
+    from sslbench.tables.claims import NO_DATA, group_claims, paper_claims
+    from sslbench.tables.contents import Report
+    from sslbench.tables.gather import gather
+    from sslbench.tables.groups import find_groups, is_ablation
+    from sslbench.tables.tables import build_tables
+
+    gathered = gather(outputs)
+    groups, misfits = find_groups(gathered.cells)
+    claims = paper_claims()
+    for group in groups:
+        if not is_ablation(group, groups):
+            found = group_claims(group)
+            if any(claim.verdict != NO_DATA for claim in found):
+                claims += found
+    return Report(
+        outputs=outputs,
+        gathered=gathered,
+        tables=build_tables(groups, str(outputs)),
+        claims=claims,
+        problems=gathered.problems + misfits,
+        generated=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def write_report(report: "Report", *, with_figures: bool = True) -> None:
+    """Write tables, pictures and `report.html` to the report's folder."""
+    from sslbench.tables.html import write_html
+    from sslbench.tables.render import write_table
+    from sslbench.tables.tables import claim_tables
+
+    report.folder.mkdir(parents=True, exist_ok=True)
+    for table in report.tables + claim_tables(report.claims):
+        write_table(table, report.folder)
+    if with_figures:
+        from sslbench.tables.figures import draw_figures
+
+        report.figures = draw_figures(report)
+    write_html(report.folder / "report.html", report)
+
+
+def failed_claims(report: "Report", numbers: list[int]) -> list[str]:
+    """Name the claims among `numbers` that do not hold on our cells."""
+    from sslbench.tables.claims import HOLDS, PAPER_GROUP
+
+    ours = [claim for claim in report.claims if claim.group != PAPER_GROUP]
+    ours = [claim for claim in ours if claim.on_paper_settings] or ours
+    asked = [claim for claim in ours if claim.number in numbers]
+    lines = [
+        f"claim {claim.number} on {claim.group}: {claim.verdict}"
+        for claim in asked
+        if claim.verdict != HOLDS
+    ]
+    return lines + [
+        f"claim {number}: no data"
+        for number in numbers
+        if number not in {claim.number for claim in asked}
+    ]
+
+
+if __name__ == "__main__":
+    main()
