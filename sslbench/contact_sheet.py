@@ -9,10 +9,10 @@ from torch import Tensor
 
 from sslbench.batches import Feed
 from sslbench.data import Dataset
-from sslbench.data.layout import SIDE
 from sslbench.files import replace_file
 
 COLUMNS, LABELED_ROWS = 10, 4
+SIDE = 96
 CAPTION = 14
 
 

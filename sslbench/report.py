@@ -53,10 +53,16 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     """Print and write the report, and leave with its exit code."""
     options = _parser().parse_args(arguments)
+    from sslbench.exits import UsageError
+    from sslbench.files import make_writable_folder
     from sslbench.tables.render import to_text, verdicts_to_text
 
     report = build_report(options.outputs)
     if report.gathered.cells or report.problems:
+        try:
+            make_writable_folder(report.folder)
+        except ValueError as error:
+            raise UsageError(error) from None
         write_report(report, with_figures=not options.no_figures)
         for table in report.tables:
             print(to_text(table))

@@ -125,7 +125,8 @@ def test_methods_that_need_unlabelled_images_refuse_none(method):
 def test_help_and_completion_need_no_heavy_import():
     code = (
         "import sys; import sslbench.train; "
-        "print(*[m for m in ('torch','torchvision','wandb','sklearn','pandas') if m in sys.modules])"
+        "heavy = {'torch', 'torchvision', 'wandb', 'sklearn', 'pandas'}; "
+        "print(*heavy.intersection(sys.modules))"
     )
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True

@@ -1,33 +1,35 @@
-"""Data sets: which one, opened, checked and split."""
+"""The images: STL-10, any set in its binary layout, or the built-in stand-in."""
 
+import dataclasses
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from sslbench.config.settings import Data
-from sslbench.data import stl10
-from sslbench.data.digits import digits_root
-from sslbench.data.download import Unreachable
-from sslbench.data.layout import Layout, fingerprint, read_layout
-from sslbench.data.splits import balanced_subset, split_validation
+from sslbench.data.digits import open_digits
+from sslbench.data.download import Unavailable
+from sslbench.data.layout import FOLDER, Layout, read_layout
+from sslbench.data.splits import choose_labeled, split_val_test
 from sslbench.data.statistics import cached_statistics
+from sslbench.data.stl10 import OFFICIAL, Release, how_to_get, obtain_stl10, open_stl10
 
 log = logging.getLogger(__name__)
 
+BAR = "=" * 80
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images `(N, 3, 96, 96)` uint8, memory-mapped; labels `(N,)` int64, 0 .. C - 1.
+    """Images on disk, and which of them are used for what.
 
-    `train_indices` choose among the train images; `val_indices` and `test_indices` split the test
-    images. Unlabelled images have no labels. `mean` and `std` are those of the train images'
-    channels, pixels in [0, 1].
+    Images are uint8 `(N, 3, 96, 96)`, memory-mapped; labels int64 `(N,)` from 0, one for each image
+    of their file; indices int64 positions in a file.
     """
 
     name: str
-    fingerprint: str
+    """`stl10`, `digits`, or the name of the folder that holds a `layout` set."""
     class_names: tuple[str, ...]
     train_images: np.ndarray
     train_labels: np.ndarray
@@ -35,97 +37,147 @@ class Dataset:
     test_labels: np.ndarray
     unlabeled_images: np.ndarray
     train_indices: np.ndarray
+    """The labelled images: all of the train file, a fold or a class-balanced choice."""
     val_indices: np.ndarray
+    """Part of the test file; `test_indices` are the rest of it."""
     test_indices: np.ndarray
-    mean: list[float]
-    std: list[float]
+    mean: tuple[float, float, float]
+    """Of the train file's pixels, by channel, in [0, 1]; `std` likewise."""
+    std: tuple[float, float, float]
+    fingerprint: str
+    """16 hex digits that tell this data from other data."""
 
 
-def _cache(outputs: Path) -> Path:
-    return outputs / "cache"
+def concrete_data(settings: Data, outputs: Path, release: Release = OFFICIAL) -> Data:
+    """Settle what the data is, downloading STL-10 if need be: `name` is no longer `auto`.
 
-
-def concrete_data(data: Data, outputs: Path) -> Data:
-    """Choose what `auto` is, and tell one `layout` from others by its fingerprint.
-
-    STL-10 is downloaded where that is asked for and possible. Files that are there but not whole
-    are an error, never a reason to take the stand-in.
-
-    Raises:
-        ValueError: If the data is not there or not usable.
-    """
-    root = Path(data.root)
-    if data.name in ("auto", "stl10") and not stl10.is_present(root):
-        try:
-            if not data.download:
-                raise Unreachable("data.download=false")
-            stl10.fetch(root, data.url)
-        except Unreachable as error:
-            if data.name == "stl10":
-                how = stl10.how_to_get(root, data.url)
-                raise ValueError(f"data=stl10: not there, and {error}\n{how}") from error
-            log.warning(
-                "\n*** STL-10 is not there (%s).\n"
-                "*** Going on with data=digits, the built-in stand-in: 60 labelled and 1,200\n"
-                "*** unlabelled handwritten digits. Its figures say nothing about STL-10.\n"
-                "*** %s\n",
-                error,
-                stl10.how_to_get(root, data.url).replace("\n", "\n*** "),
-            )
-            return replace(data, name="digits")
-    if data.name == "auto":
-        return replace(data, name="stl10")
-    if data.name == "layout":
-        return replace(data, fingerprint=fingerprint(root))
-    return data
-
-
-def open_dataset(data: Data, outputs: Path) -> Dataset:
-    """Open, check and split the images that concrete settings name.
+    Args:
+        settings: What was asked for.
+        outputs: Where the cache is.
+        release: What STL-10's files must be.
 
     Raises:
-        ValueError: If a file is damaged, or the splits do not exist.
+        ValueError: If the data is not there, or a download broke off.
     """
-    root = Path(data.root)
-    match data.name:
+    match settings.name:
+        case "auto":
+            name = "stl10" if _obtain_or_warn(settings, release) else "digits"
+            return dataclasses.replace(settings, name=name)
         case "stl10":
-            stl10.verify(root)
-            name = "stl10"
+            try:
+                _obtain(settings, release)
+            except Unavailable as error:
+                raise _not_there(settings, release, str(error)) from error
         case "layout":
-            name = root.resolve().name
+            found = _open_layout(settings).fingerprint
+            return dataclasses.replace(settings, fingerprint=found)
+    return settings
+
+
+def open_dataset(settings: Data, outputs: Path, release: Release = OFFICIAL) -> Dataset:
+    """Open concrete data, check its files and choose its images.
+
+    Raises:
+        ValueError: If files are missing or damaged, or the settings ask for what is not in them.
+    """
+    assert settings.name != "auto", "concrete_data comes first"
+    root = Path(settings.root)
+    match settings.name:
+        case "stl10":
+            if not (root / FOLDER).exists():
+                raise _not_there(settings, release, f"{root / FOLDER} does not exist")
+            name, layout = "stl10", open_stl10(root, release)
+        case "layout":
+            name, layout = root.resolve().name, _open_layout(settings)
+            if name in ("stl10", "digits"):
+                name = f"layout-{name}"  # it was not checked to be what its folder is called
         case "digits":
-            root = digits_root(_cache(outputs))
-            name = "digits"
-        case _:
-            raise AssertionError(f"data.name={data.name} is not concrete")
-    layout = read_layout(root)
-    found = fingerprint(root)
-    mean, std = cached_statistics(layout.train_images, found, _cache(outputs))
-    val, test = split_validation(layout.test_labels, data.val_fraction, data.split_seed)
+            name, layout = "digits", open_digits(outputs)
+    train_indices = _labeled_indices(settings, layout)
+    val_indices, test_indices = split_val_test(
+        layout.test_labels, settings.val_fraction, settings.split_seed
+    )
+    mean, std = cached_statistics(layout.train_images, layout.fingerprint, outputs)
     return Dataset(
         name=name,
-        fingerprint=found,
         class_names=layout.class_names,
         train_images=layout.train_images,
         train_labels=layout.train_labels,
         test_images=layout.test_images,
         test_labels=layout.test_labels,
         unlabeled_images=layout.unlabeled_images,
-        train_indices=_labeled(layout, data),
-        val_indices=val,
-        test_indices=test,
+        train_indices=train_indices,
+        val_indices=val_indices,
+        test_indices=test_indices,
         mean=mean,
         std=std,
+        fingerprint=layout.fingerprint,
     )
 
 
-def _labeled(layout: Layout, data: Data) -> np.ndarray:
-    """Return the positions of the labelled images: all, one fold, or a balanced choice."""
-    chosen = np.arange(len(layout.train_labels))
-    if data.fold is not None:
-        if not layout.folds:
-            raise ValueError(f"data.fold={data.fold}: data={data.name} has no fold_indices.txt")
-        chosen = layout.folds[data.fold]
-    if data.num_labeled is not None:
-        chosen = balanced_subset(layout.train_labels, chosen, data.num_labeled, data.split_seed)
-    return chosen
+def _obtain(settings: Data, release: Release) -> None:
+    root = Path(settings.root)
+    if not settings.download and not (root / FOLDER).exists():
+        raise Unavailable(f"{root / FOLDER} does not exist and data.download=false")
+    obtain_stl10(root, settings.url, release)
+
+
+def _obtain_or_warn(settings: Data, release: Release) -> bool:
+    try:
+        _obtain(settings, release)
+    except Unavailable as error:
+        log.warning(
+            "\n%s\n"
+            "This is NOT STL-10: data=auto takes the built-in stand-in, handwritten digits.\n"
+            "Its figures are NOT comparable with the paper's.\n"
+            "Why: %s.\n"
+            "How to get STL-10:\n%s\n"
+            "%s",
+            BAR,
+            error,
+            how_to_get(Path(settings.root), settings.url, release),
+            BAR,
+        )
+        return False
+    return True
+
+
+def _not_there(settings: Data, release: Release, reason: str) -> ValueError:
+    return ValueError(
+        f"data=stl10: STL-10 is not there: {reason}\n"
+        f"{how_to_get(Path(settings.root), settings.url, release)}\n"
+        "  data=digits runs without it, on the built-in stand-in."
+    )
+
+
+def _open_layout(settings: Data) -> Layout:
+    folder = Path(settings.root) / FOLDER
+    remedy = f"write or copy it again, or set data.root=… (now {settings.root})"
+    layout = read_layout(folder, remedy)
+    if settings.fingerprint not in ("", layout.fingerprint):
+        raise ValueError(
+            f"{folder}: its fingerprint is {layout.fingerprint}, expected data.fingerprint="
+            f"{settings.fingerprint}: the files are others, or changed; leave data.fingerprint out "
+            "to take them as they are"
+        )
+    return layout
+
+
+def _labeled_indices(settings: Data, layout: Layout) -> np.ndarray:
+    indices = np.arange(len(layout.train_labels))
+    if settings.fold is not None:
+        if layout.folds is None:
+            raise ValueError(
+                f"data.fold={settings.fold}: data={settings.name} has no folds (no "
+                "fold_indices.txt); leave data.fold out, or choose by data.num_labeled=…"
+            )
+        indices = layout.folds[settings.fold]
+    if settings.num_labeled is not None:
+        indices = choose_labeled(
+            layout.train_labels,
+            indices,
+            settings.num_labeled,
+            len(layout.class_names),
+            settings.split_seed,
+        )
+    return indices

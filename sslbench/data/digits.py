@@ -1,85 +1,114 @@
-"""The built-in stand-in: scikit-learn's handwritten digits, drawn at 96x96 in seeded colours.
+"""The built-in stand-in: scikit-learn's handwritten digits, drawn at 96x96 in seeded colours."""
 
-Real handwriting (Alpaydin and Kaynak, 1,797 images of 8x8 pixels), no download; written once in
-STL-10's layout, so that everything after this file is the same as for STL-10.
-"""
-
-import shutil
+import logging
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
-from sslbench.data.layout import FOLDER, SIDE, write_layout
+from sslbench.data.layout import FOLDER, IMAGE_SHAPE, Layout, read_layout, write_layout
+from sslbench.data.splits import seeded_order
+
+log = logging.getLogger(__name__)
 
 CLASS_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-LABELED_PER_CLASS = 6
-NUM_UNLABELED = 1200
-SEED = 0
+LABELED_PER_CLASS, UNLABELED_PER_CLASS = 6, 120
 VERSION = "digits-v1"
+"""Names the cached files; another drawing needs another name."""
+SEED = 1797
+CELL_PIXELS = 10
+"""Side of one of the 8x8 strokes' cells in the 96x96 image."""
+WEIGHT_SUM = 2 * (2 * CELL_PIXELS) ** 3
+"""What a pixel's interpolation weights add up to."""
+INK = 512
+"""A pixel that is all foreground."""
+COLOR_RANGE = 96
+"""Dark colours have channels up to this, light ones from 255 minus this: luminance differs by 63
+or more."""
 
 
-def draw(strokes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Draw `(N, 8, 8)` strokes in [0, 1] as `(N, 3, 96, 96)` uint8 on a ground of another colour.
+def open_digits(outputs: Path) -> Layout:
+    """Open the stand-in, drawing it into `<outputs>/cache` if it is not there.
 
-    Ground and ink differ by at least 0.35 in luminance.
+    60 labelled and 1,200 unlabelled images, and the remaining 537 as the test file.
+
+    Raises:
+        ValueError: If the cached files are damaged.
     """
-    from PIL import Image
+    target = outputs / "cache" / VERSION
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        log.info("drawing the built-in stand-in into %s", target)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".digits-") as temporary:
+            drawn = Path(temporary) / VERSION
+            _write_digits(drawn / FOLDER)
+            try:
+                drawn.rename(target)
+            except OSError:
+                if not target.exists():  # else another process was faster, with the same bytes
+                    raise
+    return read_layout(target / FOLDER, f"delete {target}: it is drawn again")
 
-    images = np.empty((len(strokes), 3, SIDE, SIDE), dtype=np.uint8)
-    for index, stroke in enumerate(strokes):
-        picture = Image.fromarray((stroke * 255).round().astype(np.uint8))
-        mask = np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC)) / 255
-        ground, ink = _colors(generator)
-        mixed = ground[:, None, None] + mask * (ink - ground)[:, None, None]
-        images[index] = (mixed * 255).round()
+
+def _write_digits(folder: Path) -> None:
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images = draw(digits.images.astype(np.int64))
+    labels = digits.target.astype(np.int64)
+    order = seeded_order(len(labels), SEED)
+    of_classes = [order[labels[order] == label] for label in range(len(CLASS_NAMES))]
+    last = LABELED_PER_CLASS + UNLABELED_PER_CLASS
+    parts = slice(LABELED_PER_CLASS), slice(LABELED_PER_CLASS, last), slice(last, None)
+    train, unlabeled, test = (
+        _shuffled([of_class[part] for of_class in of_classes]) for part in parts
+    )
+    write_layout(
+        folder,
+        CLASS_NAMES,
+        (images[train], labels[train]),
+        (images[test], labels[test]),
+        images[unlabeled],
+    )
+
+
+def _shuffled(parts: list[np.ndarray]) -> np.ndarray:
+    joined = np.concatenate(parts)
+    return joined[seeded_order(len(joined), SEED)]
+
+
+def draw(strokes: np.ndarray) -> np.ndarray:
+    """Draw `(N, 8, 8)` int64 strokes from 0 to 16 as uint8 `(N, 3, 96, 96)`.
+
+    In integers throughout, so that every machine draws the same bytes.
+    """
+    weights = _interpolation_weights()
+    ink = weights @ strokes @ weights.T * INK // (16 * WEIGHT_SUM**2)
+    ink = (2 * ink - INK // 2).clip(0, INK)[:, np.newaxis]  # steeper edges than the strokes' own
+    foreground, background = _draw_colors(len(strokes))
+    images = np.empty((len(strokes), *IMAGE_SHAPE), np.uint8)
+    for image, i, f, b in zip(images, ink, foreground, background, strict=True):
+        image[:] = (f * i + b * (INK - i) + INK // 2) // INK
     return images
 
 
-def _colors(generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    luminance = np.array([0.299, 0.587, 0.114])
-    while True:
-        ground, ink = generator.random((2, 3))
-        if abs((ground - ink) @ luminance) >= 0.35:
-            return ground, ink
+def _interpolation_weights() -> np.ndarray:
+    """Return `(96, 8)` int64 weights of cubic (Catmull-Rom) interpolation; around it is no ink."""
+    cell, side = 2 * CELL_PIXELS, IMAGE_SHAPE[-1]  # distances are in half pixels
+    first = side - 7 * CELL_PIXELS
+    rows, centers = np.arange(1, 2 * side, 2), np.arange(first, first + 8 * cell, cell)
+    x = np.abs(rows[:, np.newaxis] - centers)
+    near = 3 * x**3 - 5 * cell * x**2 + 2 * cell**3
+    far = -(x**3) + 5 * cell * x**2 - 8 * cell**2 * x + 4 * cell**3
+    return np.where(x < cell, near, np.where(x < 2 * cell, far, 0))
 
 
-def digits_root(cache: Path) -> Path:
-    """Return the folder that holds the stand-in, written on first use.
-
-    Two processes may race: each writes a folder of its own, and the first rename wins.
-    """
-    root = cache / VERSION
-    if not root.exists():
-        from sklearn.datasets import load_digits  # 2 s to import: only on first use
-
-        digits = load_digits()
-        generator = np.random.Generator(np.random.PCG64(SEED))
-        order = generator.permutation(len(digits.target))
-        images = draw(digits.images[order] / 16, generator)
-        labels = digits.target[order].astype(np.int64)
-        rank = np.empty_like(labels)
-        for label in range(len(CLASS_NAMES)):
-            members = labels == label
-            rank[members] = np.arange(members.sum())
-        labeled = rank < LABELED_PER_CLASS
-        rest = np.flatnonzero(~labeled)
-        unlabeled, test = rest[:NUM_UNLABELED], rest[NUM_UNLABELED:]
-
-        cache.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{VERSION}.", dir=cache))
-        write_layout(
-            temporary / FOLDER,
-            CLASS_NAMES,
-            {
-                "train": (images[labeled], labels[labeled]),
-                "test": (images[test], labels[test]),
-                "unlabeled": (images[unlabeled], None),
-            },
-        )
-        try:
-            temporary.rename(root)
-        except OSError:  # another process was faster
-            shutil.rmtree(temporary)
-            assert root.exists(), "the stand-in could not be written"
-    return root
+def _draw_colors(num: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return int64 `(num, 3, 1, 1)` foregrounds and backgrounds: one dark, one light."""
+    raw = np.random.PCG64([SEED, 1]).random_raw(num * 7).reshape(num, 7)
+    channels = (raw[:, :6] >> np.uint64(32)).astype(np.int64) % (COLOR_RANGE + 1)
+    dark, light = channels[:, :3], 255 - channels[:, 3:]
+    dark_on_light = (raw[:, 6:] >> np.uint64(63)).astype(bool)
+    foreground = np.where(dark_on_light, dark, light)
+    background = np.where(dark_on_light, light, dark)
+    return foreground[..., np.newaxis, np.newaxis], background[..., np.newaxis, np.newaxis]

@@ -1,109 +1,110 @@
-"""Download an archive once, go on where a download stopped, and unpack it safely."""
+"""One large file from a server: resumed where it stopped, checked before it is used."""
 
 import hashlib
-import shutil
-import tarfile
-import tempfile
-import urllib.error
+import http.client
+import logging
 import urllib.request
-from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
-from filelock import FileLock
-from tqdm import tqdm
+log = logging.getLogger(__name__)
 
-CONNECT_SECONDS = 5.0
-CHUNK = 1 << 20
-
-
-class Unreachable(ConnectionError):
-    """The server could not be asked; nothing was downloaded."""
+CONNECT_SECONDS, STALL_SECONDS = 5, 60
+CHUNK_BYTES = 1 << 20
 
 
-def md5(path: Path) -> str:
+class Unavailable(ValueError):
+    """The file cannot be had from here; nothing was written."""
+
+
+def part_of(path: Path) -> Path:
+    """Return where a download is kept until it is whole."""
+    return path.with_name(f"{path.name}.part")
+
+
+def file_md5(path: Path) -> str:
     """Return a file's MD5 in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def download(url: str, path: Path, expected_md5: str) -> None:
-    """Download `url` to `path`, through `<path>.part`, which a later call goes on from.
+def check_available(url: str, num_bytes: int) -> None:
+    """Ask the server for the file and read none of it.
 
     Raises:
-        Unreachable: If the server does not answer, or the folder cannot be written to.
-        ValueError: If the connection broke midway, or the MD5 is another one.
+        Unavailable: If the server does not answer within seconds, or refuses.
+        ValueError: If the address is none, or the file there is of another size.
     """
-    part = path.with_name(f"{path.name}.part")
+    if urlsplit(url).scheme not in ("http", "https", "file"):
+        raise ValueError(f"data.url={url}: must begin with http://, https:// or file://")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.open("ab").close()
-    except OSError as error:
-        raise Unreachable(f"{path.parent} cannot be written to ({error.strerror})") from error
-    with FileLock(path.with_name(f"{path.name}.lock")):
-        if path.exists():  # another process was faster
-            return
-        _fetch(url, part)
-        found = md5(part)
-        if found != expected_md5:
-            part.unlink()
-            raise ValueError(
-                f"{url}: MD5 {found} instead of {expected_md5}; the partial file was deleted: try "
-                "again, or another mirror by data.url=…"
-            )
-        part.replace(path)
-
-
-def _fetch(url: str, part: Path) -> None:
-    have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
-    try:
-        response = urllib.request.urlopen(request, timeout=CONNECT_SECONDS)
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and have:  # nothing is left to fetch
-            return
-        raise Unreachable(f"{url}: the server answered {error.code} {error.reason}") from error
-    except (OSError, ValueError) as error:
-        raise Unreachable(f"{url}: {getattr(error, 'reason', error)}") from error
-    with response:
-        if have and getattr(response, "status", None) != 206:  # the server starts anew
-            have = 0
-        length = response.headers.get("Content-Length")
-        total = have + int(length) if length else None
-        try:
-            with (
-                part.open("ab" if have else "wb") as file,
-                tqdm(total=total, initial=have, unit="B", unit_scale=True, desc=part.stem) as bar,
-            ):
-                while chunk := response.read(CHUNK):
-                    file.write(chunk)
-                    bar.update(len(chunk))
-        except OSError as error:
-            raise ValueError(f"{url}: {error}; the same command goes on from there") from error
-    if total is not None and part.stat().st_size < total:
+        with _request(url, 0, CONNECT_SECONDS) as response:
+            offered = response.headers.get("Content-Length")
+    except (OSError, http.client.HTTPException) as error:
+        raise Unavailable(f"{url} is not available ({error})") from error
+    if offered is not None and int(offered) != num_bytes:
         raise ValueError(
-            f"{url}: the connection ended after {part.stat().st_size} of {total} bytes; the same "
-            "command goes on from there"
+            f"data.url={url}: a file of {int(offered):,} bytes, expected {num_bytes:,}; point "
+            "data.url at a copy of the official archive, or leave it out"
         )
 
 
-def unpack(archive: Path, folder: Path, names: Iterable[str]) -> None:
-    """Unpack the named members of a tar archive into `folder`, whole or not at all.
+def download(url: str, path: Path, num_bytes: int, md5: str) -> None:
+    """Download to `path`, going on with what an earlier call left in `path.part`.
 
     Raises:
-        ValueError: If a member is missing, or the archive is damaged or not safe to unpack.
+        ValueError: If the connection broke, or the file is not the expected one.
     """
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        with tarfile.open(archive) as tar:
-            for name in names:
-                member = tar.getmember(f"{folder.name}/{name}")
-                if not member.isfile():
-                    raise ValueError(f"{archive}: {member.name} is no plain file")
-                tar.extract(member, temporary, filter="data")
-        folder.mkdir(exist_ok=True)
-        for path in (temporary / folder.name).iterdir():
-            path.replace(folder / path.name)
-    except (tarfile.TarError, KeyError, EOFError, OSError) as error:
-        raise ValueError(f"{archive}: cannot be unpacked ({error}); delete it") from error
-    finally:
-        shutil.rmtree(temporary)
+    part = part_of(path)
+    if _size(part) < num_bytes:
+        log.info("downloading %s to %s", url, path)
+        try:
+            _append(url, part, num_bytes)
+            reason = "the server closed the connection"
+        except (OSError, http.client.HTTPException) as error:
+            reason = str(error) or type(error).__name__
+        if _size(part) < num_bytes:
+            raise ValueError(
+                f"{url}: the download stopped after {_size(part):,} of {num_bytes:,} bytes "
+                f"({reason}); the same command resumes it"
+            )
+    found = file_md5(part)
+    if found != md5:
+        size = _size(part)
+        part.unlink()
+        raise ValueError(
+            f"{path}: {size:,} bytes with md5 {found}, expected {num_bytes:,} with {md5}; it was "
+            "deleted; run again to download it anew, or from a mirror by data.url=…"
+        )
+    part.replace(path)
+
+
+def _request(url: str, offset: int, timeout: float) -> Any:
+    headers = {"Range": f"bytes={offset}-"} if offset else {}
+    return urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout)
+
+
+def _append(url: str, part: Path, num_bytes: int) -> None:
+    from tqdm import tqdm
+
+    with _request(url, _size(part), STALL_SECONDS) as response:
+        resumes = response.status == http.HTTPStatus.PARTIAL_CONTENT
+        with (
+            part.open("ab" if resumes else "wb") as file,
+            tqdm(
+                total=num_bytes,
+                initial=file.tell(),
+                desc=part.stem,
+                unit="B",
+                unit_scale=True,
+                disable=None,  # off where stderr is no terminal
+            ) as bar,
+        ):
+            while chunk := response.read(CHUNK_BYTES):
+                file.write(chunk)
+                bar.update(len(chunk))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

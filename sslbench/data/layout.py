@@ -1,25 +1,27 @@
-"""STL-10's binary layout: memory-mapped images, checked before use.
-
-`<root>/stl10_binary/` holds uint8 images one after the other, 3 channels x 96 columns x 96 rows,
-and uint8 labels 1 .. number of classes (Coates et al. 2011).
-"""
+"""Any data set in STL-10's binary layout: memory-mapped, and checked before it is used."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 FOLDER = "stl10_binary"
-SIDE = 96
-IMAGE_BYTES = 3 * SIDE * SIDE
-SPLITS = ("train", "test")
+IMAGE_SHAPE = (3, 96, 96)
+IMAGE_BYTES = 3 * 96 * 96
+CLASS_NAMES, FOLDS = "class_names.txt", "fold_indices.txt"
+IMAGE_FILES = ("train_X.bin", "test_X.bin", "unlabeled_X.bin")
+LABEL_FILES = ("train_y.bin", "test_y.bin")
+REQUIRED_FILES = (*IMAGE_FILES, *LABEL_FILES, CLASS_NAMES)
 NUM_FOLDS = 10
+END_BYTES = 64 * 1024
+"""How much of a file's beginning and of its end goes into the fingerprint."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Layout:
-    """The files of one data set. Images are `(N, 3, 96 rows, 96 columns)` uint8, labels int64."""
+    """The files' contents: uint8 images `(N, 3, 96, 96)` on disk, int64 labels `(N,)` from 0."""
 
     class_names: tuple[str, ...]
     train_images: np.ndarray
@@ -27,116 +29,134 @@ class Layout:
     test_images: np.ndarray
     test_labels: np.ndarray
     unlabeled_images: np.ndarray
-    folds: tuple[np.ndarray, ...]
-    """Ten lists of train positions; none where the set has no folds."""
+    folds: tuple[np.ndarray, ...] | None
+    """Ten int64 arrays of positions among the train images; None where the set has no folds."""
+    fingerprint: str
 
 
-def read_layout(root: Path) -> Layout:
-    """Map a data set's images into memory, and read its labels, classes and folds.
+def read_layout(folder: Path, remedy: str) -> Layout:
+    """Open `folder`, which holds `train_X.bin` and the others.
+
+    Args:
+        folder: `<root>/stl10_binary`.
+        remedy: The way out of a damaged file, for the error message.
 
     Raises:
-        ValueError: If a file is missing, cut short, or does not fit the others.
+        ValueError: If a file is missing or not what the layout says.
     """
-    folder = root / FOLDER
-    class_names = _read_class_names(folder / "class_names.txt")
-    images = {name: _map_images(folder / f"{name}_X.bin") for name in (*SPLITS, "unlabeled")}
-    labels = {}
-    for name in SPLITS:
-        path = folder / f"{name}_y.bin"
-        labels[name] = _read_labels(path, len(class_names))
-        if len(labels[name]) != len(images[name]):
+    for name in REQUIRED_FILES:
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder / name}: missing; {remedy}")
+    class_names = _read_class_names(folder / CLASS_NAMES, remedy)
+    images = {name: _map_images(folder / name, remedy) for name in IMAGE_FILES}
+    labels = {name: _read_labels(folder / name, len(class_names), remedy) for name in LABEL_FILES}
+    for of_images, of_labels in zip(IMAGE_FILES, LABEL_FILES, strict=False):  # none: unlabelled
+        num_images, num_labels = len(images[of_images]), len(labels[of_labels])
+        if num_labels != num_images:
             raise ValueError(
-                f"{path}: {len(labels[name])} labels for the {len(images[name])} images of "
-                f"{name}_X.bin; get both files anew"
+                f"{folder / of_labels}: {num_labels:,} labels, expected {num_images:,}, one for "
+                f"each image in {of_images}; {remedy}"
             )
     return Layout(
         class_names=class_names,
-        train_images=images["train"],
-        train_labels=labels["train"],
-        test_images=images["test"],
-        test_labels=labels["test"],
-        unlabeled_images=images["unlabeled"],
-        folds=_read_folds(folder / "fold_indices.txt", len(images["train"])),
+        train_images=images["train_X.bin"],
+        train_labels=labels["train_y.bin"],
+        test_images=images["test_X.bin"],
+        test_labels=labels["test_y.bin"],
+        unlabeled_images=images["unlabeled_X.bin"],
+        folds=_read_folds(folder / FOLDS, len(images["train_X.bin"]), remedy),
+        fingerprint=fingerprint(folder),
     )
-
-
-def fingerprint(root: Path) -> str:
-    """Hash sizes, ends and labels of a data set's files to 16 hex digits, in milliseconds."""
-    digest = hashlib.blake2b(digest_size=8)
-    for name in ("train_X", "train_y", "test_X", "test_y", "unlabeled_X"):
-        path = root / FOLDER / f"{name}.bin"
-        size = _existing(path).stat().st_size
-        digest.update(f"{name}:{size}".encode())
-        with path.open("rb") as file:
-            digest.update(file.read() if name.endswith("y") else file.read(65536))
-            file.seek(max(0, size - 65536))
-            digest.update(file.read())
-    return digest.hexdigest()
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise ValueError(f"{path}: missing; STL-10's binary layout has it")
-    return path
-
-
-def _map_images(path: Path) -> np.ndarray:
-    size = _existing(path).stat().st_size
-    if size == 0 or size % IMAGE_BYTES:
-        raise ValueError(
-            f"{path}: {size} bytes are no whole number of 96x96 images of {IMAGE_BYTES} bytes; "
-            "the file is truncated or damaged: delete it and get it anew"
-        )
-    columns = np.memmap(path, dtype=np.uint8, mode="r", shape=(size // IMAGE_BYTES, 3, SIDE, SIDE))
-    return columns.swapaxes(2, 3)
-
-
-def _read_labels(path: Path, num_classes: int) -> np.ndarray:
-    labels = np.fromfile(_existing(path), dtype=np.uint8)
-    wrong = np.flatnonzero((labels < 1) | (labels > num_classes))
-    if len(wrong):
-        raise ValueError(
-            f"{path}: label {labels[wrong[0]]} at position {wrong[0]} lies outside "
-            f"1..{num_classes} ({len(wrong)} such labels); get the file anew"
-        )
-    return labels.astype(np.int64) - 1
-
-
-def _read_class_names(path: Path) -> tuple[str, ...]:
-    names = tuple(_existing(path).read_text().split())
-    if len(names) < 2 or len(set(names)) < len(names):
-        raise ValueError(f"{path}: {len(names)} names; it needs one name a line, each once")
-    return names
-
-
-def _read_folds(path: Path, num_train: int) -> tuple[np.ndarray, ...]:
-    if not path.exists():
-        return ()
-    try:
-        folds = tuple(
-            np.array([int(word) for word in line.split()], dtype=np.int64)
-            for line in path.read_text().splitlines()
-            if line.strip()
-        )
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}; it needs positions in train_X.bin") from error
-    outside = any(len(fold) == 0 or fold.min() < 0 or fold.max() >= num_train for fold in folds)
-    if len(folds) != NUM_FOLDS or outside:
-        raise ValueError(
-            f"{path}: {len(folds)} folds; it needs {NUM_FOLDS} lines of positions below {num_train}"
-        )
-    return folds
 
 
 def write_layout(
     folder: Path,
     class_names: tuple[str, ...],
-    splits: dict[str, tuple[np.ndarray, np.ndarray | None]],
+    train: tuple[np.ndarray, np.ndarray],
+    test: tuple[np.ndarray, np.ndarray],
+    unlabeled_images: np.ndarray,
 ) -> None:
-    """Write images `(N, 3, 96, 96)` uint8 and labels `(N,)` 0.. of each split into a folder."""
+    """Write a data set; `train` and `test` are uint8 `(N, 3, 96, 96)` and `(N,)` labels from 0."""
     folder.mkdir(parents=True)
-    (folder / "class_names.txt").write_text("\n".join(class_names) + "\n")
-    for name, (images, labels) in splits.items():
-        np.ascontiguousarray(images.swapaxes(2, 3)).tofile(folder / f"{name}_X.bin")
-        if labels is not None:
-            (labels + 1).astype(np.uint8).tofile(folder / f"{name}_y.bin")
+    (folder / CLASS_NAMES).write_text("".join(f"{name}\n" for name in class_names))
+    images = (train[0], test[0], unlabeled_images)
+    for name, images_of_file in zip(IMAGE_FILES, images, strict=True):
+        images_of_file.swapaxes(2, 3).tofile(folder / name)
+    for name, labels in zip(LABEL_FILES, (train[1], test[1]), strict=True):
+        (labels + 1).astype(np.uint8).tofile(folder / name)
+
+
+def fingerprint(folder: Path) -> str:
+    """Hash each file's size and ends, and all labels, to 16 hex digits: cheap, not exhaustive."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name in sorted((*REQUIRED_FILES, FOLDS)):
+        path = folder / name
+        if name == FOLDS and not path.exists():
+            continue
+        size = path.stat().st_size
+        digest.update(f"{name} {size}\n".encode())
+        with path.open("rb") as file:
+            if name in LABEL_FILES or size <= 2 * END_BYTES:
+                digest.update(file.read())
+            else:
+                digest.update(file.read(END_BYTES))
+                file.seek(-END_BYTES, os.SEEK_END)
+                digest.update(file.read())
+    return digest.hexdigest()
+
+
+def _map_images(path: Path, remedy: str) -> np.ndarray:
+    size = path.stat().st_size
+    if size == 0:
+        raise ValueError(f"{path}: empty, expected images of {IMAGE_BYTES:,} bytes; {remedy}")
+    if size % IMAGE_BYTES:
+        raise ValueError(
+            f"{path}: truncated: {size:,} bytes, expected a multiple of {IMAGE_BYTES:,}; {remedy}"
+        )
+    shape = (size // IMAGE_BYTES, *IMAGE_SHAPE)
+    return np.memmap(path, np.uint8, mode="r", shape=shape).swapaxes(2, 3)  # columns come first
+
+
+def _read_labels(path: Path, num_classes: int, remedy: str) -> np.ndarray:
+    labels = np.fromfile(path, np.uint8)
+    wrong = (labels < 1) | (labels > num_classes)
+    if wrong.any():
+        position = int(wrong.argmax())
+        raise ValueError(
+            f"{path}: label {labels[position]} at position {position}, expected 1 to "
+            f"{num_classes}, the number of lines in {CLASS_NAMES}; {remedy}"
+        )
+    return labels.astype(np.int64) - 1
+
+
+def _read_class_names(path: Path, remedy: str) -> tuple[str, ...]:
+    try:
+        names = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not UTF-8 text ({error}); {remedy}") from error
+    names = [name.strip() for name in names]
+    if len(names) < 2 or not all(names) or len(set(names)) < len(names):
+        raise ValueError(
+            f"{path}: {names}, expected one distinct name per line, at least two; {remedy}"
+        )
+    return tuple(names)
+
+
+def _read_folds(path: Path, num_train: int, remedy: str) -> tuple[np.ndarray, ...] | None:
+    if not path.exists():
+        return None
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        folds = tuple(np.array([int(word) for word in line.split()], np.int64) for line in lines)
+    except ValueError as error:  # a UnicodeDecodeError is one
+        raise ValueError(f"{path}: expected integers ({error}); {remedy}") from error
+    if len(folds) != NUM_FOLDS:
+        raise ValueError(f"{path}: {len(folds)} lines, expected {NUM_FOLDS}; {remedy}")
+    for number, fold in enumerate(folds, start=1):
+        if not fold.size or fold.min() < 0 or fold.max() >= num_train:
+            found = f"{fold.min()} to {fold.max()}" if fold.size else "no index"
+            raise ValueError(
+                f"{path}: line {number} has {found}, expected indices from 0 to {num_train - 1}; "
+                f"{remedy}"
+            )
+    return folds

@@ -1,75 +1,120 @@
-"""Which images belong to which split: pure functions of a seed."""
+"""Which images are used for what. Pure functions, the same on every machine."""
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sslbench.config.settings import Ratio
+if TYPE_CHECKING:
+    from sslbench.config.settings import Ratio
+
+VAL_PURPOSE, LABELED_PURPOSE = 0, 1
 
 
-def _generator(seed: int, purpose: str) -> np.random.Generator:
-    return np.random.Generator(np.random.PCG64([seed, *purpose.encode()]))
+def seeded_order(num: int, *seed: int) -> np.ndarray:
+    """Return a permutation of `range(num)`, `(num,)` int64.
+
+    A bit generator's raw output is fixed for all platforms and versions of numpy; what
+    `Generator.permutation` makes of it is not.
+    """
+    return np.random.PCG64(seed).random_raw(num).argsort(kind="stable")
 
 
-def split_validation(
-    labels: np.ndarray, fraction: float, seed: int
+def split_val_test(
+    labels: np.ndarray, val_fraction: float, split_seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Split `(N,)` labels into sorted validation and test positions, stratified by class.
+    """Divide the test file's images into validation and test, class by class.
 
-    Each class gives its share, rounded, to validation, but keeps an image for the test where it
-    has more than one.
+    Args:
+        labels: `(N,)`.
+        val_fraction: Share of each class that validates, rounded to whole images.
+        split_seed: Of the choice.
+
+    Returns:
+        Two sorted int64 arrays of positions.
+
+    Raises:
+        ValueError: If either part would be empty.
     """
-    generator = _generator(seed, "validation")
-    chosen = []
+    order = seeded_order(len(labels), split_seed, VAL_PURPOSE)
+    is_val = np.zeros(len(labels), bool)
     for label in np.unique(labels):
-        members = generator.permutation(np.flatnonzero(labels == label))
-        chosen.append(members[: min(round(len(members) * fraction), max(len(members) - 1, 0))])
-    val = np.sort(np.concatenate(chosen))
-    if len(val) == 0:
-        raise ValueError(f"data.val_fraction={fraction}: leaves no image of {len(labels)}")
-    return val, np.setdiff1d(np.arange(len(labels)), val)
-
-
-def balanced_subset(
-    labels: np.ndarray, candidates: np.ndarray, num_labeled: int, seed: int
-) -> np.ndarray:
-    """Choose sorted positions among the candidates, equally many of each class.
-
-    A smaller choice is contained in a larger one of the same seed.
-
-    Raises:
-        ValueError: If the classes cannot share `num_labeled` equally, or one is too small.
-    """
-    classes = np.unique(labels)
-    per_class, rest = divmod(num_labeled, len(classes))
-    smallest = min(int((labels[candidates] == label).sum()) for label in classes)
-    if rest or per_class > smallest:
+        of_class = order[labels[order] == label]
+        is_val[of_class[: round(len(of_class) * val_fraction)]] = True
+    if is_val.all() or not is_val.any():
         raise ValueError(
-            f"data.num_labeled={num_labeled}: must be a multiple of the {len(classes)} classes and "
-            f"at most {smallest * len(classes)}"
+            f"data.val_fraction={val_fraction}: leaves {is_val.sum()} of {len(labels)} test images "
+            f"for validation and {(~is_val).sum()} for the test; pick one nearer to 0.5"
         )
-    generator = _generator(seed, "labeled")
-    chosen = [
-        generator.permutation(candidates[labels[candidates] == label])[:per_class]
-        for label in classes
-    ]
-    return np.sort(np.concatenate(chosen))
+    return np.flatnonzero(is_val), np.flatnonzero(~is_val)
 
 
-def unlabeled_pool(num_available: int, num_labeled: int, ratio: Ratio, seed: int) -> np.ndarray:
-    """Choose the unlabelled images that a ratio admits, `(N,)` int64.
+def choose_labeled(
+    labels: np.ndarray,
+    candidates: np.ndarray,
+    num_labeled: int,
+    num_classes: int,
+    split_seed: int,
+) -> np.ndarray:
+    """Choose equally many images of each class; a smaller choice is contained in a larger one.
 
-    A smaller pool is a prefix of a larger one of the same seed.
+    Args:
+        labels: `(N,)`, of all train images.
+        candidates: Positions to choose from.
+        num_labeled: How many to choose.
+        num_classes: What it must be divisible by.
+        split_seed: Of the choice.
+
+    Returns:
+        A sorted int64 array of positions.
 
     Raises:
-        ValueError: If there are fewer images than the ratio asks for.
+        ValueError: If so many cannot be chosen.
     """
-    order = _generator(seed, "pool").permutation(num_available)
+    if num_labeled % num_classes:
+        raise ValueError(
+            f"data.num_labeled={num_labeled}: must be a multiple of the {num_classes} classes"
+        )
+    per_class = num_labeled // num_classes
+    order = seeded_order(len(labels), split_seed, LABELED_PURPOSE)
+    order = order[np.isin(order, candidates)]
+    of_classes = [order[labels[order] == label] for label in range(num_classes)]
+    fewest = min(len(of_class) for of_class in of_classes)
+    if per_class > fewest:
+        raise ValueError(
+            f"data.num_labeled={num_labeled}: needs {per_class} images of each class, and one "
+            f"class has only {fewest}; at most data.num_labeled={fewest * num_classes}, or leave "
+            "it out for all labelled images"
+        )
+    return np.sort(np.concatenate([of_class[:per_class] for of_class in of_classes]))
+
+
+def unlabeled_pool(num_available: int, num_labeled: int, ratio: "Ratio", seed: int) -> np.ndarray:
+    """Choose the unlabelled images that a ratio admits; a smaller pool begins a larger one.
+
+    Returns:
+        int64 positions, in random order where the ratio counts the pool's images.
+
+    Raises:
+        ValueError: If there are too few unlabelled images.
+    """
+    if ratio.unlabeled == 0:
+        return np.empty(0, np.int64)
     if ratio.unlabeled == -1 or ratio.of == "batch":
-        return order
+        return np.arange(num_available)
     needed = round(num_labeled * ratio.unlabeled / ratio.labeled)
     if needed > num_available:
+        if num_available >= num_labeled:
+            largest = f"1:{num_available // num_labeled}"
+        else:
+            largest = f"{num_labeled}:{num_available}"
         raise ValueError(
-            f"ratio={ratio.name}: {num_labeled} labelled images ask for {needed} unlabelled ones, "
-            f"but there are {num_available}; at most ratio=1:{num_available // num_labeled} fits, "
-            "or take ratio=all, or ratio.of=batch"
+            f"ratio={ratio.labeled}:{ratio.unlabeled}: {num_labeled} labelled images need "
+            f"{needed:,} unlabelled ones, and there are {num_available:,}; the largest ratio that "
+            f"fits is ratio={largest}; ratio=all takes all of them, and ratio.of=batch counts the "
+            "images of a batch instead"
         )
-    return order[:needed]
+    import torch
+
+    from sslbench.randomness import generator
+
+    return torch.randperm(num_available, generator=generator(seed, "pool"))[:needed].numpy()

@@ -1,4 +1,4 @@
-"""A data set's mean and standard deviation, measured exactly and kept."""
+"""Mean and standard deviation of a data set's colours, measured on its labelled train images."""
 
 import json
 from pathlib import Path
@@ -7,35 +7,46 @@ import numpy as np
 
 from sslbench.files import write_json
 
-CHUNK = 500
+CHUNK_IMAGES = 256
 
-
-def measure(images: np.ndarray) -> tuple[list[float], list[float]]:
-    """Return mean and deviation of each channel of `(N, 3, 96, 96)` uint8, pixels in [0, 1].
-
-    Counts of the 256 values are exact, and memory stays flat.
-    """
-    counts = np.zeros((3, 256), dtype=np.int64)
-    for start in range(0, len(images), CHUNK):
-        # Column-major as it lies on disk: the order of pixels does not matter here.
-        chunk = np.ascontiguousarray(images[start : start + CHUNK].swapaxes(2, 3))
-        for channel in range(3):
-            counts[channel] += np.bincount(chunk[:, channel].reshape(-1), minlength=256)
-    values = np.arange(256) / 255
-    weights = counts / counts.sum(1, keepdims=True)
-    mean = weights @ values
-    variance = (weights * (values - mean[:, None]) ** 2).sum(1)
-    return mean.tolist(), np.sqrt(variance).tolist()
+Channels = tuple[float, float, float]
 
 
 def cached_statistics(
-    images: np.ndarray, fingerprint: str, cache: Path
-) -> tuple[list[float], list[float]]:
-    """Measure once for each data set; later calls read what the first one wrote."""
-    path = cache / f"statistics-{fingerprint}.json"
+    images: np.ndarray, fingerprint: str, outputs: Path
+) -> tuple[Channels, Channels]:
+    """Return mean and standard deviation, from `<outputs>/cache` where they are known."""
+    path = outputs / "cache" / f"statistics-{fingerprint}.json"
     if not path.exists():
         mean, std = measure(images)
-        cache.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"mean": mean, "std": std})
     known = json.loads(path.read_text())
-    return known["mean"], known["std"]
+    return tuple(known["mean"]), tuple(known["std"])
+
+
+def measure(images: np.ndarray) -> tuple[Channels, Channels]:
+    """Measure uint8 `(N, 3, 96, 96)` by channel, exactly, by counting values; pixels in [0, 1].
+
+    Raises:
+        ValueError: If a channel has one value everywhere.
+    """
+    counts = np.zeros((3, 256), np.int64)
+    for start in range(0, len(images), CHUNK_IMAGES):
+        chunk = images[start : start + CHUNK_IMAGES].swapaxes(2, 3)  # as the bytes lie
+        for channel in range(3):
+            counts[channel] += np.bincount(chunk[:, channel].ravel(), minlength=256)
+    means, stds = [], []
+    for channel, count in enumerate(counts.tolist()):
+        num = sum(count)
+        total = sum(value * times for value, times in enumerate(count))
+        squares = sum(value**2 * times for value, times in enumerate(count))
+        variance = (num * squares - total**2) / num**2
+        if variance == 0:
+            raise ValueError(
+                f"train_X.bin: channel {channel} is {total // num} in every pixel, which cannot be "
+                "normalised; check the file"
+            )
+        means.append(total / num / 255)
+        stds.append(variance**0.5 / 255)
+    return tuple(means), tuple(stds)

@@ -1,102 +1,203 @@
-"""STL-10 itself (Coates, Lee and Ng 2011): where its files come from, and that they are whole."""
+"""STL-10 (Coates et al. 2011): what the official files are, and how they get here."""
 
 import json
 import logging
-from dataclasses import dataclass
+import shutil
+import tarfile
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from sslbench.data.download import download, md5, unpack
-from sslbench.data.layout import FOLDER, IMAGE_BYTES
+from filelock import FileLock, Timeout
+
+from sslbench.data.download import Unavailable, check_available, download, file_md5, part_of
+from sslbench.data.layout import (
+    FOLDER,
+    FOLDS,
+    IMAGE_BYTES,
+    REQUIRED_FILES,
+    Layout,
+    read_layout,
+)
 from sslbench.files import write_json
 
 log = logging.getLogger(__name__)
 
+ARCHIVE = "stl10_binary.tar.gz"
+STAMP = ".verified.json"
+"""Names the files whose MD5 was right, so that 3 GB are not read before every cell."""
+
 
 @dataclass(frozen=True)
-class Official:
-    """What the official archive and its files must be."""
+class Release:
+    """What the files of STL-10 must be."""
 
-    archive_md5: str
-    files: dict[str, tuple[int, str]]
-    """Name -> size in bytes and MD5."""
-    others: tuple[str, ...] = ("class_names.txt", "fold_indices.txt")
-
-
-STL10 = Official(
-    archive_md5="91f7769df0f17e558f3565bffb0c7dfb",
-    files={
-        "train_X.bin": (5_000 * IMAGE_BYTES, "918c2871b30a85fa023e0c44e0bee87f"),
-        "train_y.bin": (5_000, "5a34089d4802c674881badbb80307741"),
-        "test_X.bin": (8_000 * IMAGE_BYTES, "7f263ba9f9e0b06b93213547f721ac82"),
-        "test_y.bin": (8_000, "36f9794fa4beb8a2c72628de14fa638e"),
-        "unlabeled_X.bin": (100_000 * IMAGE_BYTES, "5242ba1fed5e4be9e1e742405eb56ca4"),
-    },
-)
-
-
-def is_present(root: Path) -> bool:
-    """Whether there is anything that claims to be STL-10."""
-    return (root / FOLDER).exists()
-
-
-def fetch(root: Path, url: str, official: Official = STL10) -> None:
-    """Download and unpack STL-10 below `root`; the archive is deleted afterwards.
-
-    Raises:
-        Unreachable: If the server does not answer.
-        ValueError: If what came is not STL-10.
-    """
-    archive = root / "stl10_binary.tar.gz"
-    download(url, archive, official.archive_md5)
-    log.info("unpacking %s", archive)
-    unpack(archive, root / FOLDER, [*official.files, *official.others])
-    archive.unlink()
-
-
-def verify(root: Path, official: Official = STL10) -> None:
-    """Check that the files under `root` are STL-10's: sizes always, MD5s once.
-
-    What was checked is remembered beside the files by size and time of change.
-
-    Raises:
-        ValueError: If a file is missing or another one.
-    """
-    stamp_path = root / FOLDER / ".verified.json"
-    stamp = {}
-    for name, (size, _) in official.files.items():
-        path = root / FOLDER / name
-        if not path.is_file():
-            raise ValueError(f"{path}: missing; {how_to_get(root)}")
-        status = path.stat()
-        if status.st_size != size:
-            raise ValueError(
-                f"{path}: {status.st_size} bytes instead of {size}: truncated or not STL-10; "
-                f"delete {root / FOLDER} and get it anew, or use data=layout for another set"
-            )
-        stamp[name] = [status.st_size, status.st_mtime_ns]
-    if stamp_path.exists() and json.loads(stamp_path.read_text()) == stamp:
-        return
-    log.info("checking the MD5s of %s (once)", root / FOLDER)
-    for name, (_, expected) in official.files.items():
-        found = md5(root / FOLDER / name)
-        if found != expected:
-            raise ValueError(
-                f"{root / FOLDER / name}: MD5 {found} instead of {expected}: damaged; delete it "
-                "and get it anew, or use data=layout for another set"
-            )
-    try:
-        write_json(stamp_path, stamp)
-    except OSError:
-        log.info("%s cannot be written to: the MD5s are checked again next time", root / FOLDER)
-
-
-def how_to_get(root: Path, url: str | None = None) -> str:
-    """Say where the files go, how to get them elsewhere, and how to do without."""
-    return (
-        f"STL-10 belongs into {(root / FOLDER).absolute()}. On a machine with network:\n"
-        f"    curl -LO {url or 'http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz'}\n"
-        f"    md5sum stl10_binary.tar.gz    # {STL10.archive_md5}\n"
-        f"    tar -xzf stl10_binary.tar.gz -C {root.absolute()}\n"
-        "A mirror: data.url=…; another place: data.root=… or SSLBENCH_DATA; without STL-10: "
-        "data=digits"
+    archive_bytes: int = 2_640_397_119
+    archive_md5: str = "91f7769df0f17e558f3565bffb0c7dfb"
+    num_train: int = 5_000
+    num_test: int = 8_000
+    num_unlabeled: int = 100_000
+    md5s: Mapping[str, str] = field(
+        default_factory=lambda: {
+            "train_X.bin": "918c2871b30a85fa023e0c44e0bee87f",
+            "train_y.bin": "5a34089d4802c674881badbb80307741",
+            "test_X.bin": "7f263ba9f9e0b06b93213547f721ac82",
+            "test_y.bin": "36f9794fa4beb8a2c72628de14fa638e",
+            "unlabeled_X.bin": "5242ba1fed5e4be9e1e742405eb56ca4",
+        }
     )
+
+
+OFFICIAL = Release()
+
+
+def open_stl10(root: Path, release: Release = OFFICIAL) -> Layout:
+    """Open `<root>/stl10_binary`, whose files must be the official ones.
+
+    Raises:
+        ValueError: If one is missing, of another size or of other content.
+    """
+    folder = root / FOLDER
+    remedy = (
+        f"delete {folder} and run again to download STL-10 anew, or copy the file again; other "
+        "data in this layout is data=layout"
+    )
+    layout = read_layout(folder, remedy)
+    for name, images, expected in (
+        ("train_X.bin", layout.train_images, release.num_train),
+        ("test_X.bin", layout.test_images, release.num_test),
+        ("unlabeled_X.bin", layout.unlabeled_images, release.num_unlabeled),
+    ):
+        if len(images) != expected:
+            raise ValueError(
+                f"{folder / name}: {len(images):,} images, expected STL-10's {expected:,}; {remedy}"
+            )
+    _verify_contents(folder, release, remedy)
+    return layout
+
+
+def obtain_stl10(root: Path, url: str, release: Release = OFFICIAL) -> None:
+    """Download and unpack STL-10 under `root`, unless it is there; one process at a time.
+
+    An archive that already lies in `root` is used, or completed.
+
+    Raises:
+        Unavailable: If there is no way to it from here; nothing was written.
+        ValueError: If the download broke off or is not STL-10.
+    """
+    folder, archive = root / FOLDER, root / ARCHIVE
+    if folder.exists():
+        return
+    if not archive.exists():
+        try:
+            check_available(url, release.archive_bytes)
+        except Unavailable as error:
+            if not part_of(archive).exists():
+                raise
+            raise ValueError(
+                f"{part_of(archive)}: this download of STL-10 was begun and cannot go on: {error}; "
+                "the same command resumes it; delete the file to do without STL-10"
+            ) from error
+    with _hold_lock(root):
+        if folder.exists():
+            return
+        if archive.exists():
+            archive.replace(part_of(archive))  # checked, and completed if need be
+        _require_space(root, release)
+        download(url, archive, release.archive_bytes, release.archive_md5)
+        unpack(archive, root)
+        archive.unlink()
+
+
+def unpack(archive: Path, root: Path) -> None:
+    """Unpack the layout's files into `<root>/stl10_binary`, whole or not at all.
+
+    Raises:
+        ValueError: If a member of the archive would land elsewhere, or a file is missing.
+    """
+    names = {f"{FOLDER}/{name}" for name in (*REQUIRED_FILES, FOLDS)}
+    temporary = root / f".{FOLDER}.unpacking"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    log.info("unpacking %s", archive)
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                safe = tarfile.data_filter(member, str(temporary))
+                if safe.isfile() and safe.name.removeprefix("./") in names:
+                    tar.extract(member, temporary, filter="data")
+                elif not safe.isdir():
+                    log.warning("%s: ignoring %s", archive, member.name)
+        missing = [name for name in REQUIRED_FILES if not (temporary / FOLDER / name).exists()]
+        if missing:
+            raise ValueError(f"{archive}: no {', '.join(missing)} in it; delete it and run again")
+        (temporary / FOLDER).rename(root / FOLDER)
+    except tarfile.TarError as error:
+        raise ValueError(f"{archive}: not unpacked: {error}; delete it and run again") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def how_to_get(root: Path, url: str, release: Release = OFFICIAL) -> str:
+    """Say where the files go and how to bring them there."""
+    return (
+        f"  STL-10 belongs under data.root={root}, as {root / FOLDER}/train_X.bin and so on.\n"
+        f"  Run again where the network reaches {url},\n"
+        f"  or download that archive elsewhere ({release.archive_bytes:,} bytes, md5 "
+        f"{release.archive_md5})\n"
+        f"  and unpack it here: tar -xzf {ARCHIVE} -C {root}\n"
+        "  A mirror is set by data.url=…, another folder by data.root=… or SSLBENCH_DATA."
+    )
+
+
+def _hold_lock(root: Path) -> AbstractContextManager:
+    """Take the lock of downloads into `root`, waiting for it; leaving the context releases it."""
+    lock = FileLock(root / f".{ARCHIVE}.lock")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        try:
+            return lock.acquire(timeout=0)
+        except Timeout:
+            log.info("another process is downloading STL-10 to %s; waiting for it", root)
+            return lock.acquire()
+    except OSError as error:
+        raise Unavailable(f"data.root={root} cannot be written to ({error})") from error
+
+
+def _require_space(root: Path, release: Release) -> None:
+    num_images = release.num_train + release.num_test + release.num_unlabeled
+    part = part_of(root / ARCHIVE)
+    downloaded = part.stat().st_size if part.exists() else 0
+    needed = release.archive_bytes - downloaded + num_images * IMAGE_BYTES
+    free = shutil.disk_usage(root).free
+    if free < needed:
+        raise ValueError(
+            f"data.root={root}: {free:,} bytes are free, and STL-10 needs {needed:,} to download "
+            "and unpack; pick another folder by data.root=…"
+        )
+
+
+def _verify_contents(folder: Path, release: Release, remedy: str) -> None:
+    expected = {}
+    for name, md5 in release.md5s.items():
+        status = (folder / name).stat()
+        expected[name] = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "md5": md5}
+    if _read_stamp(folder / STAMP) == expected:
+        return
+    log.info("checking the MD5 of the files in %s", folder)
+    for name, md5 in release.md5s.items():
+        found = file_md5(folder / name)
+        if found != md5:
+            raise ValueError(f"{folder / name}: md5 {found}, expected STL-10's {md5}; {remedy}")
+    try:
+        write_json(folder / STAMP, expected)
+    except OSError as error:
+        log.info("%s cannot be written (%s): the check is repeated each time", STAMP, error)
+
+
+def _read_stamp(path: Path) -> object:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None

@@ -1,24 +1,25 @@
-"""Cells sorted into groups that may be compared: the same data, the same changed settings.
-
-What a cell changed is found by composing what the config tree gives for its model, method, ratio
-and data; what is left is written as the overrides that lead to it.
-"""
+"""Cells sorted into groups that may be compared: the same data, the same changed settings."""
 
 import hashlib
 import json
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
-from functools import cache
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sslbench.config import settings as schema
-from sslbench.config.identity import SEPARATOR, identity
-from sslbench.config.presets import compose_settings
-from sslbench.config.settings import Settings
-from sslbench.record import DONE, model_settings
+from sslbench.config.identity import SEPARATOR
+from sslbench.record import DONE
 from sslbench.tables import paper
+from sslbench.tables.changes import (
+    Changes,
+    composed,
+    describe,
+    find_changes,
+    flatten,
+    override_value,
+    settings_from_dict,
+)
 from sslbench.tables.gather import Cell
 from sslbench.tables.paper import Metric, Row
 
@@ -30,9 +31,6 @@ PAPER_SETTINGS = "the paper's settings"
 MAX_SLUG = 60
 CHECKPOINT = "checkpoint"
 """Stands for weights that are no cell's."""
-
-Changes = dict[str, Any]
-"""Overrides that differ from the config tree's choices, by key."""
 
 
 @dataclass(frozen=True)
@@ -139,39 +137,32 @@ def _quoted(word: str) -> str:
     return word if safe else f"'{word}'"
 
 
-def override_value(value: Any) -> str:
-    """Write a value as Hydra reads it."""
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-
-
-def describe(changes: Changes) -> str:
-    """Write changes as overrides, in words for a title."""
-    return ", ".join(f"{key}={override_value(value)}" for key, value in changes.items())
-
-
 def find_groups(cells: Iterable[Cell]) -> tuple[list[Group], list[str]]:
     """Sort cells into groups, the paper's own settings first; name those that have no place."""
-    groups: dict[str, Group] = {}
+    entries: dict[str, Entry] = {}
     problems = []
     for cell in cells:
         try:
-            entry = place(cell)
+            entries[cell.cell_id] = place(cell)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             problems.append(
                 f"{cell.folder}: settings or results are not as this version writes them "
                 f"({type(error).__name__}: {error}); the cell is left out"
             )
-            continue
+    groups: dict[str, Group] = {}
+    for entry in entries.values():
+        start = entries.get(str(entry.cell.settings["init"]["from"]))
+        row = entry.row._replace(init=initial_label(entry, start)) if start else entry.row
         key = json.dumps([entry.data, entry.changes], sort_keys=True)
         group = groups.setdefault(key, Group(entry.data, entry.changes))
-        held = group.rows.setdefault(entry.row, {})
+        held = group.rows.setdefault(row, {})
         if entry.seed in held:
             problems.append(
-                f"{cell.folder}: in one place with {held[entry.seed].cell.cell_id}, from another "
-                "start; the cell is left out"
+                f"{entry.cell.folder}: in one place with {held[entry.seed].cell.cell_id}, as only "
+                "the weights they start from differ; the cell is left out"
             )
-            continue
-        held[entry.seed] = entry
+        else:
+            held[entry.seed] = replace(entry, row=row)
     return sorted(groups.values(), key=_order), problems
 
 
@@ -197,114 +188,45 @@ def place(cell: Cell) -> Entry:
         method=method,
         model=settings.model.name,
         ratio=None if method == paper.SUPERVISED else settings.ratio.name,
-        init=initial_label(settings.init_from),
+        init=_initial_method(settings.init_from),
     )
     root = settings.data.root
-    same_root = root == _composed((f"data={settings.data.name}",)).data.root
+    same_root = root == composed((f"data={settings.data.name}",)).data.root
     return Entry(
         cell, row, settings.seed, data, None if same_root else root, find_changes(settings)
     )
 
 
-def initial_label(init_from: str | None) -> str | None:
+def _initial_method(init_from: str | None) -> str | None:
     """Return the method of the cell that weights come from, or `CHECKPOINT`."""
     if init_from is None:
         return None
     return CHECKPOINT if SEPARATOR in init_from else init_from.partition("-")[0]
 
 
-def settings_from_dict(contents: dict[str, Any]) -> Settings:
-    """Return settings out of what `record.settings_to_dict` made; new fields get their default.
+def initial_label(entry: Entry, start: Entry) -> str:
+    """Return the method of the cell started from, and in what else it is not as its child is.
 
-    Raises:
-        KeyError, TypeError, ValueError: If they are not settings of this version.
+    Written so that `init.from='method=<label>'` leads there: all of the child's overrides but those
+    of its method are taken over.
     """
-    parts = dict(contents)
-    method = dict(parts["method"])
-    parts["model"] = model_settings(contents)
-    parts["method"] = getattr(schema, method.pop("type"))(**method)
-    views = {name: schema.View(**parts["augmentation"][name]) for name in ("view_a", "view_b")}
-    parts["augmentation"] = schema.Augmentation(**(parts["augmentation"] | views))
-    for name, kind in (
-        ("ratio", schema.Ratio),
-        ("optimizer", schema.Optimizer),
-        ("data", schema.Data),
-        ("tracking", schema.Tracking),
-    ):
-        parts[name] = kind(**parts[name])
-    return Settings(**parts)
-
-
-@cache
-def _composed(overrides: tuple[str, ...]) -> Settings | None:
-    """Compose a choice of groups; None if the config tree no longer has one of them."""
-    try:
-        return compose_settings(list(overrides))
-    except Exception:  # Hydra's errors share no base class
-        return None
-
-
-def _preset(settings: Settings, choices: Changes) -> Settings:
-    """Return what the config tree gives for the cell's groups."""
-    groups = {"method": settings.method.name, "data": settings.data.name} | choices
-    base = _composed(tuple(f"{group}={name}" for group, name in groups.items())) or Settings(
-        method=type(settings.method)(), data=schema.Data(name=settings.data.name)
-    )
-    model = _composed((f"model={settings.model.name}",))
-    ratio = _composed((f"ratio={settings.ratio.name}",))
-    return replace(
-        base,
-        model=model.model if model else type(settings.model)(),
-        ratio=ratio.ratio if ratio else schema.Ratio(name=settings.ratio.name),
-        seed=settings.seed,
-    )
-
-
-def find_changes(settings: Settings) -> Changes:
-    """Return the overrides that lead to a cell from its model, method, ratio, data and seed.
-
-    Where its weights come from is no change but a row of its own; so is the seed.
-    """
-    changes: Changes = {}
-    plain = _differences(settings, _preset(settings, {}))
-    for group in ("augmentation", "optimizer"):
-        name = getattr(settings, group).name
-        other = name != getattr(_preset(settings, {}), group).name
-        if other and any(key.startswith(f"{group}.") for key in plain):
-            changes[group] = name
-    changes |= _differences(settings, _preset(settings, changes)) if changes else plain
-    if settings.steps is not None:
-        changes["steps"] = settings.steps
-    elif settings.method.epochs != paper.EPOCHS.get(settings.method.name, settings.method.epochs):
-        changes["method.epochs"] = settings.method.epochs
-    return dict(sorted(changes.items()))
-
-
-def _differences(settings: Settings, base: Settings) -> Changes:
-    settings, base = (replace(each, init={"from": None}) for each in (settings, base))
-    keys = _flat(identity(settings)).keys() | _flat(identity(base)).keys()
-    mine, theirs = _flat(asdict(settings)), _flat(asdict(base))
-    return {
-        key: mine[key]
-        for key in sorted(keys)
-        if key in mine and mine[key] != theirs.get(key) and key != "data.name"
-    }
+    taken_over = {k: v for k, v in entry.changes.items() if not k.startswith("method.")}
+    settings = flat_settings(start)
+    words = [start.row.method]
+    if start.row.ratio not in (None, entry.row.ratio):
+        words.append(f"ratio={start.row.ratio}")
+    words += [
+        f"{key}={override_value(settings[key])}"
+        for key in sorted(taken_over | start.changes)
+        if start.changes.get(key) != taken_over.get(key)
+    ]
+    return " ".join(words)
 
 
 def flat_settings(entry: Entry) -> dict[str, Any]:
     """Return a cell's settings by dotted keys; `augmentation` and `optimizer` name the groups."""
-    flat = _flat(entry.cell.settings)
+    flat = flatten(entry.cell.settings)
     return flat | {group: flat[f"{group}.name"] for group in ("augmentation", "optimizer")}
-
-
-def _flat(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in node.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def is_ablation(group: Group, groups: list[Group]) -> bool:

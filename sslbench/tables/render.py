@@ -9,6 +9,9 @@ from sslbench.tables.claims import ClaimResult
 from sslbench.tables.contents import Table
 
 SENTENCE_INDENT = {"initial_indent": " " * 14, "subsequent_indent": " " * 14}
+WIDEST = 60
+"""Characters that stand in one line of a LaTeX table."""
+WIDE_COLUMN = r"p{0.5\linewidth}"
 LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -55,13 +58,18 @@ def to_markdown(table: Table) -> str:
 
 def to_latex(table: Table) -> str:
     """Write a table as a LaTeX float; it needs the package booktabs."""
-    header, *body = [[_latex(cell) for cell in row] for row in _cells(table.frame)]
+    cells = _cells(table.frame)
+    columns = "".join(
+        WIDE_COLUMN if max(map(len, column)) > WIDEST else "l"
+        for column in zip(*cells, strict=True)
+    )
+    header, *body = [[_latex(cell) for cell in row] for row in cells]
     lines = [
         r"\begin{table}",
         r"\centering",
         rf"\caption{{{_latex(table.title)}. {_latex(table.note)}}}",
         rf"\label{{tab:{table.name}}}",
-        rf"\begin{{tabular}}{{{'l' * len(header)}}}",
+        rf"\begin{{tabular}}{{{columns}}}",
         r"\toprule",
         " & ".join(header) + r" \\",
         r"\midrule",

@@ -10,6 +10,7 @@ import pandas as pd
 
 from sslbench.record import DONE
 from sslbench.tables import paper, statistics
+from sslbench.tables.changes import override_value
 from sslbench.tables.claims import ClaimResult, format_p
 from sslbench.tables.contents import Table
 from sslbench.tables.groups import (
@@ -19,7 +20,6 @@ from sslbench.tables.groups import (
     Group,
     flat_settings,
     is_ablation,
-    override_value,
     row_order,
     slug,
 )
@@ -109,8 +109,10 @@ DESIGNS = (
 
 
 def build_tables(groups: list[Group], outputs: str) -> list[Table]:
-    """Return all the paper's tables for cells in its settings, for other groups those that have
-    cells no table before shows; then the ablations."""
+    """Return the tables of each group, then the ablations.
+
+    Cells in the paper's settings get all its tables, others those with cells no table before has.
+    """
     tables = []
     for group in groups:
         if is_ablation(group, groups):

@@ -1,0 +1,65 @@
+"""Tiny made-up data sets in STL-10's binary layout, written byte by byte as the layout says."""
+
+import hashlib
+import tarfile
+from pathlib import Path
+
+import numpy as np
+
+from sslbench.data.stl10 import Release
+
+CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
+
+
+def make_layout(
+    root: Path,
+    *,
+    num_train: int = 20,
+    num_test: int = 20,
+    num_unlabeled: int = 30,
+    class_names: tuple[str, ...] = CLASSES,
+    folds: bool = False,
+    seed: int = 0,
+) -> Path:
+    """Write `<root>/stl10_binary` and return it; labels go round the classes, pixels are noise."""
+    folder = root / "stl10_binary"
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(seed)
+    for split, num in (("train", num_train), ("test", num_test), ("unlabeled", num_unlabeled)):
+        (folder / f"{split}_X.bin").write_bytes(rng.bytes(num * 3 * 96 * 96))
+        if split != "unlabeled":
+            labels = bytes(position % len(class_names) + 1 for position in range(num))
+            (folder / f"{split}_y.bin").write_bytes(labels)
+    (folder / "class_names.txt").write_text("\n".join(class_names) + "\n")
+    if folds:
+        half = num_train // 2
+        lines = [" ".join(str((fold + i) % num_train) for i in range(half)) for fold in range(10)]
+        (folder / "fold_indices.txt").write_text(" \n".join(lines) + " \n")
+    return folder
+
+
+def make_archive(path: Path, folder: Path) -> Release:
+    """Pack a layout's folder as STL-10's archive, and return what its files are."""
+    with tarfile.open(path, "w:gz") as tar:
+        tar.add(folder, "stl10_binary")
+    return make_release(folder, path)
+
+
+def make_release(folder: Path, archive: Path | None = None) -> Release:
+    """Return what STL-10's files would be if these were the official ones."""
+
+    def num_images(split: str) -> int:
+        return (folder / f"{split}_X.bin").stat().st_size // (3 * 96 * 96)
+
+    return Release(
+        archive_bytes=archive.stat().st_size if archive else 1,
+        archive_md5=_md5(archive) if archive else "",
+        num_train=num_images("train"),
+        num_test=num_images("test"),
+        num_unlabeled=num_images("unlabeled"),
+        md5s={path.name: _md5(path) for path in sorted(folder.glob("*.bin"))},
+    )
+
+
+def _md5(path: Path) -> str:
+    return hashlib.md5(path.read_bytes()).hexdigest()

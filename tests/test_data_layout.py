@@ -1,0 +1,143 @@
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from make_layout import CLASSES, make_layout
+
+from sslbench.data.layout import fingerprint, read_layout, write_layout
+
+IMAGE_BYTES = 3 * 96 * 96
+MICRO = Path(__file__).resolve().parents[2] / "shared" / "data" / "stl10_micro" / "stl10_binary"
+
+
+def read(folder):
+    return read_layout(folder, "copy it again")
+
+
+def test_an_asymmetric_image_is_read_upright(tmp_path):
+    folder = make_layout(tmp_path, num_unlabeled=2)
+    channel, row, column = 1, 5, 70
+    stored = bytearray(2 * IMAGE_BYTES)
+    stored[IMAGE_BYTES + channel * 96 * 96 + column * 96 + row] = 200
+    (folder / "unlabeled_X.bin").write_bytes(stored)
+
+    images = read(folder).unlabeled_images
+
+    assert images.shape == (2, 3, 96, 96)
+    assert images[1, channel, row, column] == 200
+    assert images.sum(dtype=int) == 200
+
+
+def test_images_are_views_of_the_file_and_cannot_be_written(tmp_path):
+    layout = read(make_layout(tmp_path))
+    for images in (layout.train_images, layout.test_images, layout.unlabeled_images):
+        assert isinstance(images, np.memmap)
+        assert images.dtype == np.uint8
+        assert not images.flags.writeable
+        assert images.strides == (IMAGE_BYTES, 96 * 96, 1, 96)
+
+
+def test_labels_start_from_0(tmp_path):
+    layout = read(make_layout(tmp_path, num_train=12, num_test=10))
+    assert layout.train_labels.dtype == np.int64
+    assert layout.train_labels.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
+    assert layout.test_labels.tolist() == list(range(10))
+    assert layout.class_names == CLASSES
+
+
+def test_folds_are_optional(tmp_path):
+    assert read(make_layout(tmp_path / "none")).folds is None
+    folds = read(make_layout(tmp_path / "ten", folds=True)).folds
+    assert len(folds) == 10
+    assert folds[9].tolist() == [9, 10, 11, 12, 13, 14, 15, 16, 17, 18]
+
+
+DAMAGES = {
+    "missing": ("test_y.bin", None, "missing"),
+    "missing unlabelled": ("unlabeled_X.bin", None, "missing"),
+    "truncated": ("unlabeled_X.bin", bytes(2 * IMAGE_BYTES - 1), r"truncated: 55,295 bytes.*27,648"),
+    "empty": ("train_X.bin", b"", "empty"),
+    "too few images": ("train_X.bin", bytes(3 * IMAGE_BYTES), "20 labels, expected 3"),
+    "too few labels": ("test_y.bin", bytes([1] * 19), "19 labels, expected 20"),
+    "label 0": ("train_y.bin", bytes([1] * 19 + [0]), "label 0 at position 19, expected 1 to 10"),
+    "label 11": ("test_y.bin", bytes([11] + [1] * 19), "label 11 at position 0, expected 1 to 10"),
+    "one class": ("class_names.txt", b"airplane\n", "at least two"),
+    "blank class": ("class_names.txt", b"airplane\n\nbird\n", "one distinct name per line"),
+    "classes twice": ("class_names.txt", b"bird\nbird\n", "one distinct name per line"),
+    "not text": ("class_names.txt", b"\xff\xfe\n", "not UTF-8"),
+    "nine folds": ("fold_indices.txt", b"0 1\n" * 9, "9 lines, expected 10"),
+    "fold out of range": ("fold_indices.txt", b"0 1\n" * 9 + b"20\n", r"line 10 has 20 .* 0 to 19"),
+    "negative fold": ("fold_indices.txt", b"0 -1\n" * 10, r"line 1 has -1 to 0"),
+    "empty fold": ("fold_indices.txt", b"0 1\n" * 8 + b"\n1\n", "line 9 has no index"),
+    "words for folds": ("fold_indices.txt", b"one two\n" * 10, "expected integers"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_names_the_file_the_fault_and_the_way_out(tmp_path, damage):
+    name, contents, message = DAMAGES[damage]
+    folder = make_layout(tmp_path)
+    if contents is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(contents)
+    with pytest.raises(ValueError, match=message) as error:
+        read(folder)
+    assert str(folder / name) in str(error.value)
+    assert "copy it again" in str(error.value)
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    layout = read(make_layout(tmp_path / "a"))
+    write_layout(
+        tmp_path / "b" / "stl10_binary",
+        layout.class_names,
+        (layout.train_images, layout.train_labels),
+        (layout.test_images, layout.test_labels),
+        layout.unlabeled_images,
+    )
+    again = read(tmp_path / "b" / "stl10_binary")
+    assert again.fingerprint == layout.fingerprint
+    assert (again.unlabeled_images == layout.unlabeled_images).all()
+
+
+def test_fingerprint_follows_the_content_alone(tmp_path):
+    folder = make_layout(tmp_path / "here", folds=True)
+    found = fingerprint(folder)
+    assert len(found) == 16
+    assert int(found, 16) >= 0
+    shutil.copytree(folder, tmp_path / "there")
+    assert fingerprint(tmp_path / "there") == found
+
+
+@pytest.mark.parametrize(
+    ("name", "position"),
+    [
+        ("train_X.bin", 0),
+        ("unlabeled_X.bin", -1),
+        ("train_y.bin", 10),
+        ("test_y.bin", 10),
+        ("class_names.txt", 0),
+        ("fold_indices.txt", 0),
+    ],
+)
+def test_fingerprint_sees_a_changed_byte(tmp_path, name, position):
+    folder = make_layout(tmp_path, folds=True)
+    before = fingerprint(folder)
+    contents = bytearray((folder / name).read_bytes())
+    contents[position] ^= 1
+    (folder / name).write_bytes(contents)
+    assert fingerprint(folder) != before
+
+
+@pytest.mark.skipif(not MICRO.exists(), reason="the few real STL-10 images are not here")
+def test_real_stl10_bytes_are_read_rightly():
+    layout = read(MICRO)
+    first = [layout.class_names[label] for label in layout.test_labels[:10]]
+    assert first == "horse monkey dog airplane cat bird bird bird deer deer".split()
+    assert len(layout.train_images) == 50
+    assert len(layout.unlabeled_images) == 246
+    # The fourth test image is an airplane on the ground: a bright sky is at the top.
+    sky, ground = layout.test_images[13][:, :20].mean(), layout.test_images[13][:, -20:].mean()
+    assert sky != ground
