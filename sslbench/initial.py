@@ -18,6 +18,11 @@ def cells_folder(outputs: str) -> Path:
     return Path(outputs) / "cells"
 
 
+def names_a_method(init_from: str | None) -> bool:
+    """Whether to start from the cell of another method, with the same model, data and seed."""
+    return init_from in ("supervised", "barlow", "semi")
+
+
 def concrete_initial(settings: Settings) -> Settings:
     """Turn a checkpoint's path into `path#digest`, and a cell's folder into the cell's id.
 
@@ -27,6 +32,11 @@ def concrete_initial(settings: Settings) -> Settings:
     source = settings.init_from
     if source is None or SEPARATOR in source:
         return settings
+    if names_a_method(source):
+        raise ValueError(
+            f"init.from={source}: the {source} cell of the same model, data and seed comes first; "
+            "a sweep trains both: add -m"
+        )
     path = Path(source)
     if path.is_dir():
         source = path.resolve().name

@@ -15,7 +15,7 @@ def make_layout(
     root: Path,
     *,
     num_train: int = 20,
-    num_test: int = 20,
+    num_test: int = 30,
     num_unlabeled: int = 30,
     class_names: tuple[str, ...] = CLASSES,
     folds: bool = False,

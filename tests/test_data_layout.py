@@ -56,10 +56,14 @@ def test_folds_are_optional(tmp_path):
 DAMAGES = {
     "missing": ("test_y.bin", None, "missing"),
     "missing unlabelled": ("unlabeled_X.bin", None, "missing"),
-    "truncated": ("unlabeled_X.bin", bytes(2 * IMAGE_BYTES - 1), r"truncated: 55,295 bytes.*27,648"),
+    "truncated": (
+        "unlabeled_X.bin",
+        bytes(2 * IMAGE_BYTES - 1),
+        r"truncated: 55,295 bytes.*27,648",
+    ),
     "empty": ("train_X.bin", b"", "empty"),
     "too few images": ("train_X.bin", bytes(3 * IMAGE_BYTES), "20 labels, expected 3"),
-    "too few labels": ("test_y.bin", bytes([1] * 19), "19 labels, expected 20"),
+    "too few labels": ("test_y.bin", bytes([1] * 19), "19 labels, expected 30"),
     "label 0": ("train_y.bin", bytes([1] * 19 + [0]), "label 0 at position 19, expected 1 to 10"),
     "label 11": ("test_y.bin", bytes([11] + [1] * 19), "label 11 at position 0, expected 1 to 10"),
     "one class": ("class_names.txt", b"airplane\n", "at least two"),
@@ -84,7 +88,8 @@ def test_damage_names_the_file_the_fault_and_the_way_out(tmp_path, damage):
         (folder / name).write_bytes(contents)
     with pytest.raises(ValueError, match=message) as error:
         read(folder)
-    assert str(folder / name) in str(error.value)
+    assert str(folder) in str(error.value)
+    assert name in str(error.value)
     assert "copy it again" in str(error.value)
 
 
@@ -134,10 +139,10 @@ def test_fingerprint_sees_a_changed_byte(tmp_path, name, position):
 @pytest.mark.skipif(not MICRO.exists(), reason="the few real STL-10 images are not here")
 def test_real_stl10_bytes_are_read_rightly():
     layout = read(MICRO)
-    first = [layout.class_names[label] for label in layout.test_labels[:10]]
-    assert first == "horse monkey dog airplane cat bird bird bird deer deer".split()
+    first = " ".join(layout.class_names[label] for label in layout.test_labels[:10])
+    assert first == "horse monkey dog airplane cat bird bird bird deer deer"
     assert len(layout.train_images) == 50
     assert len(layout.unlabeled_images) == 246
-    # The fourth test image is an airplane on the ground: a bright sky is at the top.
-    sky, ground = layout.test_images[13][:, :20].mean(), layout.test_images[13][:, -20:].mean()
-    assert sky != ground
+    blue = layout.test_images[3, 2].astype(float)  # an airplane under a blue sky
+    assert blue[:30].mean() > 2 * blue[-30:].mean()
+    assert blue[:, :30].mean() == pytest.approx(blue[:, -30:].mean(), rel=0.2)

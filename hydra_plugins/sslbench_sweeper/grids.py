@@ -25,6 +25,8 @@ class GridsSweeperConf:
     """Names of the grids to run; none: all."""
     dry_run: bool = False
     """Print the plan and stop."""
+    probe: bool = True
+    """Whether a dry run measures what no record tells: a few steps of each kind of cell."""
     retry_failed: bool = True
     retry_limit: int = 3
     """A cell that has failed so often is not tried again."""
@@ -45,6 +47,7 @@ class GridsSweeper(BasicSweeper):
         grids: dict[str, dict[str, str]] | None = None,
         only: list[str] | None = None,
         dry_run: bool = False,
+        probe: bool = True,
         retry_failed: bool = True,
         retry_limit: int = 3,
     ) -> None:
@@ -52,6 +55,7 @@ class GridsSweeper(BasicSweeper):
         self.grids = dict(grids or {})
         self.only = only
         self.dry_run = dry_run
+        self.probe = probe
         self.retry_failed = retry_failed
         self.retry_limit = retry_limit
 
@@ -67,6 +71,7 @@ class GridsSweeper(BasicSweeper):
             options=SweepOptions(
                 workers=self.config.hydra.launcher.get("n_jobs", 1),
                 dry_run=self.dry_run,
+                probe=self.probe,
                 retry_failed=self.retry_failed,
                 retry_limit=self.retry_limit,
             ),

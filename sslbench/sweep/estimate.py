@@ -48,8 +48,9 @@ def likeness(settings: dict[str, Any]) -> str:
 class Estimator:
     """Estimates the cost of cells below one output folder."""
 
-    def __init__(self, outputs: str, preflight: Preflight) -> None:
+    def __init__(self, outputs: str, preflight: Preflight, *, may_probe: bool) -> None:
         self._preflight = preflight
+        self._may_probe = may_probe
         self._probes_path = Path(outputs) / "cache" / "probes.json"
         self._records: dict[str, list[tuple[float, float, int]]] = {}
         for folder in cells_folder(outputs).glob("*/"):
@@ -71,7 +72,7 @@ class Estimator:
             )
 
     def cost(self, settings: Settings) -> Cost | None:
-        """Return the cost of a cell, or None where its probe failed."""
+        """Return the cost of a cell, or None where nothing tells it."""
         schedule = self._preflight.schedule(settings)
         like = self._records.get(likeness(settings_to_dict(settings)))
         if like:
@@ -90,6 +91,8 @@ class Estimator:
     def _probe(self, settings: Settings) -> Probe | None:
         key = likeness(settings_to_dict(settings))
         known = json.loads(self._probes_path.read_text()) if self._probes_path.exists() else {}
+        if key not in known and not self._may_probe:
+            return None
         if key not in known:
             result = self._probes_path.with_suffix(".new")
             result.unlink(missing_ok=True)

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from sslbench.cells import RUNNING, CellFolder
-from sslbench.config.identity import SEPARATOR, cell_id
+from sslbench.config.identity import cell_id
 from sslbench.config.settings import Settings
+from sslbench.initial import names_a_method
 from sslbench.preflight import Preflight
 from sslbench.record import DONE, FAILED
 
@@ -92,7 +93,7 @@ class Planner:
 
     def _add(self, overrides: list[str]) -> PlannedCell:
         settings, parent = self._compose(overrides), None
-        if names_overrides(settings.init_from):
+        if names_a_method(settings.init_from):
             parent = self._add(parent_overrides(overrides, settings.init_from))
             settings = self._preflight.make_concrete(replace(settings, init={"from": None}))
             settings = replace(settings, init={"from": parent.cell_id})
@@ -120,24 +121,18 @@ class Planner:
         return TO_DO
 
 
-def names_overrides(init_from: str | None) -> bool:
-    """Whether `init.from` describes a cell by overrides, such as "method=barlow"."""
-    return init_from is not None and "=" in init_from and SEPARATOR not in init_from
-
-
 def parent_overrides(overrides: list[str], init_from: str) -> list[str]:
     """Return the overrides of the cell to start from: the child's, but for its method's.
 
-    >>> parent_overrides(["method=semi", "seed=1", "method.ema=0.9"], "method=barlow")
+    >>> parent_overrides(["method=semi", "seed=1", "method.ema=0.9"], "barlow")
     ['seed=1', 'method=barlow']
     """
-    replaced = [override.partition("=")[0] for override in init_from.split()]
-    kept = []
-    for override in overrides:
-        key = override.partition("=")[0].lstrip("+~")
-        if key.partition(".")[0] not in ("method", "init") and key not in replaced:
-            kept.append(override)
-    return kept + init_from.split()
+    kept = [
+        override
+        for override in overrides
+        if override.partition("=")[0].lstrip("+~").partition(".")[0] not in ("method", "init")
+    ]
+    return [*kept, f"method={init_from}"]
 
 
 def concrete_overrides(overrides: list[str], settings: Settings) -> list[str]:

@@ -23,6 +23,7 @@ class SweepOptions:
 
     workers: int
     dry_run: bool
+    probe: bool
     retry_failed: bool
     retry_limit: int
 
@@ -56,7 +57,7 @@ def run_sweep(
     except ValueError as error:
         raise UsageError(error) from None
     if options.dry_run:
-        estimator = Estimator(plan.cells[0].settings.outputs, preflight)
+        estimator = Estimator(plan.cells[0].settings.outputs, preflight, may_probe=options.probe)
         costs = {cell.cell_id: estimator.cost(cell.settings) for cell in plan.to_do()}
         print(plan_table(plan, costs, options.workers))
         return

@@ -1,0 +1,286 @@
+"""Sweeps: planned as a whole, contained failures, gone on with after a crash."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+from cells import TINY, compose_settings
+from test_cli import ROOT, environment, train
+
+from sslbench.cells import Busy, CellFolder
+from sslbench.preflight import Preflight
+from sslbench.record import Record, load_record
+from sslbench.sweep.plan import BadCells, Planner, parent_overrides, stages
+from sslbench.sweep.slots import device_slot
+
+SMALL = ("data=digits", "tracking=off", "model.channels=8", "method.batch_size=8", "log_every=2")
+
+
+def records(tmp_path):
+    return {
+        path.name: load_record(path) for path in sorted((tmp_path / "outputs/cells").glob("*/"))
+    }
+
+
+def planner(tmp_path, **options):
+    def compose(overrides):
+        return compose_settings(*TINY, f"outputs={tmp_path}", *overrides)
+
+    return Planner(compose, Preflight(), **{"retry_failed": True, "retry_limit": 3, **options})
+
+
+class TestPlan:
+    def test_duplicates_are_planned_once(self, tmp_path):
+        plan = planner(tmp_path).plan([["ratio=1:1"], ["ratio=1:5"], ["seed=1"]])
+        assert len(plan.cells) == 2  # supervised learning uses no ratio
+        assert plan.num_requested == 3
+
+    def test_every_bad_cell_is_listed_with_its_reason(self, tmp_path):
+        with pytest.raises(BadCells) as refused:
+            planner(tmp_path).plan(
+                [["method=semi"], ["model=foo"], ["method=semi", "ratio=none"], ["steps=0"]]
+            )
+        message = str(refused.value)
+        assert message.startswith("3 of 4 cells are invalid; nothing was started")
+        for words in ("model=foo", "ratio=none", "steps=0"):
+            assert words in message
+
+    def test_a_parent_is_planned_before_its_child(self, tmp_path):
+        child = ["method=semi", "seed=2", "init.from=barlow"]
+        plan = planner(tmp_path).plan([child])
+        assert [cell.settings.method.name for cell in plan.cells] == ["barlow", "semi"]
+        barlow, semi = plan.cells
+        assert barlow.settings.seed == 2
+        assert semi.settings.init_from == barlow.cell_id
+        assert stages(plan.to_do()) == [[barlow], [semi]]
+        assert f"init.from='{barlow.cell_id}'" in semi.overrides
+
+    def test_a_parent_that_is_asked_for_too_is_one_cell(self, tmp_path):
+        plan = planner(tmp_path).plan([["method=barlow"], ["method=semi", "init.from=barlow"]])
+        assert len(plan.cells) == 2
+
+    def test_done_cells_are_skipped_and_failed_ones_tried_up_to_a_limit(self, tmp_path):
+        [cell] = planner(tmp_path).plan([["seed=5"]]).cells
+        states = []
+        for status, failures in (("done", 0), ("failed", 2), ("failed", 3), ("interrupted", 0)):
+            cell.folder.path.mkdir(parents=True, exist_ok=True)
+            Record(cell.cell_id, status, {}, failures=failures).save(cell.folder.path)
+            states.append(planner(tmp_path).plan([["seed=5"]]).cells[0].state)
+        assert states == ["done", "to do", "failed", "to do"]
+        Record(cell.cell_id, "failed", {}, failures=1).save(cell.folder.path)
+        assert planner(tmp_path, retry_failed=False).plan([["seed=5"]]).cells[0].state == "failed"
+
+    def test_parents_keep_what_is_not_the_methods(self):
+        overrides = ["steps=3", "method=semi", "method.ema=0.9", "ratio=1:5", "init.from=x"]
+        assert parent_overrides(overrides, "barlow") == ["steps=3", "ratio=1:5", "method=barlow"]
+
+
+def test_a_cell_is_held_by_one_process(tmp_path):
+    folder = CellFolder(tmp_path, "cell")
+    with folder.locked():
+        assert CellFolder(tmp_path, "cell").state() == "running"
+        with pytest.raises(Busy), CellFolder(tmp_path, "cell").locked():
+            pass
+    assert folder.state() == "missing"
+
+
+def test_a_killed_process_holds_nothing(tmp_path):
+    code = f"""
+        import os, signal
+        from sslbench.cells import CellFolder
+        with CellFolder({str(tmp_path)!r}, "cell").locked():
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    with CellFolder(tmp_path, "cell").locked():
+        pass
+
+
+def test_device_slots_are_shared_out_and_given_back(tmp_path):
+    with device_slot(2, 1, tmp_path) as first, device_slot(2, 1, tmp_path) as second:
+        assert {first, second} == {0, 1}
+    with device_slot(1, 2, tmp_path) as first, device_slot(1, 2, tmp_path) as second:
+        assert first == second == 0
+
+
+SABOTAGE = """
+import os, sys
+if "SABOTAGE" in os.environ:
+    import importlib.abc, importlib.util
+
+    class Finder(importlib.abc.MetaPathFinder):
+        def find_spec(self, name, path, target=None):
+            if name != "sslbench.run":
+                return None
+            sys.meta_path.remove(self)
+            spec = importlib.util.find_spec(name)
+            execute = spec.loader.exec_module
+
+            def exec_module(module):
+                execute(module)
+                build = module.build_parts
+
+                def sabotaged(settings):
+                    if settings.seed == 1:
+                        raise RuntimeError("sabotage")
+                    if settings.seed == 2:
+                        os._exit(9)
+                    if settings.seed == 3:
+                        sys.exit(7)
+                    if settings.seed == 4:
+                        settings.optimizer.lr = 1e30
+                    return build(settings)
+
+                module.build_parts = sabotaged
+
+            spec.loader.exec_module = exec_module
+            return spec
+
+    sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_failing_cell_costs_itself_alone(launcher, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(SABOTAGE)
+    env = environment(tmp_path)
+    env["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{ROOT}"
+    arguments = [*SMALL, "steps=2", "seed=0,1,2,3,4,5", "log_every=1", f"hydra/launcher={launcher}"]
+    command = [sys.executable, "-m", "sslbench.train", "-m", *arguments]
+    result = subprocess.run(
+        command, cwd=tmp_path, env=env | {"SABOTAGE": "1"}, capture_output=True, text=True
+    )
+    assert result.returncode == 1, result.stdout + result.stderr
+    by_seed = {record.settings["seed"]: record for record in records(tmp_path).values()}
+    assert {seed: record.status for seed, record in by_seed.items()} == {
+        0: "done",
+        1: "failed",
+        2: "failed",
+        3: "failed",
+        4: "failed",
+        5: "done",
+    }
+    assert by_seed[1].error["type"] == "RuntimeError"
+    assert by_seed[2].error == {
+        "type": "ProcessDied",
+        "message": "the cell's process ended by exit code 9",
+    }
+    assert by_seed[3].error["type"] == "SystemExit"
+    assert by_seed[4].error["type"] == "NonFiniteLoss"
+    assert "4 of 6 cells are not done" in result.stdout
+    assert "RuntimeError: sabotage" in result.stdout
+
+    healed = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert healed.returncode == 0, healed.stdout + healed.stderr
+    assert "2 done, 4 to do" in healed.stdout
+    assert all(record.status == "done" for record in records(tmp_path).values())
+
+
+def test_a_failed_parent_blocks_its_children(tmp_path):
+    arguments = [*SMALL, "steps=2", "optimizer.lr=1e30", "log_every=1"]
+    result = train(tmp_path, "-m", *arguments, "method=semi", "model=convnet", "init.from=barlow")
+    assert result.returncode == 1, result.stdout + result.stderr
+    statuses = {name.partition("-")[0]: r.status for name, r in records(tmp_path).items()}
+    assert statuses == {"barlow": "failed", "semi": "blocked"}
+    assert "did not finish" in result.stdout
+
+
+def start(tmp_path, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "sslbench.train", "-m", *arguments],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+GRID = (*SMALL, "method=supervised,semi", "steps=12", "seed=0,1")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    result = train(folder, "-m", *GRID, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert result.returncode == 0, result.stdout + result.stderr
+    return {name: record.results for name, record in records(folder).items()}
+
+
+def test_both_launchers_make_the_same_records(undisturbed, tmp_path):
+    # One thread each, as two workers have it: sums over threads round differently.
+    assert train(tmp_path, "-m", *GRID, "threads=1").returncode == 0
+    assert {name: r.results for name, r in records(tmp_path).items()} == undisturbed
+    assert len(undisturbed) == 4
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_killed_sweep_goes_on(launcher, undisturbed, tmp_path):
+    arguments = (*GRID, "threads=1", f"hydra/launcher={launcher}")
+    for wait in (0.2, 1.0):
+        process = start(tmp_path, *arguments)
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("outputs/cells/*/metrics.jsonl")):
+            assert time.monotonic() < deadline, process.stdout.read()
+            time.sleep(0.02)
+        time.sleep(wait)
+        os.kill(process.pid, signal.SIGKILL)  # its children have to notice
+        process.communicate()
+    result = train(tmp_path, "-m", *arguments)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert {name: r.results for name, r in records(tmp_path).items()} == undisturbed
+
+
+def test_two_sweeps_at_once_train_each_cell_once(undisturbed, tmp_path):
+    both = [start(tmp_path, *GRID, "threads=1") for _ in range(2)]
+    outputs = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert {name: r.results for name, r in records(tmp_path).items()} == undisturbed
+    trained = [line for output in outputs for line in output.splitlines() if "step 12/12" in line]
+    assert len(trained) == 2 * len(undisturbed)  # each cell says so twice: curve and validation
+
+
+def test_ctrl_c_saves_the_running_cell(tmp_path):
+    process = start(tmp_path, *SMALL, "steps=4000", "seed=0,1")
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("outputs/cells/*/metrics.jsonl")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert [record.status for record in records(tmp_path).values()] == ["interrupted"]
+
+
+def test_the_papers_plan_is_18_cells_a_seed(tmp_path):
+    plan = ("hydra.sweeper.dry_run=true", "hydra.sweeper.probe=false")
+    result = train(tmp_path, "-m", "experiment=paper", "data=digits", *plan, "seed=0,1")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert "36 cells: 36 to do, 8 asked for twice" in lines
+    starts = [line.partition("-")[0] for line in lines if "-digits-s" in line]
+    assert {name: starts.count(name) for name in starts} == {
+        "supervised": 6,
+        "barlow": 6,
+        "semi": 24,
+    }
+    assert not (tmp_path / "outputs" / "cells").exists()
+
+
+def test_a_dry_run_estimates_time_and_memory_by_a_probe(tmp_path):
+    result = train(tmp_path, "-m", *SMALL, "steps=7", "seed=0,1", "hydra.sweeper.dry_run=true")
+    assert result.returncode == 0, result.stderr
+    rows = [line for line in result.stdout.splitlines() if line.startswith("supervised-convnet")]
+    assert len(rows) == 2
+    assert all("GiB" in row and "probe" in row for row in rows)
+    assert "one after the other" in result.stdout
+    assert train(tmp_path, "-m", *SMALL, "steps=7", "seed=0").returncode == 0
+    again = train(tmp_path, "-m", *SMALL, "steps=7", "seed=0,1", "hydra.sweeper.dry_run=true")
+    assert "1 done, 1 to do" in again.stdout
+    assert "records" in again.stdout
