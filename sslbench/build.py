@@ -1,5 +1,7 @@
 """From settings to what they name: the only place that dispatches on their types."""
 
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +31,7 @@ from sslbench.methods.supervised import Supervised
 from sslbench.models import MODELS
 from sslbench.randomness import derive_seed
 from sslbench.schedule import Schedule, build_schedule
-from sslbench.step import EagerStep
+from sslbench.step import CapturedStep, EagerStep
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Parts:
     optimizer: torch.optim.Optimizer
     feed: Feed
     schedule: Schedule
-    take_step: EagerStep
+    take_step: EagerStep | CapturedStep
     evaluator: Evaluator
 
 
@@ -61,8 +63,15 @@ def build_parts(settings: Settings) -> Parts:
     images = Images(dataset, device)
     view_a, view_b, plain_view = build_views(settings.augmentation, dataset, device)
     method = build_method(settings, len(dataset.class_names), device)
-    optimizer = build_optimizer(settings.optimizer, method)
+    optimizer = build_optimizer(settings.optimizer, method, device)
     feed = build_feed(settings, dataset, (view_a, view_b), images, device)
+    schedule = build_schedule(settings.method, feed.epoch_images, settings.steps)
+    take_step = EagerStep(method, optimizer, feed, in_precision, settings.optimizer.clip_grad_norm)
+    if device.type == "cuda" and feed.resident and settings.compile != "off":
+        take_step = CapturedStep(take_step, optimizer, device)
+    if device.type == "cpu" and pays_to_compile(settings.compile, schedule, feed):
+        view_a.compile()
+        view_b.compile()
     return Parts(
         device=device,
         precision=precision,
@@ -72,12 +81,26 @@ def build_parts(settings: Settings) -> Parts:
         method=method,
         optimizer=optimizer,
         feed=feed,
-        schedule=build_schedule(settings.method, feed.epoch_images, settings.steps),
-        take_step=EagerStep(
-            method, optimizer, feed, in_precision, settings.optimizer.clip_grad_norm
-        ),
+        schedule=schedule,
+        take_step=take_step,
         evaluator=Evaluator(plain_view, in_precision, device),
     )
+
+
+# What compiling the views costs at first, and saves per image; benchmarks/RESULTS.md has both.
+COMPILE_SECONDS, SAVED_SECONDS_PER_IMAGE = 6.0, 1e-4
+
+
+def pays_to_compile(choice: str, schedule: Schedule, feed: Feed) -> bool:
+    """Whether to compile the views: `on`, or `auto` where the cell is long enough to pay for it.
+
+    On a processor alone; networks do not gain there. Without a C++ compiler `auto` is `off`.
+    """
+    if choice != "auto":
+        return choice == "on"
+    saved = schedule.total_steps * feed.images_per_step * SAVED_SECONDS_PER_IMAGE
+    has_compiler = any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++")))
+    return has_compiler and saved > 2 * COMPILE_SECONDS
 
 
 def build_encoder(model: schema.Model) -> nn.Module:
@@ -104,13 +127,17 @@ def build_method(settings: Settings, num_classes: int, device: torch.device) -> 
     return method.to(device, memory_format=torch.channels_last)
 
 
-def build_optimizer(config: schema.Optimizer, method: nn.Module) -> torch.optim.Optimizer:
-    """Build the optimizer of all that the method trains."""
+def build_optimizer(
+    config: schema.Optimizer, method: nn.Module, device: torch.device
+) -> torch.optim.Optimizer:
+    """Build the optimizer of all that the method trains; on a GPU a graph can hold it."""
     parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]
+    on_gpu = device.type == "cuda"
+    rate = torch.tensor(config.lr, device=device) if on_gpu else config.lr
     if config.name == "sgd":
         optimizer = torch.optim.SGD(
             parameters,
-            lr=config.lr,
+            lr=rate,
             momentum=config.momentum,
             nesterov=config.nesterov and config.momentum > 0,
             weight_decay=config.weight_decay,
@@ -120,10 +147,11 @@ def build_optimizer(config: schema.Optimizer, method: nn.Module) -> torch.optim.
         kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
         optimizer = kind(
             parameters,
-            lr=config.lr,
+            lr=rate,
             betas=tuple(config.betas),
             weight_decay=config.weight_decay,
             fused=True,
+            capturable=on_gpu,
         )
     if isinstance(method, Semi) and method.config.ema > 0:
         optimizer.register_step_post_hook(lambda *_: method.update_average())

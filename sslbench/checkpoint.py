@@ -29,6 +29,14 @@ def load(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path}: cannot be read as a checkpoint ({error})") from error
 
 
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load an optimizer's state but its learning rates, which a graph may hold by address."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
+
+
 def drop_optimizer(path: Path) -> None:
     """Keep the weights of a finished cell: Adam's moments are two thirds of a checkpoint."""
     state = load(path)

@@ -1,5 +1,6 @@
 """Images where the device wants them, and the splits of them that carry labels."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,9 @@ class ImageStore:
         self._device = device
         self.resident = resident
         if resident:
-            self._on_device = torch.from_numpy(np.ascontiguousarray(self._columns)).to(device)
+            with warnings.catch_warnings():  # the map is read-only, and only read
+                warnings.simplefilter("ignore", UserWarning)
+                self._on_device = torch.from_numpy(np.ascontiguousarray(self._columns)).to(device)
 
     def __len__(self) -> int:
         return len(self._columns)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sslbench import checkpoint
-from sslbench.batches import Feed
+from sslbench.batches import Draw, Feed
 from sslbench.files import CurveFile
 from sslbench.interrupt import Interrupted, StopRequest
 from sslbench.progress import ProgressReport
@@ -71,7 +71,7 @@ class Progress:
 
 @dataclass
 class Training:
-    """What the loop drives. `take_step` turns a step's number and learning rate into metrics."""
+    """What the loop drives."""
 
     cell_id: str
     folder: Path
@@ -81,7 +81,8 @@ class Training:
     feed: Feed
     schedule: Schedule
     learning_rate: Callable[[int], float]
-    take_step: Callable[[dict[str, Tensor]], dict[str, Tensor]]
+    take_step: Callable[[Draw, float], dict[str, Tensor]]
+    """Learns from a draw at a learning rate and returns metrics, `loss` among them."""
     evaluate: Callable[[], dict[str, float]]
     """Validation metrics, `accuracy` among them."""
     snapshot: Callable[[int], None]
@@ -145,11 +146,8 @@ class _Fit:
     def take_step(self, step: int) -> None:
         training = self.training
         training.method.train()
-        rate = training.learning_rate(step)
-        for group in training.optimizer.param_groups:
-            group["lr"] = rate
         torch.manual_seed(derive_seed(training.seed, "dropout", step))
-        metrics = training.take_step(training.feed.draw(step))
+        metrics = training.take_step(training.feed.draw(step), training.learning_rate(step))
         self.window.add(metrics)
         self.epoch.add(metrics)
         bad = ~torch.isfinite(metrics["loss"]) & (self.first_bad < 0)
@@ -216,7 +214,7 @@ class _Fit:
             assert state["cell"] == self.training.cell_id, "a checkpoint of another cell"
             self.training.method.load_state_dict(state["method"])
             if "optimizer" in state:
-                self.training.optimizer.load_state_dict(state["optimizer"])
+                checkpoint.load_optimizer(self.training.optimizer, state["optimizer"])
             for name, value in state["progress"].items():
                 setattr(self.progress, name, value)
             self.window.load_state_dict(state["window"], self.device)

@@ -1,4 +1,4 @@
-"""One training step: from a draw to updated weights."""
+"""One training step, from a draw to updated weights: operation by operation, or captured."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from sslbench.batches import Draw, Feed
+
+Metrics = dict[str, Tensor]
 
 
 class EagerStep:
@@ -26,9 +28,14 @@ class EagerStep:
         self._autocast = autocast
         self._clip_grad_norm = clip_grad_norm
 
-    def __call__(self, draw: Draw) -> dict[str, Tensor]:
+    def __call__(self, draw: Draw, learning_rate: float) -> Metrics:
         """Take a step and return its metrics, `loss` among them, as tensors on the device."""
-        batch = self._feed.assemble(self._feed.to_device(draw))
+        set_learning_rate(self._optimizer, learning_rate)
+        return self.compute(self._feed.to_device(draw))
+
+    def compute(self, draw: Draw) -> Metrics:
+        """Take a step with a draw that is on the device; nothing in it waits for the device."""
+        batch = self._feed.assemble(draw)
         with self._autocast():
             loss, metrics = self._method(batch)
         loss.backward()
@@ -37,3 +44,124 @@ class EagerStep:
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
         return {"loss": loss.detach(), **metrics}
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, learning_rate: float) -> None:
+    """Set the rate of all groups; where it is a tensor, in place, so that a graph sees it."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(learning_rate)
+        else:
+            group["lr"] = learning_rate
+
+
+class StaticDraw:
+    """A draw at fixed addresses on the device, filled by one copy from pinned memory.
+
+    Some forty tensors of a few numbers per image would be as many copies. The host may run ahead
+    of the device by as many steps as there are buffers.
+    """
+
+    ALIGNMENT = 16
+    NUM_BUFFERS = 4
+
+    def __init__(self, example: Draw, device: torch.device) -> None:
+        self._slices: dict[str, tuple[int, int, torch.dtype, torch.Size]] = {}
+        size = 0
+        for name, value in example.items():
+            num_bytes = value.numel() * value.element_size()
+            self._slices[name] = (size, num_bytes, value.dtype, value.shape)
+            size += -(-num_bytes // self.ALIGNMENT) * self.ALIGNMENT
+        pinned = device.type == "cuda"
+        self._buffers = [
+            torch.empty(size, dtype=torch.uint8, pin_memory=pinned)
+            for _ in range(self.NUM_BUFFERS if pinned else 1)
+        ]
+        self._copied: list[torch.cuda.Event | None] = [None] * len(self._buffers)
+        self._on_device = torch.empty(size, dtype=torch.uint8, device=device)
+        self._next = 0
+        self.draw = self._views(self._on_device)
+
+    def _views(self, memory: Tensor) -> Draw:
+        return {
+            name: memory[start : start + size].view(dtype).view(shape)
+            for name, (start, size, dtype, shape) in self._slices.items()
+        }
+
+    def fill(self, draw: Draw) -> None:
+        """Copy a draw of the same shapes to the device."""
+        place, self._next = self._next, (self._next + 1) % len(self._buffers)
+        if (copied := self._copied[place]) is not None:
+            copied.synchronize()
+        for name, view in self._views(self._buffers[place]).items():
+            view.copy_(draw[name])
+        self._on_device.copy_(self._buffers[place], non_blocking=True)
+        if self._on_device.is_cuda:
+            self._copied[place] = torch.cuda.Event()
+            self._copied[place].record()
+
+
+Recorder = Callable[[Callable[[], Metrics]], Callable[[], Metrics]]
+"""Records a function of fixed addresses and returns what repeats it."""
+
+
+def record_cuda_graph(function: Callable[[], Metrics]) -> Callable[[], Metrics]:
+    """Record a function as a CUDA graph: one launch instead of a thousand."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        metrics = function()
+
+    def replay() -> Metrics:
+        graph.replay()
+        return metrics
+
+    return replay
+
+
+class CapturedStep:
+    """The whole step (augmentation, forward, backward, optimizer) as one CUDA graph.
+
+    The first steps are ordinary ones: they choose kernels and make the optimizer's state. Nothing
+    is computed twice, so the numbers are those of EagerStep.
+    """
+
+    NUM_WARM_UP = 3
+
+    def __init__(
+        self,
+        eager: EagerStep,
+        optimizer: torch.optim.Optimizer,
+        device: torch.device,
+        record: Recorder = record_cuda_graph,
+    ) -> None:
+        self._eager = eager
+        self._optimizer = optimizer
+        self._device = device
+        self._record = record
+        self._num_taken = 0
+        self._static: StaticDraw | None = None
+        self._replay: Callable[[], Metrics] | None = None
+
+    def __call__(self, draw: Draw, learning_rate: float) -> Metrics:
+        """Take a step and return its metrics; the next step overwrites them."""
+        set_learning_rate(self._optimizer, learning_rate)
+        if self._static is None:
+            self._static = StaticDraw(draw, self._device)
+        self._static.fill(draw)
+        if self._num_taken < self.NUM_WARM_UP:
+            self._num_taken += 1
+            return self._warm_up()
+        if self._replay is None:
+            static = self._static.draw
+            self._replay = self._record(lambda: self._eager.compute(static))
+        return self._replay()
+
+    def _warm_up(self) -> Metrics:
+        if self._device.type != "cuda":
+            return self._eager.compute(self._static.draw)
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            metrics = self._eager.compute(self._static.draw)
+        torch.cuda.current_stream().wait_stream(side)
+        return metrics

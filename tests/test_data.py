@@ -6,12 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from make_layout import CLASSES, make_layout, make_release
-from PIL import Image
 from test_data_download import refused_url
 
 from sslbench.config.settings import Data
 from sslbench.data import concrete_data, open_dataset
-from sslbench.data.contact_sheet import contact_sheet
 
 
 @pytest.fixture(autouse=True)
@@ -139,19 +137,6 @@ def test_statistics_are_measured_once_for_each_content(tmp_path, monkeypatch):
     monkeypatch.setattr("sslbench.data.statistics.measure", None)
     again = open_dataset(layout_settings(tmp_path / "a", num_labeled=10), outputs)
     assert (again.mean, again.std) == (a.mean, a.std)
-
-
-def test_contact_sheet_shows_the_images(tmp_path):
-    make_layout(tmp_path, num_train=20)
-    dataset = open_dataset(layout_settings(tmp_path), tmp_path / "outputs")
-    contact_sheet(dataset, tmp_path / "sheet.png", num_images=12)
-    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
-    assert sheet.shape == (3 * 114 + 4, 10 * 100 + 4, 3)
-    second = dataset.train_images[1].transpose(1, 2, 0)
-    assert (sheet[18 : 18 + 96, 104 : 104 + 96] == second).all()
-    first_unlabeled = dataset.unlabeled_images[0].transpose(1, 2, 0)
-    assert (sheet[2 * 114 + 18 :, 4:][:96, :96] == first_unlabeled).all()
-    assert (sheet[114 + 18 :, 204:][:96, :96] == 255).all()
 
 
 def test_opening_data_does_not_import_torch():

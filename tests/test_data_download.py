@@ -320,7 +320,7 @@ def test_a_changed_byte_is_found_even_where_the_fingerprint_does_not_look(folder
     contents = bytearray((folder / "unlabeled_X.bin").read_bytes())
     contents[len(contents) // 2] ^= 1
     (folder / "unlabeled_X.bin").write_bytes(contents)
-    with pytest.raises(ValueError, match=r"unlabeled_X.bin: md5 .*delete .* and run again"):
+    with pytest.raises(ValueError, match=r"unlabeled_X.bin: md5 .*move .* away and run again"):
         open_stl10(folder.parent, release)
 
 

@@ -58,7 +58,7 @@ def test_every_method_keeps_the_contract_with_every_model(method, model, precisi
 def test_a_few_steps_lower_the_loss(method):
     settings = compose_settings("data=digits", f"method={method}", "model.channels=16")
     module = build_method(settings, 10, CPU).train()
-    optimizer, batch = build_optimizer(settings.optimizer, module), batch_for(method, 8)
+    optimizer, batch = build_optimizer(settings.optimizer, module, CPU), batch_for(method, 8)
     losses = []
     for _ in range(12):
         loss = module(batch).loss
@@ -153,7 +153,7 @@ class TestSemi:
             "data=digits", "method=semi", "model.channels=8", "method.ema=0.9"
         )
         module = build_method(settings, 10, CPU).train()
-        optimizer = build_optimizer(settings.optimizer, module)
+        optimizer = build_optimizer(settings.optimizer, module, CPU)
         before = module.head.weight.detach().clone()
         module(batch_for("semi")).loss.backward()
         optimizer.step()

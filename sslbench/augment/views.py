@@ -35,21 +35,20 @@ class PlainView:
 
 
 class RandomView:
-    """A view drawn anew for each image, as `settings` say.
+    """A view drawn anew for each image, as `settings` say. `mean`, `std`: as in PlainView."""
 
-    `mean`, `std`: as in PlainView. `compiled`: change colours by torch.compile, which takes some
-    seconds at the first batch, and again once batches of another size come.
-    """
-
-    def __init__(
-        self, settings: View, mean: Tensor, std: Tensor, *, compiled: bool = False
-    ) -> None:
+    def __init__(self, settings: View, mean: Tensor, std: Tensor) -> None:
         self.settings = settings
         self.mean = mean
         self.std = std
-        self._recolor, self._finish = (
-            torch.compile(function) if compiled else function for function in (_recolor, _finish)
-        )
+        self._recolor, self._finish = _recolor, _finish
+
+    def compile(self) -> None:
+        """Change colours by torch.compile.
+
+        It takes some seconds at the first batch, and again once batches of another size come.
+        """
+        self._recolor, self._finish = torch.compile(_recolor), torch.compile(_finish)
 
     def sample(self, generator: Generator, n: int) -> dict[str, Tensor]:
         """Draw the parameters of n images from torchvision's distributions, on the CPU.

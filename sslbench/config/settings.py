@@ -344,6 +344,7 @@ class Data:
 
     def __post_init__(self) -> None:
         _one_of("data.name", self.name, ("auto", "stl10", "layout", "digits"))
+        _not_negative("data.split_seed", self.split_seed)
         _require(0 < self.val_fraction < 1, "data.val_fraction", self.val_fraction, "0 < it < 1")
         if self.fold is not None:
             _require(0 <= self.fold <= 9, "data.fold", self.fold, "must be 0 to 9")

@@ -60,8 +60,8 @@ def open_stl10(root: Path, release: Release = OFFICIAL) -> Layout:
     """
     folder = root / FOLDER
     remedy = (
-        f"delete {folder} and run again to download STL-10 anew, or copy the file again; other "
-        "data in this layout is data=layout"
+        "if this is other data in STL-10's layout, use data=layout; if it is STL-10, copy the file "
+        f"again, or move {folder} away and run again to download it"
     )
     layout = read_layout(folder, remedy)
     for name, images, expected in (
@@ -146,7 +146,7 @@ def how_to_get(root: Path, url: str, release: Release = OFFICIAL) -> str:
         f"  Run again where the network reaches {url},\n"
         f"  or download that archive elsewhere ({release.archive_bytes:,} bytes, md5 "
         f"{release.archive_md5})\n"
-        f"  and unpack it here: tar -xzf {ARCHIVE} -C {root}\n"
+        f"  and unpack it here: mkdir -p {root} && tar -xzf {ARCHIVE} -C {root}\n"
         "  A mirror is set by data.url=…, another folder by data.root=… or SSLBENCH_DATA."
     )
 

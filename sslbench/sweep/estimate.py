@@ -113,11 +113,12 @@ def measure(settings: Settings, path: Path) -> None:
     began = time.monotonic()
     parts = build_parts(settings)
     setup = time.monotonic() - began
-    parts.take_step(parts.feed.draw(0))["loss"].item()
+    rate = settings.optimizer.lr
+    parts.take_step(parts.feed.draw(0), rate)["loss"].item()
     began, steps = time.monotonic(), 0
     while steps == 0 or time.monotonic() - began < PROBE_SECONDS:
         steps += 1
-        parts.take_step(parts.feed.draw(steps))["loss"].item()
+        parts.take_step(parts.feed.draw(steps), rate)["loss"].item()
     per_step = (time.monotonic() - began) / steps
     began = time.monotonic()
     parts.evaluator.embed_split(parts.method.evaluated_encoder, parts.images.val)

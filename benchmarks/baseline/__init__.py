@@ -1,0 +1,1 @@
+"""What sslbench is measured against."""

@@ -1,0 +1,279 @@
+"""Training end to end, sslbench against the naive design, for every model and method.
+
+    python -m benchmarks.end_to_end --models resnet18 --methods barlow
+
+Data, augmentation, forward, backward, optimizer and metrics, on the same images. Each run has a
+process of its own, as allocator, threads and memory would leak from one to the other; runs are
+interleaved, and figures are medians. The ratio is the median of those of neighbouring runs.
+
+Images are counted as labelled + unlabelled images per step, not as views. FLOPs per step are 3 x
+an image's forward FLOPs for each view with gradients (forward, and twice that backward), and 1 x
+for the weak view's pass without gradients (method.weak_pass=separate; a joint pass has gradients).
+Augmentation, loss and optimizer are not counted. The ceiling is a matrix product in the precision
+that sslbench chose, measured in the same process right after the steps.
+"""
+
+import argparse
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.measure import (
+    forward_flops,
+    interleave,
+    machine,
+    matmul_gflops,
+    peak_memory_gb,
+    run_module,
+    spread,
+    time_steps,
+)
+
+if TYPE_CHECKING:
+    from sslbench.config.settings import Settings
+
+MODELS = ("convnet", "resnet18", "wrn45_2")
+METHODS = ("supervised", "barlow", "semi")
+DESIGNS = ("naive", "ours")
+QUICK_MATMUL_SIDE = 512
+LONG_CELL_STEPS = 20_000
+"""`compile=auto` then chooses as for the paper's cells; compiling falls into the warm-up."""
+HEADER = (
+    "| model | method | naive, img/s | ours, img/s | ratio (quartiles) | ours, GFLOP/s "
+    "| of the ceiling | peak memory, naive / ours |\n|---|---|---|---|---|---|---|---|"
+)
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    if arguments.design:
+        print(json.dumps(run_design(arguments)))
+        return
+    try:
+        compare_all(arguments)
+    except RuntimeError as error:
+        sys.exit(str(error))
+
+
+def compare_all(arguments: argparse.Namespace) -> None:
+    """Print the table row by row, and write the runs where they are wanted."""
+    facts = run_alone("machine", arguments.models[0], arguments.methods[0], arguments)
+    print("\n".join(f"- {name}: {value}" for name, value in facts.items()))
+    print(f"- command: `python -m benchmarks.end_to_end {' '.join(sys.argv[1:])}`\n\n{HEADER}")
+    rows = []
+    for model in arguments.models:
+        for method in arguments.methods:
+            rows.append(compare(model, method, arguments))
+            print(to_markdown(rows[-1]), flush=True)
+    if arguments.json:
+        report = {"machine": facts, "arguments": vars(arguments), "rows": rows}
+        arguments.json.write_text(json.dumps(report, indent=1, default=str) + "\n")
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.end_to_end",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--models", type=choices_of(MODELS), default=MODELS, metavar="A,B")
+    parser.add_argument("--methods", type=choices_of(METHODS), default=METHODS, metavar="A,B")
+    parser.add_argument("--repeats", type=int, default=3, help="runs of each design")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each run")
+    parser.add_argument("--workers", type=int, default=2, help="of each of the naive DataLoaders")
+    parser.add_argument(
+        "--data-root", type=Path, help="folder of a set in STL-10's layout; default: digits"
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write all runs there too")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of both designs"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="does it run? Tiny batches; figures mean nothing"
+    )
+    parser.add_argument(
+        "--design",
+        choices=(*DESIGNS, "machine"),
+        help="run this one alone, here, with the first model and method, and print its JSON",
+    )
+    arguments = parser.parse_args()
+    if arguments.repeats < 1 or arguments.workers < 0 or arguments.seconds <= 0:
+        parser.error("--repeats must be at least 1, --workers 0 or more, --seconds positive")
+    if arguments.quick:
+        arguments.repeats, arguments.seconds = 1, 0.2
+    return arguments
+
+
+def choices_of(known: tuple[str, ...]) -> Any:
+    """Return a parser of comma-separated choices."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        chosen = tuple(text.split(","))
+        unknown = [name for name in chosen if name not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"{unknown[0]}: must be one of {', '.join(known)}")
+        return chosen
+
+    return parse
+
+
+def run_alone(
+    design: str, model: str, method: str, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    """Run a design in a process of its own."""
+    words = ["--design", design, "--models", model, "--methods", method]
+    words += ["--seconds", str(arguments.seconds), "--workers", str(arguments.workers)]
+    if arguments.data_root:
+        words += ["--data-root", str(arguments.data_root.resolve())]
+    for override in arguments.set:
+        words += ["--set", override]
+    return run_module("benchmarks.end_to_end", *words, *["--quick"] * arguments.quick)
+
+
+def compare(model: str, method: str, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Run both designs in turn and summarise their runs."""
+    runs = interleave(
+        {design: partial(run_alone, design, model, method, arguments) for design in DESIGNS},
+        arguments.repeats,
+    )
+
+    def median_of(design: str, key: str) -> float:
+        return spread([run[key] for run in runs[design]]).median
+
+    pairs = zip(runs["naive"], runs["ours"], strict=True)
+    ratios = [ours["images_per_s"] / naive["images_per_s"] for naive, ours in pairs]
+    return {
+        "model": model,
+        "method": method,
+        "naive_images_per_s": median_of("naive", "images_per_s"),
+        "ours_images_per_s": median_of("ours", "images_per_s"),
+        "ratio": spread(ratios)._asdict(),
+        "ours_gflops": median_of("ours", "gflops"),
+        "share_of_ceiling": spread([run["gflops"] / run["ceiling"] for run in runs["ours"]]).median,
+        "precision": runs["ours"][0]["precision"],
+        "naive_peak_gb": median_of("naive", "peak_gb"),
+        "ours_peak_gb": median_of("ours", "peak_gb"),
+        "runs": runs,
+    }
+
+
+def to_markdown(row: dict[str, Any]) -> str:
+    ratio = row["ratio"]
+    cells = (
+        row["model"],
+        row["method"],
+        f"{row['naive_images_per_s']:.1f}",
+        f"{row['ours_images_per_s']:.1f}",
+        f"x{ratio['median']:.2f} ({ratio['lower']:.2f} to {ratio['upper']:.2f})",
+        f"{row['ours_gflops']:.0f}",
+        f"{row['share_of_ceiling']:.0%} of {row['precision']}",
+        f"{row['naive_peak_gb']:.2f} / {row['ours_peak_gb']:.2f} GB",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def run_design(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Measure one design in this process, or the machine and its ceilings."""
+    from sslbench.hardware import choose_device, use_threads
+
+    settings = compose(arguments)
+    use_threads(settings.threads)
+    if arguments.design == "naive":
+        return run_naive(settings, arguments)
+    if arguments.design == "ours":
+        return run_ours(settings, arguments)
+    device = choose_device(settings.device)
+    ceilings = {
+        f"ceiling {precision}, GFLOP/s": f"{measure_ceiling(precision, device, arguments):.0f}"
+        for precision in ("fp32", "bf16")
+    }
+    return machine() | ceilings
+
+
+def compose(arguments: argparse.Namespace) -> "Settings":
+    """Compose the settings of a run as the command line composes them."""
+    from sslbench.config.presets import compose_settings
+
+    method = arguments.methods[0]
+    overrides = [f"model={arguments.models[0]}", f"method={method}", "tracking=off"]
+    if arguments.data_root:
+        overrides += ["data=layout", f"data.root={arguments.data_root}"]
+    else:
+        overrides += ["data=digits"]
+    overrides += [f"steps={2 if arguments.quick else LONG_CELL_STEPS}"]
+    if arguments.quick:
+        overrides += ["method.batch_size=8"]
+        overrides += ["method.unlabeled_batch_size=16"] * (method == "semi")
+    return compose_settings(overrides + arguments.set)
+
+
+def run_naive(settings: "Settings", arguments: argparse.Namespace) -> dict[str, Any]:
+    from benchmarks.baseline.naive import NaiveTrainer
+    from sslbench.data import open_dataset
+    from sslbench.hardware import choose_device
+
+    device = choose_device(settings.device)
+    dataset = open_dataset(settings.data, Path(settings.outputs))
+    trainer = NaiveTrainer(settings, dataset, workers=arguments.workers, device=device)
+    pace = time_steps(trainer.step, seconds=arguments.seconds, device=device)
+    return {
+        "images_per_s": trainer.images_per_step * pace.steps / pace.seconds,
+        "steps": pace.steps,
+        "peak_gb": peak_memory_gb(device),
+    }
+
+
+def run_ours(settings: "Settings", arguments: argparse.Namespace) -> dict[str, Any]:
+    from itertools import count
+
+    from sslbench.build import build_parts
+    from sslbench.loop import Means
+
+    parts = build_parts(settings)
+    flops = step_flops(settings, forward_flops(parts.method.encoder))
+    parts.method.train()
+    numbers, means = count(), Means()
+    learning_rate = settings.optimizer.lr
+
+    def step() -> None:
+        means.add(parts.take_step(parts.feed.draw(next(numbers)), learning_rate))
+
+    pace = time_steps(step, seconds=arguments.seconds, device=parts.device)
+    means.take()
+    return {
+        "images_per_s": parts.feed.images_per_step * pace.steps / pace.seconds,
+        "steps": pace.steps,
+        "peak_gb": peak_memory_gb(parts.device),
+        "precision": parts.precision,
+        "gflops": flops * pace.steps / pace.seconds / 1e9,
+        "ceiling": measure_ceiling(parts.precision, parts.device, arguments),
+    }
+
+
+def measure_ceiling(precision: str, device: Any, arguments: argparse.Namespace) -> float:
+    options = {"side": QUICK_MATMUL_SIDE, "seconds": 0.1} if arguments.quick else {}
+    return matmul_gflops(precision, device, **options)
+
+
+def step_flops(settings: "Settings", flops_per_image: int) -> int:
+    """Return the FLOPs of one of sslbench's steps, counted as this module's docstring says."""
+    from sslbench.build import unlabeled_batch_size
+    from sslbench.config import settings as schema
+
+    method = settings.method
+    match method:
+        case schema.BarlowTwins():
+            passes = 3 * 2 * method.batch_size
+        case schema.Semi():
+            num_unlabeled = unlabeled_batch_size(settings)
+            passes_of_weak = 1 if method.weak_pass == "separate" else 3
+            passes = 3 * (method.batch_size + num_unlabeled) + passes_of_weak * num_unlabeled
+        case _:
+            passes = 3 * method.batch_size
+    return passes * flops_per_image
+
+
+if __name__ == "__main__":
+    main()
