@@ -17,6 +17,7 @@ from sslbench.preflight import Preflight
 from sslbench.record import DONE, FAILED, INTERRUPTED, Record, settings_to_dict
 from sslbench.sweep.isolation import run_isolated
 
+log = logging.getLogger(__name__)
 BUSY_EXIT_CODE = os.EX_TEMPFAIL
 
 
@@ -38,6 +39,9 @@ def job(config: Config) -> None:
             _train_here(settings)
     except ValueError as error:
         raise UsageError(error) from None
+    except Exception:  # ours, not the user's; Hydra would leave with the code of bad usage
+        log.exception("this is a bug in sslbench")
+        raise CellStopped(1) from None
 
 
 def _refuse_sweep_without_multirun(context: JobContext) -> None:
@@ -134,7 +138,10 @@ def train_cell(settings: Settings, cell: CellFolder, *, show_bar: bool) -> Recor
 
     with _log_to(cell.log_path), StopRequest() as stop:
         tracker = start_tracker(settings, cell.cell_id, cell.path, settings_to_dict(settings))
-        return run(settings, cell.cell_id, cell.path, tracker, stop, show_bar=show_bar)
+        try:
+            return run(settings, cell.cell_id, cell.path, tracker, stop, show_bar=show_bar)
+        finally:  # a second Ctrl-C ends training at once
+            tracker.finish(exit_code=1)
 
 
 @contextmanager

@@ -14,7 +14,7 @@ class Preflight:
     """Checks cells; what many cells share, such as a data set, is looked at once."""
 
     def __init__(self) -> None:
-        self._concrete: dict[str, Data] = {}
+        self._concrete: dict[str, Data | ValueError] = {}
         self._datasets: dict[str, Dataset] = {}
 
     def make_concrete(self, settings: Settings) -> Settings:
@@ -27,8 +27,14 @@ class Preflight:
         if key not in self._concrete:
             outputs = Path(settings.outputs)
             make_writable_folder(outputs)
-            self._concrete[key] = concrete_data(settings.data, outputs)
-        return concrete_initial(replace(settings, data=self._concrete[key]))
+            try:
+                self._concrete[key] = concrete_data(settings.data, outputs)
+            except ValueError as error:  # a server that does not answer is asked once
+                self._concrete[key] = error
+        data = self._concrete[key]
+        if isinstance(data, ValueError):
+            raise data
+        return concrete_initial(replace(settings, data=data))
 
     def dataset(self, settings: Settings) -> Dataset:
         """Open the data of concrete settings, which checks its files."""

@@ -12,6 +12,7 @@ import torch
 
 from sslbench import checkpoint
 from sslbench.build import build_parts
+from sslbench.card import CARD, save_card
 from sslbench.config.settings import Settings
 from sslbench.contact_sheet import save_contact_sheet
 from sslbench.data import Dataset
@@ -33,10 +34,9 @@ from sslbench.record import (
 )
 from sslbench.results import evaluate_cell, save_embeddings
 from sslbench.schedule import learning_rate
-from sslbench.tracking import Tracker
+from sslbench.tracking import SHEET, Tracker, exit_code
 
 log = logging.getLogger(__name__)
-SHEET = "images.png"
 
 
 def run(
@@ -66,6 +66,7 @@ def run(
     write_json(folder / SETTINGS, record.settings)
     try:
         _train_and_evaluate(settings, folder, tracker, stop, record, show_bar=show_bar)
+        save_card(folder / CARD, record)
         record.status = DONE
     except Interrupted as interruption:
         record.status = INTERRUPTED
@@ -82,8 +83,8 @@ def run(
         if isinstance(error, NonFiniteLoss):
             record.error |= {"step": error.step, "indices": error.indices}
     record.runtime["total_seconds"] = round(time.monotonic() - started, 3)
-    tracker.summarize({"status": record.status, **_headline(record)})
-    tracker.finish(succeeded=record.status == DONE)
+    tracker.results(record, folder)
+    tracker.finish(exit_code(record))
     record.save(folder)
     return record
 
@@ -179,13 +180,4 @@ def _describe_data(dataset: Dataset) -> dict[str, Any]:
         "num_test": len(dataset.test_indices),
         "mean": [float(value) for value in dataset.mean],
         "std": [float(value) for value in dataset.std],
-    }
-
-
-def _headline(record: Record) -> dict[str, float]:
-    """Return the accuracies that stand beside the run's name."""
-    return {
-        f"{split}/accuracy": record.results[split]["accuracy"]
-        for split in ("train", "val", "test")
-        if split in record.results
     }

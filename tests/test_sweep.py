@@ -15,6 +15,7 @@ from sslbench.cells import Busy, CellFolder
 from sslbench.preflight import Preflight
 from sslbench.record import Record, load_record
 from sslbench.sweep.plan import BadCells, Planner, parent_overrides, stages
+from sslbench.sweep.present import _Overview
 from sslbench.sweep.slots import device_slot
 
 SMALL = ("data=digits", "tracking=off", "model.channels=8", "method.batch_size=8", "log_every=2")
@@ -60,8 +61,12 @@ class TestPlan:
         assert f"init.from='{barlow.cell_id}'" in semi.overrides
 
     def test_a_parent_that_is_asked_for_too_is_one_cell(self, tmp_path):
-        plan = planner(tmp_path).plan([["method=barlow"], ["method=semi", "init.from=barlow"]])
-        assert len(plan.cells) == 2
+        barlow, child = ["method=barlow", "method.knn_k=5"], ["method=semi", "init.from=barlow"]
+        plan = planner(tmp_path).plan([barlow, child, [*child, "seed=1"]])
+        first, semi, other_parent, _ = plan.cells
+        assert semi.parent is first
+        assert other_parent.settings.seed == 1
+        assert other_parent.settings.method.knn_k == 200
 
     def test_done_cells_are_skipped_and_failed_ones_tried_up_to_a_limit(self, tmp_path):
         [cell] = planner(tmp_path).plan([["seed=5"]]).cells
@@ -284,3 +289,20 @@ def test_a_dry_run_estimates_time_and_memory_by_a_probe(tmp_path):
     again = train(tmp_path, "-m", *SMALL, "steps=7", "seed=0,1", "hydra.sweeper.dry_run=true")
     assert "1 done, 1 to do" in again.stdout
     assert "records" in again.stdout
+
+
+def test_the_overview_counts_what_this_sweep_has_done(tmp_path):
+    plan = planner(tmp_path).plan([["seed=0"], ["seed=1"], ["seed=2"]])
+    first, second, third = plan.cells
+    second.folder.path.mkdir(parents=True)
+    Record(second.cell_id, "failed", {}, failures=1).save(second.folder.path)
+    os.utime(second.folder.path / "record.json", (0, 0))  # of an earlier try
+    overview = _Overview(plan)
+    assert overview.line().startswith("[0/3 done, 0 running]")
+    first.folder.path.mkdir(parents=True)
+    Record(first.cell_id, "done", {}).save(first.folder.path)
+    Record(second.cell_id, "failed", {}, failures=2).save(second.folder.path)
+    with third.folder.locked():
+        line = overview.line()
+    assert line.startswith("[1/3 done, 1 running, 1 failed]")
+    assert line.endswith(third.cell_id)

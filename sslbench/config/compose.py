@@ -14,6 +14,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, flag_override
+from omegaconf.errors import OmegaConfBaseException
 
 from sslbench.config import ratio, settings
 from sslbench.config.settings import Settings
@@ -128,11 +129,14 @@ def to_settings(config: Config) -> Settings:
     """Turn a composed config into settings.
 
     Raises:
-        ValueError: If a key is unknown, or a value out of its range.
+        ValueError: If a key is unknown, or a value missing or out of its range.
     """
     if "hydra" in config:
         config = copy.deepcopy(config)
         with flag_override(config, ["struct", "readonly"], [False, False]):
             del config["hydra"]
     _refuse_unknown_keys(config)
-    return OmegaConf.to_object(config)
+    try:
+        return OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:
+        raise ValueError(str(error)) from error

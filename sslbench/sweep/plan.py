@@ -81,7 +81,7 @@ class Planner:
                 message = next((line for line in str(error).splitlines() if line), repr(error))
                 if isinstance(error, ValueError):
                     message = str(error)
-                problems.setdefault(message, []).append(" ".join(overrides))
+                problems.setdefault(message, []).append(" ".join(overrides).replace("\\:", ":"))
         if problems:
             num_bad = sum(len(jobs) for jobs in problems.values())
             lines = [f"{num_bad} of {len(requests)} cells are invalid; nothing was started:"]
@@ -94,7 +94,7 @@ class Planner:
     def _add(self, overrides: list[str]) -> PlannedCell:
         settings, parent = self._compose(overrides), None
         if names_a_method(settings.init_from):
-            parent = self._add(parent_overrides(overrides, settings.init_from))
+            parent = self._parent(overrides, settings)
             settings = self._preflight.make_concrete(replace(settings, init={"from": None}))
             settings = replace(settings, init={"from": parent.cell_id})
         else:
@@ -110,6 +110,19 @@ class Planner:
                 )
             self._cells[folder.cell_id] = cell
         return self._cells[folder.cell_id]
+
+    def _parent(self, overrides: list[str], child: Settings) -> PlannedCell:
+        """Return the cell that a child starts from: one that the sweep asks for, else a new one."""
+        asked_for = [
+            cell
+            for cell in self._cells.values()
+            if cell.settings.method.name == child.init_from
+            and cell.settings.init_from is None
+            and (cell.settings.model, cell.settings.seed) == (child.model, child.seed)
+        ]
+        if len(asked_for) == 1:
+            return asked_for[0]
+        return self._add(parent_overrides(overrides, child.init_from))
 
     def _state(self, folder: CellFolder) -> str:
         state = folder.state()

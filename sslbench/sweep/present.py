@@ -1,5 +1,6 @@
 """What a person reads about a sweep: its plan, where it stands, and what failed."""
 
+import shutil
 import sys
 import threading
 import time
@@ -7,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sslbench.cells import RUNNING
+from sslbench.cells import MISSING, RUNNING
 from sslbench.files import read_curves
-from sslbench.record import BLOCKED, DONE, FAILED, INTERRUPTED
+from sslbench.record import DONE, FAILED, INTERRUPTED, RECORD
 from sslbench.sweep.estimate import Cost
 from sslbench.sweep.plan import Plan, PlannedCell
 
@@ -71,19 +72,59 @@ def outcome(cell: PlannedCell) -> str:
     return f"{line}\n      log: {cell.folder.log_path}" if record.status == FAILED else line
 
 
+class _Overview:
+    """Where the cells of a sweep stand now; a cell that has ended is not looked at again."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._waiting = plan.to_do()
+        self._total = len(plan.cells)
+        self._done_before = plan.counts()[DONE]
+        self._began = time.time()
+        self._ended: Counter[str] = Counter()
+
+    def line(self) -> str:
+        running, waiting = [], []
+        for cell in self._waiting:
+            state = cell.folder.state()
+            if state == RUNNING:
+                running.append(cell)
+            if state in (RUNNING, MISSING) or not self._is_new(cell):
+                waiting.append(cell)
+            else:
+                self._ended[state] += 1
+        self._waiting = waiting
+        seconds = time.time() - self._began
+        parts = [f"[{self._done_before + self._ended[DONE]}/{self._total} done"]
+        parts += [f", {len(running)} running"]
+        parts += [f", {n} {state}" for state, n in self._ended.items() if state != DONE]
+        parts.append(f"] {duration(seconds)}")
+        if self._ended.total():
+            left = seconds / self._ended.total() * len(waiting)
+            parts.append(f", about {duration(left)} left")
+        for cell in running:
+            points = read_curves(cell.folder.path / "metrics.jsonl")
+            step = f" step {points[-1]['step']}" if points else ""
+            parts.append(f" | {cell.cell_id}{step}")
+        return "".join(parts)
+
+    def _is_new(self, cell: PlannedCell) -> bool:
+        """Whether the record is of this sweep, and not of an earlier try."""
+        return (cell.folder.path / RECORD).stat().st_mtime >= self._began
+
+
 @contextmanager
-def live_overview(cells: list[PlannedCell], total: int, done_before: int) -> Iterator[None]:
+def live_overview(plan: Plan) -> Iterator[None]:
     """Show on a terminal, in one line, how far the sweep is; elsewhere nothing."""
     if not sys.stderr.isatty():
         yield
         return
     finished = threading.Event()
-    began = time.monotonic()
+    overview = _Overview(plan)
 
     def show() -> None:
         while not finished.wait(REFRESH_SECONDS):
-            line = _overview(cells, total, done_before, time.monotonic() - began)
-            print(f"\r\x1b[2K{line[:118]}", end="", file=sys.stderr, flush=True)
+            line = overview.line()[: shutil.get_terminal_size().columns - 1]
+            print(f"\r\x1b[2K{line}", end="", file=sys.stderr, flush=True)
 
     thread = threading.Thread(target=show, daemon=True)
     thread.start()
@@ -93,24 +134,6 @@ def live_overview(cells: list[PlannedCell], total: int, done_before: int) -> Ite
         finished.set()
         thread.join()
         print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
-
-
-def _overview(cells: list[PlannedCell], total: int, done_before: int, seconds: float) -> str:
-    states = {cell.cell_id: cell.folder.state() for cell in cells}
-    counts = Counter(states.values())
-    done = done_before + counts[DONE]
-    parts = [f"[{done}/{total} done"]
-    parts += [f", {counts[state]} {state}" for state in (RUNNING, FAILED, BLOCKED) if counts[state]]
-    parts.append(f"] {duration(seconds)}")
-    if counts[DONE]:
-        left = seconds / counts[DONE] * (len(cells) - counts[DONE] - counts[FAILED])
-        parts.append(f", about {duration(left)} left")
-    for cell in cells:
-        if states[cell.cell_id] == RUNNING:
-            points = read_curves(cell.folder.path / "metrics.jsonl")
-            step = f" step {points[-1]['step']}" if points else ""
-            parts.append(f" | {cell.cell_id}{step}")
-    return "".join(parts)
 
 
 def exit_report(plan: Plan) -> tuple[str, int]:

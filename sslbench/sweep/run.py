@@ -72,7 +72,7 @@ def run_sweep(
 def _train(plan: Plan, launch: Callable[[list[list[str]]], Any]) -> None:
     """Train what is to do, parents first, then what another sweep has left unfinished."""
     to_do = plan.to_do()
-    with live_overview(to_do, len(plan.cells), plan.counts()[DONE]):
+    with live_overview(plan):
         for stage in stages(to_do):
             ready = [cell for cell in stage if not _blocked(cell)]
             if ready:

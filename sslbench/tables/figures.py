@@ -6,6 +6,7 @@ differ in marker as well as in colour, so that neither eyes nor printers need to
 
 from collections.abc import Iterable, Sequence
 from io import BytesIO
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib
@@ -48,6 +49,7 @@ STYLE = {
     "lines.markersize": 4,
     "grid.alpha": 0.3,
     "legend.frameon": False,
+    "text.parse_math": False,  # a class may be named $
 }
 LINES = (
     ("#0072B2", "o"),
@@ -83,6 +85,13 @@ DIAGNOSTICS = (
     ("train", "pseudo_label_max_share", "most frequent pseudo-label (%)"),
 )
 
+TSNE_NOTE = "Distances between clusters and their sizes mean nothing. "
+NUMBERS_NOTE = (
+    "k-NN: points whose ten nearest others vote for their class. Silh.: silhouette, how far "
+    "classes part (-1 to 1). Both in the embedding's space, in brackets in the plane. Trust: "
+    "trustworthiness, how far neighbours in the plane are neighbours in the embedding (1: all)."
+)
+
 Way = tuple[str, str | None]
 """How a row was trained: its method, and whose weights it started from."""
 Grid = dict[Way, dict[str, Row]]
@@ -112,6 +121,8 @@ class _Album:
         self.report = report
         self.grid = _grid(group)
         self.models = sorted({model for row in self.grid.values() for model in row}, key=_place)
+        others = [model for model in self.models if model not in MODELS]
+        self.lines = dict(zip([*MODELS, *others], cycle(LINES), strict=False))
         self.curves = {row: self._read_curves(row) for row in self._rows()}
 
     def draw(self) -> list[Figure]:
@@ -150,12 +161,15 @@ class _Album:
             axes[0, column].set_title(self._way_title(way))
             axes[1, column].set_xlabel(_epoch_label(way))
         _same_limits(axes[1])
-        _legend(canvas, self.models)
-        frame = _concatenate(
-            {(*_words(way), split, model): band for (way, split), found in bands.items()
-             for model, band in found.items()},
-            ["method", "from", "split", "model", "step"],
-        )  # fmt: skip
+        self._legend(canvas, self.models)
+        frame = pd.concat(
+            {
+                (*_words(way), split, model): band
+                for (way, split), found in bands.items()
+                for model, band in found.items()
+            },
+            names=["method", "from", "split", "model", "step"],
+        )
         return self._save(
             canvas,
             "curves",
@@ -190,12 +204,15 @@ class _Album:
             ax.set_xlabel(_epoch_label((SEMI, None)))
         for ax in axes[:, 0]:
             ax.set_ylabel("share (%)")
-        _legend(canvas, [model for model in self.models if model in rows])
-        frame = _concatenate(
-            {(metric, model): band for (_, metric), found in bands.items()
-             for model, band in found.items()},
-            ["figure", "model", "step"],
-        )  # fmt: skip
+        self._legend(canvas, [model for model in self.models if model in rows])
+        frame = pd.concat(
+            {
+                (metric, model): band
+                for (_, metric), found in bands.items()
+                for model, band in found.items()
+            },
+            names=["figure", "model", "step"],
+        )
         return self._save(
             canvas,
             "pseudo-labels",
@@ -227,7 +244,7 @@ class _Album:
         for ax, metric in zip(axes, (TRAIN, VAL, TEST), strict=True):
             of_metric = frame[frame["figure"] == METRIC_TITLES[metric]]
             for shift, (model, line) in enumerate(of_metric.groupby("model")):
-                color, marker = _line(model)
+                color, marker = self.lines[model]
                 ax.errorbar(
                     line["x"] * 1.03 ** (shift - 1),  # so that error bars do not hide each other
                     line["mean"],
@@ -247,7 +264,7 @@ class _Album:
             ax.set_xlabel("labelled : unlabelled")
             ax.grid(axis="y")
         axes[0].set_ylabel("accuracy (%)")
-        _legend(canvas, sorted(frame["model"].unique(), key=_place))
+        self._legend(canvas, sorted(frame["model"].unique(), key=_place))
         beside = " Dotted, hollow: the paper's table 4." if group.is_paper else ""
         return self._save(
             canvas,
@@ -285,11 +302,13 @@ class _Album:
         bar = canvas.colorbar(image, ax=axes, location="right", aspect=40, shrink=0.6)
         bar.set_label("share of the class's test images (%)")
         bar.outline.set_visible(False)
-        frame = _concatenate(
-            {(*_words((row.method, row.init)), row.model): pd.DataFrame(share, names, names)
-             for row, share in shares.items()},
-            ["method", "from", "model", "class"],
-        )  # fmt: skip
+        frame = pd.concat(
+            {
+                (*_words((row.method, row.init)), row.model): pd.DataFrame(share, names, names)
+                for row, share in shares.items()
+            },
+            names=["method", "from", "model", "class"],
+        )
         return self._save(
             canvas,
             "confusion",
@@ -419,7 +438,7 @@ class _Album:
 
     def _draw_bands(self, ax: Axes, bands: dict[str, pd.DataFrame]) -> None:
         for model, band in bands.items():
-            color, marker = _line(model)
+            color, marker = self.lines[model]
             every = max(1, len(band) // 6)
             style = {"color": color, "marker": marker}
             ax.plot(
@@ -429,6 +448,14 @@ class _Album:
             ax.fill_between(band["epoch"], low, high, color=color, alpha=0.2, linewidth=0)
         ax.grid()
 
+    def _legend(self, canvas: Canvas, models: list[str]) -> None:
+        handles = [
+            Line2D([], [], color=color, marker=marker, label=_model_title(model))
+            for model in models
+            for color, marker in [self.lines[model]]
+        ]
+        canvas.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)))
+
     def _read_curves(self, row: Row) -> pd.DataFrame:
         frames = [pd.DataFrame(columns=["step", "epoch", "split"])]
         for seed, entry in (self.group.done(row) or self.group.rows[row]).items():
@@ -436,12 +463,12 @@ class _Album:
             try:
                 curves = entry.cell.curves()
             except (ValueError, TypeError, AttributeError) as error:
-                self._report_problem(f"{path}: not curves ({error}); they are left out")
+                self.report.problems.append(f"{path}: not curves ({error}); they are left out")
                 continue
             if {"step", "epoch", "split"} <= set(curves.columns):
                 frames.append(curves.assign(seed=seed))
             elif len(curves):
-                self._report_problem(f"{path}: not curves; they are left out")
+                self.report.problems.append(f"{path}: not curves; they are left out")
         return pd.concat(frames[1:] or frames)
 
     def _project(
@@ -453,11 +480,8 @@ class _Album:
         try:
             return project_snapshots(kept, [read_embeddings(path) for path in paths])
         except ValueError as error:
-            self._report_problem(f"{error}; its picture is left out")
+            self.report.problems.append(f"{error}; its picture is left out")
             return None
-
-    def _report_problem(self, problem: str) -> None:
-        self.report.problems.append(problem)
 
     def _save(
         self, canvas: Canvas, name: str, title: str, caption: str, frame: pd.DataFrame
@@ -470,14 +494,6 @@ class _Album:
         path = folder / f"{stem}.png"
         _write_png(canvas, path)
         return Figure(stem, f"{title} ({group.title})", caption, path)
-
-
-TSNE_NOTE = "Distances between clusters and their sizes mean nothing. "
-NUMBERS_NOTE = (
-    "k-NN: points whose ten nearest others vote for their class. Silhouette: how far classes part "
-    "(-1 to 1). Both in the embedding's space, in brackets in the plane. Trust: trustworthiness, "
-    "how far neighbours in the plane are neighbours in the embedding (1: all)."
-)
 
 
 def _write_png(canvas: Canvas, path: Path) -> None:
@@ -507,14 +523,6 @@ def _index(known: Sequence[str], name: str) -> int:
 
 def _place(model: str) -> tuple[int, str]:
     return _index(MODELS, model), model
-
-
-def _line(model: str) -> tuple[str, str]:
-    """Return a model's colour and marker, the same in each picture."""
-    if model in MODELS:
-        return LINES[MODELS.index(model)]
-    others = LINES[len(MODELS) :]
-    return others[sum(model.encode()) % len(others)]
 
 
 def _title(way: Way, separator: str) -> str:
@@ -574,23 +582,10 @@ def _band(curves: pd.DataFrame, split: str, metric: str) -> pd.DataFrame:
     )
 
 
-def _concatenate(frames: dict[tuple, pd.DataFrame], names: list[str]) -> pd.DataFrame:
-    return pd.concat(frames, names=names)
-
-
 def _same_limits(axes: Iterable[Axes]) -> None:
     limits = np.array([ax.get_ylim() for ax in axes])
     for ax in axes:
         ax.set_ylim(limits[:, 0].min(), limits[:, 1].max())
-
-
-def _legend(canvas: Canvas, models: list[str]) -> None:
-    handles = [
-        Line2D([], [], color=color, marker=marker, label=_model_title(model))
-        for model in models
-        for color, marker in [_line(model)]
-    ]
-    canvas.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)))
 
 
 def _class_style(label: int) -> tuple[str, str]:
@@ -629,7 +624,7 @@ def _scatter(ax: Axes, projection: Projection, size: float) -> None:
     numbers = projection.numbers
     ax.set_xlabel(
         f"k-NN {100 * numbers.knn:.0f} % ({100 * numbers.knn_2d:.0f} %)\n"
-        f"silhouette {numbers.silhouette:.2f} ({numbers.silhouette_2d:.2f})\n"
+        f"silh. {numbers.silhouette:.2f} ({numbers.silhouette_2d:.2f})\n"
         f"trust {numbers.trustworthiness:.2f}"
     )
 

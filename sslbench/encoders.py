@@ -1,0 +1,94 @@
+"""Trained encoders, ready to be used elsewhere."""
+
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from sslbench.augment.views import IMAGE_SIDE, PlainView
+from sslbench.build import build_encoder
+from sslbench.initial import cells_folder, encoder_weights
+from sslbench.record import DONE, Record, load_record, model_settings
+
+
+class FrozenEncoder(nn.Module):
+    """A cell's encoder with its normalisation: `(n, 3, 96, 96)` images -> `(n, D)` float32.
+
+    It stays in eval mode, and none of its parameters learns. `class_names` are the data set's.
+    """
+
+    def __init__(self, encoder: nn.Module, record: Record) -> None:
+        super().__init__()
+        self.cell = record.cell
+        self.class_names: list[str] = record.data["class_names"]
+        self.embedding_dim: int = encoder.embedding_dim
+        self.encoder = encoder
+        for name in ("mean", "std"):
+            values = torch.tensor(record.data[name], dtype=torch.float32)
+            self.register_buffer(name, values, persistent=False)
+        self.requires_grad_(False)
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed images: uint8, or floats between 0 and 1, not normalised.
+
+        Raises:
+            ValueError: If the images have another shape, type or scale.
+        """
+        if images.ndim != 4 or images.shape[1:] != (3, IMAGE_SIDE, IMAGE_SIDE):
+            raise ValueError(
+                f"images of shape {tuple(images.shape)}: resize them to (n, 3, {IMAGE_SIDE}, "
+                f"{IMAGE_SIDE})"
+            )
+        if images.dtype == torch.uint8:
+            normalized = PlainView(self.mean, self.std).apply(images)
+        elif images.is_floating_point():
+            # Resizing may overshoot 1 a little; beyond that they are on another scale.
+            if images.numel() and images.max() > 2:
+                raise ValueError(
+                    f"images up to {images.max():.4g}: floats must lie between 0 and 1 and not be "
+                    "normalised yet; divide by 255, or pass uint8"
+                )
+            normalized = (images - self.mean[:, None, None]) / self.std[:, None, None]
+        else:
+            raise ValueError(f"images of type {images.dtype}: pass uint8, or floats from 0 to 1")
+        normalized = normalized.to(memory_format=torch.channels_last)
+        return self.encoder(normalized).float()
+
+    def train(self, mode: bool = True) -> Self:
+        """Stay in eval mode, also as a part of a module that is trained."""
+        return super().train(False)
+
+
+def load_encoder(cell: str | Path, outputs: str | Path = "outputs") -> FrozenEncoder:
+    """Load the encoder of a finished cell, on the CPU.
+
+    Args:
+        cell: The cell's id, or its folder.
+        outputs: Where the cells are, for an id.
+
+    Raises:
+        ValueError: If there is no such cell, or it is not finished.
+    """
+    folder = _find_cell(cell, outputs)
+    record = load_record(folder)
+    if record is None or record.status != DONE:
+        state = "no record yet" if record is None else record.status
+        raise ValueError(
+            f"cell {folder.name} is not finished ({state}); run it by the command that started it"
+        )
+    with torch.random.fork_rng(devices=[]):  # weights are drawn before they are loaded
+        encoder = build_encoder(model_settings(record.settings))
+    encoder.load_state_dict(encoder_weights(folder / record.results["weights"]))
+    return FrozenEncoder(encoder.to(memory_format=torch.channels_last), record)
+
+
+def _find_cell(cell: str | Path, outputs: str | Path) -> Path:
+    below = cells_folder(str(outputs))
+    for folder in (below / cell, Path(cell)):
+        if folder.is_dir():
+            return folder
+    known = sorted(path.name for path in below.glob("*/"))
+    hint = f"there are {len(known)}, such as {known[0]}" if known else "there are none"
+    raise ValueError(f"no cell {cell}: give a cell's folder, or an id below {below} ({hint})")

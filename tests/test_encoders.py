@@ -1,0 +1,142 @@
+"""A finished cell's encoder and card."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from crash import tiny_cell, train
+from torch import nn
+
+import sslbench
+from sslbench.card import card
+from sslbench.data import open_dataset
+from sslbench.record import load_record
+
+METHODS = {
+    "supervised": ("method=supervised", "steps=4", "precision=fp32"),
+    "barlow": ("method=barlow", "steps=2", "precision=fp32"),
+    "semi": (
+        "method=semi",
+        "steps=2",
+        "precision=fp32",
+        "method.unlabeled_batch_size=8",
+        "method.ema=0.9",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("outputs")
+    for overrides in METHODS.values():
+        assert train(folder, *overrides).status == "done"
+    return folder
+
+
+def cell_of(outputs, method):
+    return tiny_cell(outputs, *METHODS[method])[1]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("as_floats", [False, True])
+def test_embeddings_are_those_of_the_evaluation(method, as_floats, outputs):
+    cell = cell_of(outputs, method)
+    settings, _ = tiny_cell(outputs, *METHODS[method])
+    dataset = open_dataset(settings.data, outputs)
+    with np.load(cell.path / "embeddings-test.npz") as file:
+        saved, indices = file["embeddings"].astype(np.float32), file["indices"][:32]
+    images = torch.from_numpy(np.ascontiguousarray(dataset.test_images[indices]))
+    if as_floats:
+        images = images.float() / 255
+    encoder = sslbench.load_encoder(cell.cell_id, outputs=outputs)
+    found = encoder(images)
+    assert found.dtype == torch.float32
+    assert found.shape == (32, encoder.embedding_dim)
+    torch.testing.assert_close(found, torch.from_numpy(saved[:32]), rtol=2e-3, atol=1e-3)
+
+
+def test_it_is_frozen_also_within_a_module_that_learns(outputs):
+    encoder = sslbench.load_encoder(cell_of(outputs, "supervised").path)
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+    model = nn.Sequential(encoder, nn.Linear(encoder.embedding_dim, 2)).train()
+    assert not any(module.training for module in encoder.modules())
+    assert model[1].training
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
+    model(torch.rand(4, 3, 96, 96)).sum().backward()
+    assert all((before[name] == value).all() for name, value in encoder.state_dict().items())
+    assert model[1].weight.grad is not None
+
+
+def test_loading_draws_no_random_numbers(outputs):
+    state = torch.get_rng_state()
+    sslbench.load_encoder(cell_of(outputs, "supervised").path)
+    assert (torch.get_rng_state() == state).all()
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.zeros(2, 3, 32, 32, dtype=torch.uint8), r"\(2, 3, 32, 32\): resize"),
+        (torch.zeros(3, 96, 96, dtype=torch.uint8), r"\(3, 96, 96\)"),
+        (torch.full((2, 3, 96, 96), 255.0), "images up to 255: .* divide by 255"),
+        (torch.zeros(2, 3, 96, 96, dtype=torch.int64), "int64: pass uint8"),
+    ],
+)
+def test_wrong_images_are_refused(images, message, outputs):
+    encoder = sslbench.load_encoder(cell_of(outputs, "supervised").path)
+    with pytest.raises(ValueError, match=message):
+        encoder(images)
+
+
+def test_unknown_and_unfinished_cells_are_refused(outputs, tmp_path):
+    with pytest.raises(ValueError, match=r"no cell nonsense.*there are 3, such as"):
+        sslbench.load_encoder("nonsense", outputs=outputs)
+    with pytest.raises(ValueError, match="there are none"):
+        sslbench.load_encoder("nonsense", outputs=tmp_path)
+    overrides = (*METHODS["supervised"], "optimizer.lr=1e30")
+    assert train(tmp_path, *overrides).status == "failed"
+    _, cell = tiny_cell(tmp_path, *overrides)
+    with pytest.raises(ValueError, match=r"not finished \(failed\)"):
+        sslbench.load_encoder(cell.path)
+    (cell.path / "record.json").unlink()
+    with pytest.raises(ValueError, match=r"not finished \(no record yet\)"):
+        sslbench.load_encoder(cell.cell_id, outputs=tmp_path)
+
+
+def test_the_package_is_light_until_the_encoder_is_asked_for():
+    code = "import sslbench, sys; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    with pytest.raises(AttributeError, match="nonsense"):
+        sslbench.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_card_says_what_the_cell_is(method, outputs):
+    cell = cell_of(outputs, method)
+    record = load_record(cell.path)
+    text = (cell.path / "card.md").read_text()
+    assert text.startswith(f"# {cell.cell_id}\n")
+    assert f"**{record.results['test']['accuracy']:.2%}**" in text
+    assert f"| val | {record.results['val']['accuracy']:.2%} |" in text
+    assert ("k-NN" in text) == (method == "barlow")
+    assert "stand-in" in text
+    assert '"batch_size": 8' in text
+
+
+def test_the_card_of_other_data_does_not_speak_of_a_stand_in(outputs):
+    record = load_record(cell_of(outputs, "supervised").path)
+    record.data["name"] = "stl10"
+    text = card(record)
+    assert "stand-in" not in text
+    assert "STL-10" in text
+
+
+def test_the_cards_snippet_runs(outputs, tmp_path, monkeypatch):
+    text = (cell_of(outputs, "semi").path / "card.md").read_text()
+    (snippet,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names = {}
+    exec(snippet, names)
+    assert names["embeddings"].shape == (8, names["encoder"].embedding_dim)

@@ -1,0 +1,325 @@
+"""Embeddings in the plane, pictures, and the HTML report, over made-up cells."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from PIL import Image
+from synthetic import CLASSES, make_cell, make_settings
+
+from sslbench import embed
+from sslbench.embed import (
+    Embeddings,
+    align_tsne,
+    choose_points,
+    knn_accuracy,
+    measure,
+    project_pca,
+    project_snapshots,
+    project_tsne,
+    read_embeddings,
+)
+from sslbench.record import FAILED
+from sslbench.report import build_report
+from sslbench.tables import html as page
+from sslbench.tables.figures import draw_figures
+from sslbench.tables.html import write_html
+
+FEW = {"num_images": (60, 80)}
+EVIL = "<script>alert(1)</script>"
+
+
+def clusters(size=90, spread=8.0, seed=0):
+    """Points in 12 dimensions of three classes, `spread` apart, and their labels."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(size) % 3
+    points = spread * np.eye(3, 12)[labels] + rng.normal(size=(size, 12))
+    return points.astype(np.float32), labels
+
+
+def embeddings(points, labels):
+    return Embeddings(points, labels, np.arange(len(labels)))
+
+
+# Points and projections
+
+
+def test_points_are_few_fixed_and_in_proportion():
+    labels = np.repeat([0, 1, 2], [600, 300, 100])
+    chosen = choose_points(labels, 100)
+    assert len(np.unique(chosen)) == 100
+    assert np.abs(np.bincount(labels[chosen]) - [60, 30, 10]).max() <= 1
+    np.testing.assert_array_equal(chosen, choose_points(labels, 100))
+    np.testing.assert_array_equal(choose_points(labels[:50], 100), np.arange(50))
+
+
+def test_pca_keeps_the_most_variance():
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(200, 5)) * [1, 10, 1, 5, 1]
+    found = project_pca(points)
+    np.testing.assert_allclose(np.abs(np.corrcoef(found[:, 0], points[:, 1])[0, 1]), 1, atol=1e-2)
+    np.testing.assert_allclose(found.std(0), [10, 5], rtol=0.15)
+    np.testing.assert_allclose(found, project_pca(points + 3), atol=1e-3)
+
+
+def test_each_snapshot_starts_from_the_last(monkeypatch):
+    starts = []
+
+    def project(points, start=None):
+        starts.append(start)
+        return points[:, :2]
+
+    monkeypatch.setattr(embed, "project_tsne", project)
+    snapshots = [np.full((4, 3), value) for value in (1.0, 2.0, 3.0)]
+    align_tsne(snapshots)
+    assert starts[0] is None
+    np.testing.assert_array_equal(starts[1], snapshots[0][:, :2])
+    np.testing.assert_array_equal(starts[2], snapshots[1][:, :2])
+
+
+def test_aligned_snapshots_keep_points_near_their_places():
+    points, _ = clusters(spread=2.0)
+    moved = points + np.random.default_rng(1).normal(0, 0.2, points.shape).astype(np.float32)
+    # A mirrored start must lead to a mirrored picture: the start decides, not PCA.
+    first = project_tsne(points)
+    second = project_tsne(moved, -first)
+    assert np.corrcoef(first.ravel(), second.ravel())[0, 1] < -0.8
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 12])
+def test_few_or_collapsed_points_are_projected(size):
+    points, labels = clusters(size)
+    for values in (points, np.zeros_like(points), points[:, :1]):
+        found = project_tsne(values)
+        assert found.shape == (size, 2)
+        assert np.isfinite(found).all()
+        measure(values, found, labels)
+
+
+def test_numbers_tell_classes_from_noise():
+    points, labels = clusters()
+    plane = project_tsne(points)
+    numbers = measure(points, plane, labels)
+    assert numbers.knn == numbers.knn_2d == 1
+    assert numbers.silhouette > 0.5
+    assert numbers.silhouette_2d > 0.5
+    assert numbers.trustworthiness > 0.85
+    shuffled = np.random.default_rng(0).permutation(labels)
+    assert abs(knn_accuracy(points, shuffled) - 1 / 3) < 0.2
+    noise = measure(points, np.random.default_rng(0).normal(size=plane.shape), shuffled)
+    assert abs(noise.silhouette) < 0.1
+    assert noise.trustworthiness < 0.7
+
+
+def test_a_point_does_not_vote_for_itself():
+    points = np.array([[0.0], [1.0], [10.0], [11.0]])
+    assert knn_accuracy(points, np.array([0, 1, 2, 3])) == 0
+
+
+def test_coordinates_are_kept_until_embeddings_change(tmp_path, monkeypatch):
+    points, labels = clusters(40)
+    snapshots = [embeddings(points, labels), embeddings(points + 0.1, labels)]
+    path = tmp_path / "kept.npz"
+    calls = []
+    original = embed.align_tsne
+    monkeypatch.setattr(embed, "align_tsne", lambda each: calls.append(1) or original(each))
+    found = project_snapshots(path, snapshots, num_points=30)
+    again = project_snapshots(path, snapshots, num_points=30)
+    assert len(calls) == 1
+    assert {kind: len(each) for kind, each in again.items()} == {"pca": 2, "tsne": 2}
+    for kind in found:
+        for new, kept in zip(found[kind], again[kind], strict=True):
+            np.testing.assert_array_equal(new.coordinates, kept.coordinates)
+            assert new.numbers == kept.numbers
+            assert len(kept.labels) == 30
+    project_snapshots(path, [snapshots[0], embeddings(points + 0.2, labels)], num_points=30)
+    assert len(calls) == 2
+    path.write_bytes(b"torn")
+    project_snapshots(path, snapshots, num_points=30)
+    assert len(calls) == 3
+
+
+def test_snapshots_of_other_images_are_refused(tmp_path):
+    points, labels = clusters(20)
+    other = Embeddings(points, labels, np.arange(20) + 1)
+    with pytest.raises(ValueError, match="not of the same images"):
+        project_snapshots(tmp_path / "a.npz", [embeddings(points, labels), other])
+
+
+def test_embeddings_that_overflowed_are_named(tmp_path):
+    path = tmp_path / "embeddings-test.npz"
+    np.savez(path, embeddings=np.array([[np.inf]]), labels=np.zeros(1), indices=np.zeros(1))
+    with pytest.raises(ValueError, match="not finite"):
+        read_embeddings(path)
+    path.write_bytes(b"PK torn")
+    with pytest.raises(ValueError, match="not a file of embeddings"):
+        read_embeddings(path)
+
+
+# Pictures
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """A report over a small sweep with pictures, one failed cell and hostile class names."""
+    outputs = tmp_path_factory.mktemp("sweep")
+    names = CLASSES["digits"]
+    CLASSES["digits"] = [*names[:3], EVIL, "$\\frac$", *names[5:]]
+    steps = ("steps=60",)
+    for model, accuracy in (("convnet", 0.6), ("resnet18", 0.7)):
+        for method in ("supervised", "barlow"):
+            settings = make_settings(model, method, overrides=steps)
+            make_cell(outputs, settings, accuracy=accuracy, **FEW)
+        for seed in range(2):
+            for ratio in ("1:1", "1:20"):
+                settings = make_settings(model, "semi", ratio, seed=seed, overrides=steps)
+                make_cell(outputs, settings, accuracy=accuracy + 0.01 * seed, **FEW)
+    failed = make_cell(outputs, make_settings("wrn45_2", overrides=steps), status=FAILED)
+    record = failed / "record.json"
+    record.write_text(record.read_text().replace("not finite", EVIL))
+    report = build_report(outputs)
+    report.folder.mkdir()
+    report.figures = draw_figures(report)
+    yield report
+    CLASSES["digits"] = names
+
+
+def names(figures):
+    return [re.sub("-digits-.*", "", figure.name) for figure in figures]
+
+
+ALL = ["curves", "ratios", "pseudo-labels", "confusion", "tsne", "pca", "snapshots"]
+
+
+def test_every_picture_is_drawn_with_its_data(sweep):
+    assert names(sweep.figures) == ALL
+    assert sweep.problems == []
+    for figure in sweep.figures:
+        assert "digits" in figure.title
+        assert figure.caption
+        pixels = np.asarray(Image.open(figure.path).convert("L"))
+        assert min(pixels.shape) > 300
+        assert 0.01 < (pixels < 200).mean() < 0.6
+        assert len(figure.path.with_suffix(".csv").read_text().splitlines()) > 2
+    assert sum(figure.path.stat().st_size for figure in sweep.figures) < 1_000_000
+    kept = {path.name for path in (sweep.folder / "embeddings").iterdir()}
+    assert len([name for name in kept if name.endswith("-test.npz")]) == 6
+    assert len([name for name in kept if name.endswith("-snapshots.npz")]) == 2
+
+
+def test_curves_are_means_over_seeds(sweep):
+    figure = next(figure for figure in sweep.figures if figure.name.startswith("curves"))
+    lines = figure.path.with_suffix(".csv").read_text().splitlines()
+    assert lines[0] == "method,from,split,model,step,epoch,mean,deviation,n"
+    semi = [line.split(",") for line in lines if line.startswith("semi-supervised,,val,resnet18")]
+    assert {line[-1] for line in semi} == {"2"}
+    assert 60 < float(semi[-1][6]) < 80
+    assert 0 < float(semi[-1][7]) < 5
+
+
+def test_nothing_is_drawn_from_nothing(tmp_path):
+    report = build_report(tmp_path)
+    assert draw_figures(report) == []
+    make_cell(tmp_path, make_settings("convnet", overrides=("steps=40",)), files=False)
+    assert names(draw_figures(build_report(tmp_path))) == ["confusion"]
+
+
+def test_unreadable_files_are_named_and_the_rest_is_drawn(tmp_path):
+    steps = ("steps=40",)
+    torn = make_cell(tmp_path, make_settings("convnet", overrides=steps), **FEW)
+    make_cell(tmp_path, make_settings("resnet18", overrides=steps), **FEW)
+    (torn / "embeddings-test.npz").write_bytes(b"PK torn")
+    (torn / "metrics.jsonl").write_text("5\n")
+    report = build_report(tmp_path)
+    assert names(draw_figures(report)) == ["curves", "confusion", "tsne", "pca"]
+    assert len(report.problems) == 2
+    assert all(torn.name in problem for problem in report.problems)
+
+
+# HTML
+
+
+class Page(HTMLParser):
+    """Counts elements, and collects attributes and what is read."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.texts = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+@pytest.fixture
+def written(sweep, tmp_path):
+    write_html(tmp_path / "report.html", sweep)
+    return (tmp_path / "report.html").read_text()
+
+
+def test_page_holds_every_table_figure_and_claim(sweep, written):
+    found = Page(written)
+    text = " ".join(found.texts)
+    for each in (*sweep.tables, *sweep.figures):
+        assert each.title in found.texts
+    for claim in sweep.claims:
+        assert claim.sentence in text
+    commands = {command for table in sweep.tables for command in table.commands}
+    assert commands
+    assert commands <= set(found.texts)
+    images = [value for tag, name, value in found.attributes if (tag, name) == ("img", "src")]
+    assert len(images) == len(sweep.figures)
+    alternatives = [value for tag, name, value in found.attributes if (tag, name) == ("img", "alt")]
+    assert all(alternatives)
+    verdicts = re.findall(r'class="badge \w+">([^<]+)<', written)
+    assert len(verdicts) == 2 * len(sweep.claims)
+    assert found.tags.count("h1") == 1
+
+
+def test_page_needs_nothing_else(written):
+    found = Page(written)
+    sources = [value for _, name, value in found.attributes if name in ("src", "href")]
+    assert sources
+    assert all(value.startswith(("data:", "#")) for value in sources)
+    assert not re.search(r"https?://|@import|url\(", re.sub(r"base64,[^\"]+", "", written))
+    anchors = {value for _, name, value in found.attributes if name == "id"}
+    assert {value[1:] for value in sources if value.startswith("#")} <= anchors
+    assert len(written) < 5_000_000
+
+
+def test_page_runs_no_script_but_its_own(sweep, written):
+    found = Page(written)
+    assert found.tags.count("script") == 1
+    assert any(EVIL in text for text in found.texts)
+    sweep.problems.append(EVIL)
+    try:
+        write_html(sweep.folder / "report.html", sweep)
+    finally:
+        sweep.problems.remove(EVIL)
+    hostile = (sweep.folder / "report.html").read_text()
+    assert "Problems" in Page(hostile).texts
+    assert Page(hostile).tags.count("script") == 1
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', hostile)
+    assert "default-src 'none'" in policy
+    assert "script-src 'sha256-" in policy
+
+
+def test_too_many_pictures_are_named_instead(sweep, tmp_path, monkeypatch):
+    first = sweep.figures[0].path.stat().st_size
+    monkeypatch.setattr(page, "MAX_IMAGE_BYTES", first * 3 // 2)
+    write_html(tmp_path / "report.html", sweep)
+    text = (tmp_path / "report.html").read_text()
+    assert 1 <= Page(text).tags.count("img") < len(sweep.figures)
+    assert str(sweep.figures[-1].path) in text
+
+
+def test_page_over_nothing_is_written(tmp_path):
+    write_html(tmp_path / "report.html", build_report(tmp_path))
+    text = (tmp_path / "report.html").read_text()
+    assert "no cells" in text
+    assert "Problems" not in Page(text).texts
