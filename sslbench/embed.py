@@ -71,7 +71,7 @@ def read_embeddings(path: Path) -> Embeddings:
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not a file of embeddings ({error})") from error
     if not np.isfinite(found.values).all():
-        raise ValueError(f"{path}: embeddings are not finite; they overflowed 16 bits")
+        raise ValueError(f"{path}: embeddings are not finite")
     return found
 
 

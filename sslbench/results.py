@@ -53,7 +53,7 @@ def evaluate_cell(
             embeddings,
             labels,
             split.indices,
-            logits=logits.half().cpu().numpy(),
+            logits=logits.cpu().numpy(),
         )
     if knn:
         results["knn"] = knn
@@ -64,9 +64,9 @@ def evaluate_cell(
 def save_embeddings(
     path: Path, embeddings: Tensor, labels: Tensor, indices: np.ndarray, **more: np.ndarray
 ) -> None:
-    """Save `(n, D)` embeddings as float16 with their `(n,)` labels and positions."""
+    """Save `(n, D)` float32 embeddings with their `(n,)` labels and positions."""
     arrays = {
-        "embeddings": embeddings.half().cpu().numpy(),
+        "embeddings": embeddings.cpu().numpy(),
         "labels": labels.cpu().numpy(),
         "indices": indices,
         **more,

@@ -121,19 +121,15 @@ def test_the_weights_are_an_artifact_where_asked_for(tracked, tmp_path):
     assert "model" not in {kind for kind, _ in without.artifacts}
 
 
-def kill_tracked(home, *arguments):
+def with_own_wandb(home, function, *arguments):
+    """In a new process: have no part in W&B's service of the process that made it."""
     os.environ["HOME"] = home
-    kill_at_step(*arguments)
-
-
-def stop_tracked(home, *arguments):
-    os.environ["HOME"] = home
-    signal_at_step(*arguments)
+    os.environ.pop("WANDB_SERVICE", None)
+    function(*arguments)
 
 
 def test_a_killed_cell_goes_on_in_the_same_run(tracked, tmp_path):
-    home = str(tmp_path)
-    code = in_process(kill_tracked, home, 9, tmp_path, *SEMI)
+    code = in_process(with_own_wandb, str(tmp_path), kill_at_step, 9, tmp_path, *SEMI)
     assert code == -signal.SIGKILL
     train(tmp_path, *SEMI)
     record, _, undisturbed = tracked
@@ -152,13 +148,14 @@ def test_a_killed_cell_goes_on_in_the_same_run(tracked, tmp_path):
 
 
 def test_how_a_cell_ended_is_seen(tmp_path):
-    assert in_process(stop_tracked, str(tmp_path), 6, signal.SIGTERM, tmp_path, *SEMI) == 0
+    arguments = (signal_at_step, 6, signal.SIGTERM, tmp_path, *SEMI)
+    assert in_process(with_own_wandb, str(tmp_path), *arguments) == 0
     _, cell = tiny_cell(tmp_path, *SEMI)
     (stopped,) = read_runs(cell.path)
     assert stopped.exit_code == 128 + signal.SIGTERM
     assert stopped.summary["status"] == "interrupted"
 
-    broken = (*SHORT, "method=supervised", "steps=18", "optimizer.lr=1e30")
+    broken = (*SHORT, "steps=18", "optimizer.lr=1e30")
     train(tmp_path, *broken)
     _, cell = tiny_cell(tmp_path, *broken)
     (failed,) = read_runs(cell.path)

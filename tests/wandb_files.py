@@ -4,6 +4,7 @@ import json
 import struct
 from dataclasses import dataclass, field
 
+import wandb
 from wandb.proto import wandb_internal_pb2
 
 BLOCK_SIZE, HEADER = 32768, 7
@@ -64,5 +65,6 @@ def read_run(path):
 
 
 def read_runs(folder):
-    """Read all offline runs of a cell, oldest first."""
+    """Read all offline runs below a folder, oldest first, once W&B has written them out."""
+    wandb.teardown()
     return [read_run(path) for path in sorted(folder.glob("wandb/offline-run-*/*.wandb"))]
