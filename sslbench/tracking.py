@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 INIT_SECONDS, FINISH_SECONDS = 30.0, 60.0
 PROBE_SECONDS = 5.0
+FLUSH_SECONDS = "1"
 MAX_POINTS = 500
 """In the picture and in the table of embeddings; t-SNE of so many takes about a second."""
 SHEET = "images.png"
@@ -104,7 +105,7 @@ class WandbTracker:
         try:
             action()
         except Exception as error:
-            log.warning("Weights & Biases failed, going on without it: %s", error)
+            log.warning("Weights & Biases failed, going on without it: %r", error)
             self._in_order = False
 
 
@@ -222,6 +223,8 @@ def start_run(tracking: Tracking, folder: Path, **identity: Any) -> "wandb.Run |
     """Start or continue the run `id`; None, and a warning, where W&B does not start."""
     # W&B's own error reporting would wait for DNS at exit, up to 12 s without a network.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    # What is not yet written is lost when the process is killed; W&B's own choice is 15 s.
+    os.environ.setdefault("WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL", FLUSH_SECONDS)
     mode = tracking_mode(tracking)
     try:
         import wandb
@@ -248,7 +251,7 @@ def start_run(tracking: Tracking, folder: Path, **identity: Any) -> "wandb.Run |
         run.define_metric("step", hidden=True)
         run.define_metric("*", step_metric="step")
     except Exception as error:
-        log.warning("Weights & Biases (%s) did not start, going on without it: %s", mode, error)
+        log.warning("Weights & Biases (%s) did not start, going on without it: %r", mode, error)
         return None
     return run
 
@@ -288,7 +291,7 @@ def has_key() -> bool:
 
 def _server_answers() -> bool:
     """Whether a connection can be made; behind a proxy that is left for W&B to find out."""
-    if urllib.request.getproxies():
+    if urllib.request.getproxies().keys() & {"http", "https", "all"}:
         return True
     server = urlsplit(_server())
     port = server.port or (80 if server.scheme == "http" else 443)
