@@ -6,7 +6,8 @@ Milliseconds per step, interleaved medians; what the host issues per step (kerne
 GPU, operators on a CPU) and how often it waits for the device, by torch's profiler. On a GPU steps
 are also taken with synchronisation forbidden (torch.cuda.set_sync_debug_mode), which raises where a
 step waits. Without a GPU the captured step records nothing: it repeats the eager one, so the counts
-are those of the code that a graph would hold, and the times mean nothing.
+are those of the code that a graph would hold, and the times mean nothing. A CPU's optimizer reads
+one number per parameter, its count of steps; on a GPU that count stays on the device.
 """
 
 import argparse
@@ -124,7 +125,6 @@ def count_issued(step: Callable[[], object], device: "torch.device") -> dict[str
     launches = "Launch" if device.type == "cuda" else "aten::"
     return {
         "launches": per_step(lambda key: launches in key),
-        # The last one is the profiler's own, when it ends.
         "waits": per_step(lambda key: key in ("cudaStreamSynchronize", "cudaMemcpy")),
         "host reads": per_step(lambda key: key in HOST_READS),
     }

@@ -53,7 +53,7 @@ def main() -> None:
         return
     tables, runs = [], {}
     for group in arguments.only:
-        parts = [part for part in GROUPS[group] if is_possible(part)]
+        parts = parts_of(group, quick=arguments.quick)
         runs |= interleave(
             {part: partial(run_alone, part, arguments) for part in parts}, arguments.repeats
         )
@@ -61,10 +61,12 @@ def main() -> None:
     print_tables(tables, arguments, runs=runs)
 
 
-def is_possible(part: str) -> bool:
+def parts_of(group: str, *, quick: bool) -> list[str]:
+    """Return a group's parts, without kornia where it is not installed; one in a quick check."""
     from importlib.util import find_spec
 
-    return part != "augment kornia" or find_spec("kornia") is not None
+    parts = GROUPS[group][:1] if quick and group != "augment" else GROUPS[group]
+    return [part for part in parts if part != "augment kornia" or find_spec("kornia")]
 
 
 def run_alone(part: str, arguments: argparse.Namespace) -> dict[str, Any]:

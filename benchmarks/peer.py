@@ -64,7 +64,7 @@ def run_alone(part: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def tabulate(runs: dict[str, list[dict[str, Any]]]) -> Table:
     rows = []
-    for part, of_part in runs.items():
+    for of_part in runs.values():
         rates = [run["images_per_s"] for run in of_part]
         pairs = zip(rates, (run["images_per_s"] for run in runs["lightly 2"]), strict=True)
         ratio = spread([ours / theirs for ours, theirs in pairs])
