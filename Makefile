@@ -10,8 +10,9 @@ demo: $(VENV)/.installed
 	$(RUN) -m sslbench.train -m experiment=demo
 	$(RUN) -m sslbench.report
 
+# Two at a time, one thread each: threads of two tests on the same cores would wait for each other.
 test: $(VENV)/.installed
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/.installed
 	$(RUN) -m ruff check .

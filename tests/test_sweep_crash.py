@@ -1,0 +1,79 @@
+"""Sweeps that are killed, doubled and interrupted."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from test_cli import environment, train
+from test_sweep import SMALL, records
+
+
+def start(tmp_path, *arguments):
+    return subprocess.Popen(
+        [sys.executable, "-m", "sslbench.train", "-m", *arguments],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+GRID = (*SMALL, "method=supervised,semi", "steps=12", "seed=0,1")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    result = train(folder, "-m", *GRID, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    assert result.returncode == 0, result.stdout + result.stderr
+    return {name: record.results for name, record in records(folder).items()}
+
+
+def test_both_launchers_make_the_same_records(undisturbed, tmp_path):
+    # One thread each, as two workers have it: sums over threads round differently.
+    assert train(tmp_path, "-m", *GRID, "threads=1").returncode == 0
+    assert {name: r.results for name, r in records(tmp_path).items()} == undisturbed
+    assert len(undisturbed) == 4
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_killed_sweep_goes_on(launcher, undisturbed, tmp_path):
+    arguments = (*GRID, "threads=1", f"hydra/launcher={launcher}")
+    for wait in (0.2, 1.0):
+        process = start(tmp_path, *arguments)
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("outputs/cells/*/metrics.jsonl")):
+            assert time.monotonic() < deadline, process.stdout.read()
+            time.sleep(0.02)
+        time.sleep(wait)
+        os.kill(process.pid, signal.SIGKILL)  # its children have to notice
+        process.communicate()
+    result = train(tmp_path, "-m", *arguments)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert {name: r.results for name, r in records(tmp_path).items()} == undisturbed
+
+
+def test_two_sweeps_at_once_train_each_cell_once(undisturbed, tmp_path):
+    both = [start(tmp_path, *GRID, "threads=1") for _ in range(2)]
+    outputs = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    assert {name: r.results for name, r in records(tmp_path).items()} == undisturbed
+    trained = [line for output in outputs for line in output.splitlines() if "step 12/12" in line]
+    assert len(trained) == 2 * len(undisturbed)  # each cell says so twice: curve and validation
+
+
+def test_ctrl_c_saves_the_running_cell(tmp_path):
+    process = start(tmp_path, *SMALL, "steps=4000", "seed=0,1")
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("outputs/cells/*/metrics.jsonl")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert [record.status for record in records(tmp_path).values()] == ["interrupted"]
