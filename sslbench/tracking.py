@@ -19,6 +19,7 @@ from PIL import Image
 
 from sslbench.config.settings import Settings, Tracking
 from sslbench.embed import choose_points, project_tsne, read_embeddings
+from sslbench.palette import class_style
 from sslbench.record import DONE, INTERRUPTED, Record
 
 if TYPE_CHECKING:
@@ -32,19 +33,6 @@ MAX_POINTS = 500
 """In the picture and in the table of embeddings; t-SNE of so many takes about a second."""
 SHEET = "images.png"
 TEST_EMBEDDINGS = "embeddings-test.npz"
-# Paul Tol's "muted" scheme, told apart by the colour-blind too; the tenth is for a pale class.
-PALETTE = (
-    "#332288",
-    "#88ccee",
-    "#44aa99",
-    "#117733",
-    "#999933",
-    "#ddcc77",
-    "#cc6677",
-    "#882255",
-    "#aa4499",
-    "#777777",
-)
 
 
 class Tracker(Protocol):
@@ -180,8 +168,9 @@ def draw_embeddings(
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot(xticks=[], yticks=[], title="Test embeddings (t-SNE)")
     for label, name in enumerate(names):
-        color = PALETTE[label % len(PALETTE)]
-        axes.scatter(*coordinates[labels == label].T, s=12, color=color, label=name)
+        color, marker = class_style(label)
+        points = coordinates[labels == label]
+        axes.scatter(*points.T, s=12, color=color, marker=marker, label=name)
     figure.legend(loc="outside right upper", frameon=False, markerscale=2)
     canvas.draw()
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])

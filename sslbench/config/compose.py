@@ -60,7 +60,10 @@ def register() -> None:
         for name, node in schemas.items():
             store.store(group=f"schema/{group}", name=name, node=node)
     ratio.register()
-    OmegaConf.register_new_resolver("sslbench_workers", _default_workers, replace=True)
+    # OmegaConf 2.4 renames it; 2.3 has an older function of the new name.
+    renamed = hasattr(OmegaConf, "is_tuple")
+    add_resolver = OmegaConf.register_resolver if renamed else OmegaConf.register_new_resolver
+    add_resolver("sslbench_workers", _default_workers, replace=True)
 
 
 def hydra_main(task: Callable[[Config], Any]) -> Callable[[], None]:

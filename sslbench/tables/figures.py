@@ -1,11 +1,6 @@
-"""Pictures of the report: curves, ratios, confusions, pseudo-labels and embeddings, per group.
-
-Drawn to be printed 1:1 on a page 7.2 inches wide, with type of 8 points or more. Models and classes
-differ in marker as well as in colour, so that neither eyes nor printers need to tell colours apart.
-"""
+"""Pictures of the report: curves, ratios, confusions, pseudo-labels and embeddings, per group."""
 
 from collections.abc import Iterable, Sequence
-from io import BytesIO
 from itertools import cycle
 from pathlib import Path
 
@@ -15,13 +10,23 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
-from PIL import Image
 
 from sslbench.embed import Projection, project_snapshots, read_embeddings
-from sslbench.files import replace_file
+from sslbench.palette import LINES
 from sslbench.tables import paper
 from sslbench.tables.contents import Figure, Report
 from sslbench.tables.groups import Entry, Group, find_groups, is_ablation, row_order, slug
+from sslbench.tables.look import (
+    NUMBERED_FROM,
+    STYLE,
+    WIDTH,
+    add_class_legend,
+    blank,
+    number_cells,
+    scatter,
+    share_limits,
+    write_png,
+)
 from sslbench.tables.paper import (
     BARLOW,
     FULL_RATIO,
@@ -37,47 +42,7 @@ from sslbench.tables.paper import (
     Row,
 )
 
-WIDTH, DPI, COLORS_PER_IMAGE = 7.2, 150, 256
-STYLE = {
-    "font.size": 8,
-    "axes.titlesize": 8.5,
-    "figure.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 4,
-    "grid.alpha": 0.3,
-    "legend.frameon": False,
-    "text.parse_math": False,  # a class may be named $
-}
-LINES = (
-    ("#0072B2", "o"),
-    ("#D55E00", "s"),
-    ("#009E73", "^"),
-    ("#CC79A7", "D"),
-    ("#E69F00", "v"),
-    ("#56B4E9", "P"),
-    ("#000000", "X"),
-)
-"""Colours of Okabe and Ito 2008, with markers."""
-CLASSES = (
-    ("#332288", "o"),
-    ("#E69F00", "s"),
-    ("#44AA99", "^"),
-    ("#CC6677", "v"),
-    ("#88CCEE", "D"),
-    ("#117733", "P"),
-    ("#882255", "X"),
-    ("#999933", "<"),
-    ("#AA4499", ">"),
-    ("#000000", "p"),
-)
-"""Colours after Tol 2021 (muted), with black for its grey and a stronger yellow, with markers."""
 MAX_SNAPSHOTS = 5
-MAX_NUMBERED_CLASSES = 12
-NUMBERED_FROM = 5
-"""Percent from which a cell of a confusion matrix shows its number."""
 DIAGNOSTICS = (
     ("train", "confidence", "mean confidence (%)"),
     ("train", "kept_at_0.95", "confidence ≥ 0.95 (% of images)"),
@@ -160,7 +125,7 @@ class _Album:
                     ax.set_ylabel(label)
             axes[0, column].set_title(self._way_title(way))
             axes[1, column].set_xlabel(_epoch_label(way))
-        _same_limits(axes[1])
+        share_limits(axes[1])
         self._legend(canvas, self.models)
         frame = pd.concat(
             {
@@ -291,7 +256,7 @@ class _Album:
         ticks = np.arange(len(names))
         for (ax, row), (i, j) in self._panels(axes, ways, models, shares):
             image = ax.imshow(shares[row], cmap="Blues", vmin=0, vmax=100)
-            _number_cells(ax, shares[row])
+            number_cells(ax, shares[row])
             ax.spines[:].set_visible(False)
             ax.tick_params(length=0, pad=1)
             leftmost = all(self.grid[ways[i]].get(model) not in shares for model in models[:j])
@@ -347,8 +312,8 @@ class _Album:
             canvas = Canvas((0.6 + 2.2 * len(models), 0.6 + 2.5 * len(ways)), layout="constrained")
             axes = canvas.subplots(len(ways), len(models), squeeze=False)
             for (ax, row), _ in self._panels(axes, ways, models, found):
-                _scatter(ax, found[row][kind][0], size=7)
-            _class_legend(canvas, names)
+                scatter(ax, found[row][kind][0], size=7)
+            add_class_legend(canvas, names)
             figures.append(
                 self._save(
                     canvas,
@@ -384,12 +349,12 @@ class _Album:
         axes = canvas.subplots(len(found), columns, squeeze=False)
         for line, (row, projections) in zip(axes, found.items(), strict=True):
             for ax in line:
-                _blank(ax)
+                blank(ax)
             for ax, step, projection in zip(line, steps[row], projections, strict=False):
-                _scatter(ax, projection, size=3)
+                scatter(ax, projection, size=3)
                 ax.set_title(f"step {step:,}")
             line[0].set_ylabel(_model_title(row.model))
-        _class_legend(canvas, names)
+        add_class_legend(canvas, names)
         frame = pd.DataFrame(
             {"model": row.model, "step": step} | vars(projection.numbers)
             for row, projections in found.items()
@@ -433,7 +398,7 @@ class _Album:
                 if row in found:
                     yield (ax, row), (i, j)
                 else:
-                    _blank(ax)
+                    blank(ax)
                     ax.text(0.5, 0.5, "no data", ha="center", transform=ax.transAxes, color="gray")
 
     def _draw_bands(self, ax: Axes, bands: dict[str, pd.DataFrame]) -> None:
@@ -492,16 +457,8 @@ class _Album:
         folder.mkdir(parents=True, exist_ok=True)
         frame.to_csv(folder / f"{stem}.csv")
         path = folder / f"{stem}.png"
-        _write_png(canvas, path)
+        write_png(canvas, path)
         return Figure(stem, f"{title} ({group.title})", caption, path)
-
-
-def _write_png(canvas: Canvas, path: Path) -> None:
-    """Write a picture with a palette of its own: a third of the size, hardly a difference."""
-    buffer = BytesIO()
-    canvas.savefig(buffer, dpi=DPI, format="png", pil_kwargs={"compress_level": 0})
-    image = Image.open(buffer).convert("RGB").quantize(COLORS_PER_IMAGE, dither=Image.Dither.NONE)
-    replace_file(path, lambda file: image.save(file, format="PNG", optimize=True))
 
 
 def _grid(group: Group) -> Grid:
@@ -582,60 +539,5 @@ def _band(curves: pd.DataFrame, split: str, metric: str) -> pd.DataFrame:
     )
 
 
-def _same_limits(axes: Iterable[Axes]) -> None:
-    limits = np.array([ax.get_ylim() for ax in axes])
-    for ax in axes:
-        ax.set_ylim(limits[:, 0].min(), limits[:, 1].max())
-
-
-def _class_style(label: int) -> tuple[str, str]:
-    color, _ = CLASSES[label % len(CLASSES)]
-    _, marker = CLASSES[(label + label // len(CLASSES)) % len(CLASSES)]
-    return color, marker
-
-
-def _class_legend(canvas: Canvas, names: list[str]) -> None:
-    handles = [
-        Line2D([], [], color=color, marker=marker, linestyle="", markersize=5, label=name)
-        for label, name in enumerate(names)
-        for color, marker in [_class_style(label)]
-    ]
-    columns = max(2, int(canvas.get_figwidth() // 1.2))
-    canvas.legend(
-        handles=handles, loc="outside lower center", ncols=min(columns, 5), handletextpad=0.1
-    )
-
-
-def _blank(ax: Axes) -> None:
-    ax.set_xticks([])
-    ax.set_yticks([])
-    ax.spines[:].set_visible(False)
-
-
-def _scatter(ax: Axes, projection: Projection, size: float) -> None:
-    """Draw points by class, with the numbers below."""
-    for label in np.unique(projection.labels):
-        color, marker = _class_style(int(label))
-        points = projection.coordinates[projection.labels == label]
-        ax.scatter(*points.T, s=size, c=color, marker=marker, linewidths=0, alpha=0.8)
-    _blank(ax)
-    ax.set_aspect("equal", adjustable="datalim")
-    ax.set_facecolor("#f6f6f6")
-    numbers = projection.numbers
-    ax.set_xlabel(
-        f"k-NN {100 * numbers.knn:.0f} % ({100 * numbers.knn_2d:.0f} %)\n"
-        f"silh. {numbers.silhouette:.2f} ({numbers.silhouette_2d:.2f})\n"
-        f"trust {numbers.trustworthiness:.2f}"
-    )
-
-
 def _points_note(projection: Projection, split: str = "test") -> str:
     return f"The same {len(projection.labels):,} {split} images in each panel, chosen once."
-
-
-def _number_cells(ax: Axes, shares: np.ndarray) -> None:
-    if len(shares) > MAX_NUMBERED_CLASSES:
-        return
-    for i, j in np.argwhere(shares.round() >= NUMBERED_FROM):
-        color = "white" if shares[i, j] > 60 else "black"
-        ax.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", color=color, fontsize=8)
