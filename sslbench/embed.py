@@ -13,7 +13,7 @@ import numpy as np
 from sslbench.files import replace_file
 from sslbench.randomness import derive_seed
 
-MAX_POINTS = 1000
+MAX_POINTS = 500
 PERPLEXITY = 30.0
 ITERATIONS = 500
 """Half of scikit-learn's: the KL divergence ends within 3 % of where 1,000 lead."""

@@ -1,6 +1,8 @@
 """Pictures of the report: curves, ratios, confusions, pseudo-labels and embeddings, per group."""
 
+import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
 from pathlib import Path
 
@@ -285,16 +287,19 @@ class _Album:
 
     def embeddings(self) -> list[Figure | None]:
         """Draw test images' embeddings by t-SNE and by PCA."""
-        found, names = {}, []
-        for row in self._rows():
-            for entry in list(self.group.done(row).values())[:1]:
-                projections = self._project(
-                    entry, "test", [entry.cell.folder / "embeddings-test.npz"]
-                )
-                if projections:
-                    found[row], names = projections, _class_names(entry)
+        entries = {
+            row: entry for row in self._rows() for entry in list(self.group.done(row).values())[:1]
+        }
+
+        def project(entry: Entry) -> dict[str, list[Projection]] | None:
+            return self._project(entry, "test", [entry.cell.folder / "embeddings-test.npz"])
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # t-SNE computes without Python's lock
+            projected = dict(zip(entries, pool.map(project, entries.values()), strict=True))
+        found = {row: projections for row, projections in projected.items() if projections}
         if not found:
             return [None, None]
+        names = _class_names(entries[next(iter(found))])
         ways, models = self._with_data(found)
         seeds = {row: next(iter(self.group.done(row))) for row in found}
         frame = pd.DataFrame(
