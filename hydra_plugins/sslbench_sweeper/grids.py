@@ -60,16 +60,19 @@ class GridsSweeper(BasicSweeper):
         self.retry_limit = retry_limit
 
     def sweep(self, arguments: list[str]) -> Any:
-        from sslbench.config.compose import to_settings
+        from sslbench.config.compose import num_workers, to_settings
         from sslbench.sweep.run import SweepOptions, run_sweep
 
         loader = self.hydra_context.config_loader
+        workers = num_workers(self.config.hydra.launcher.get("n_jobs", 1))
+        if hasattr(self.launcher, "joblib"):
+            self.launcher.joblib["n_jobs"] = workers
         run_sweep(
             lambda: self._requests(arguments),
             compose=lambda job: to_settings(loader.load_sweep_config(self.config, list(job))),
             launch=lambda jobs: self.launcher.launch(jobs, initial_job_idx=0),
             options=SweepOptions(
-                workers=self.config.hydra.launcher.get("n_jobs", 1),
+                workers=workers,
                 dry_run=self.dry_run,
                 probe=self.probe,
                 retry_failed=self.retry_failed,

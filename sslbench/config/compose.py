@@ -46,24 +46,24 @@ def conf_dir() -> str:
     raise FileNotFoundError("no conf/ next to the package or in it; set SSLBENCH_CONF")
 
 
-def _default_workers() -> int:
-    """Cells that run at a time under the joblib launcher: one per GPU, or per core."""
+ALL_CORES = -1
+"""joblib's default for `hydra.launcher.n_jobs`."""
+
+
+def num_workers(n_jobs: int) -> int:
+    """Return how many cells run at a time: as asked for, else one per GPU, or per core."""
     gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-    return gpus or (os.cpu_count() or 1)
+    return (gpus or os.cpu_count() or 1) if n_jobs == ALL_CORES else n_jobs
 
 
 def register() -> None:
-    """Register schemas, the ratio source and resolvers; each process that composes needs it."""
+    """Register schemas and the ratio source; each process that composes needs it."""
     store = ConfigStore.instance()
     store.store(name="schema", node=Settings)
     for group, schemas in SCHEMAS.items():
         for name, node in schemas.items():
             store.store(group=f"schema/{group}", name=name, node=node)
     ratio.register()
-    # OmegaConf 2.4 renames it; 2.3 has an older function of the new name.
-    renamed = hasattr(OmegaConf, "is_tuple")
-    add_resolver = OmegaConf.register_resolver if renamed else OmegaConf.register_new_resolver
-    add_resolver("sslbench_workers", _default_workers, replace=True)
 
 
 def hydra_main(task: Callable[[Config], Any]) -> Callable[[], None]:
@@ -108,7 +108,7 @@ def job_context() -> JobContext:
         in_sweep=config.mode == RunMode.MULTIRUN,
         experiment=config.runtime.choices.get("experiment"),
         is_grid=bool(config.sweeper.get("params") or config.sweeper.get("grids")),
-        workers=config.launcher.get("n_jobs", 1),
+        workers=num_workers(config.launcher.get("n_jobs", 1)),
     )
 
 
