@@ -19,8 +19,9 @@ def cells_folder(outputs: str) -> Path:
 
 
 def names_a_method(init_from: str | None) -> bool:
-    """Whether to start from the cell of another method, with the same model, data and seed."""
-    return init_from in ("supervised", "barlow", "semi")
+    """Whether to start from the cell of another method: `barlow`, or `barlow steps=9` and so on."""
+    method, *overrides = (init_from or "").split() or [""]
+    return method in ("supervised", "barlow", "semi") and all("=" in word for word in overrides)
 
 
 def concrete_initial(settings: Settings) -> Settings:

@@ -301,7 +301,7 @@ def test_command_from_self_supervised_weights_sweeps(tmp_path):
     (group,), _ = find_groups(gather(tmp_path).cells)
     assert group.command(Row(SEMI, "convnet", "1:20", "barlow"), "outputs") == (
         "python -m sslbench.train -m model=convnet method=semi ratio=1:20 data=digits "
-        "\"init.from='method=barlow'\" seed=1,2"
+        "init.from=barlow seed=1,2"
     )
 
 
@@ -329,7 +329,7 @@ def test_starts_from_differently_trained_weights_are_told_apart(tmp_path):
     }
     command = group.command(rows["barlow ratio=1:20"], "outputs")
     assert "ratio=1:5 " in command
-    assert "\"init.from='method=barlow ratio=1:20'\"" in command
+    assert "\"init.from='barlow ratio=1:20'\"" in command
 
 
 def test_settings_survive_the_record(tmp_path):

@@ -81,6 +81,11 @@ class TestPlan:
     def test_parents_keep_what_is_not_the_methods(self):
         overrides = ["steps=3", "method=semi", "method.ema=0.9", "ratio=1:5", "init.from=x"]
         assert parent_overrides(overrides, "barlow") == ["steps=3", "ratio=1:5", "method=barlow"]
+        assert parent_overrides(overrides, "barlow steps=9") == [
+            "ratio=1:5",
+            "method=barlow",
+            "steps=9",
+        ]
 
 
 def test_a_cell_is_held_by_one_process(tmp_path):

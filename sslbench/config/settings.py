@@ -385,7 +385,8 @@ class Settings:
     tracking: Tracking = field(default_factory=Tracking, metadata=EXECUTION)
     init: dict[str, str | None] = field(default_factory=lambda: {"from": None})
     """`init.from`: whose encoder to start from. A checkpoint file, a cell's folder or id, or (in a
-    sweep) a method: its cell of the same model, data and seed, which is trained first."""
+    sweep) a method, such as `barlow` or "barlow steps=9": its cell of the same model, data and
+    seed, which is trained first."""
     seed: int = 0
     """Of the weights, the order of the images, their augmentation and the choice of the pool."""
     steps: int | None = None

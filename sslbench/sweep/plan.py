@@ -116,7 +116,7 @@ class Planner:
         asked_for = [
             cell
             for cell in self._cells.values()
-            if cell.settings.method.name == child.init_from
+            if cell.settings.method.name == child.init_from  # and nothing more is said of it
             and cell.settings.init_from is None
             and (cell.settings.model, cell.settings.seed) == (child.model, child.seed)
         ]
@@ -137,15 +137,17 @@ class Planner:
 def parent_overrides(overrides: list[str], init_from: str) -> list[str]:
     """Return the overrides of the cell to start from: the child's, but for its method's.
 
-    >>> parent_overrides(["method=semi", "seed=1", "method.ema=0.9"], "barlow")
-    ['seed=1', 'method=barlow']
+    >>> parent_overrides(["method=semi", "seed=1", "steps=5", "method.ema=0.9"], "barlow steps=9")
+    ['seed=1', 'method=barlow', 'steps=9']
     """
-    kept = [
-        override
-        for override in overrides
-        if override.partition("=")[0].lstrip("+~").partition(".")[0] not in ("method", "init")
-    ]
-    return [*kept, f"method={init_from}"]
+    method, *others = init_from.split()
+    replaced = {override.partition("=")[0] for override in others}
+    kept = []
+    for override in overrides:
+        key = override.partition("=")[0].lstrip("+~")
+        if key not in replaced and key.partition(".")[0] not in ("method", "init"):
+            kept.append(override)
+    return [*kept, f"method={method}", *others]
 
 
 def concrete_overrides(overrides: list[str], settings: Settings) -> list[str]:

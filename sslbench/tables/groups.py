@@ -5,7 +5,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sslbench.config.identity import SEPARATOR
@@ -118,12 +118,27 @@ class Group:
             if key != "data.fingerprint"
         ]
         if row.init:
-            words.append(f"init.from='method={row.init}'")
+            words.append(f"init.from={self._start(row.init)}")
         words.append("seed=" + ",".join(str(seed) for seed in seeds))
         words += [f"outputs={outputs}"] if outputs != "outputs" else []
         # Only a sweep trains the cell that `init.from` describes.
         multirun = "-m " if row.init or len(seeds) > 1 else ""
         return f"python -m sslbench.train {multirun}" + " ".join(_quoted(word) for word in words)
+
+    def _start(self, label: str) -> str:
+        """Write a row's label as `init.from` takes it.
+
+        A sweep drops the child's `method` overrides; those that its start has too are named again.
+        """
+        words = label.split()
+        named = {word.partition("=")[0] for word in words}
+        known = flatten(asdict(composed((f"method={words[0]}",))))
+        words += [
+            f"{key}={override_value(value)}"
+            for key, value in self.changes.items()
+            if key.startswith("method.") and key in known and key not in named
+        ]
+        return words[0] if len(words) == 1 else f"'{' '.join(words)}'"
 
 
 def _is(entry: Entry, statuses: Iterable[str]) -> bool:
@@ -207,18 +222,16 @@ def _initial_method(init_from: str | None) -> str | None:
 def initial_label(entry: Entry, start: Entry) -> str:
     """Return the method of the cell started from, and in what else it is not as its child is.
 
-    Written so that `init.from='method=<label>'` leads there: all of the child's overrides but those
-    of its method are taken over.
+    Settings that only the child's method has do not count.
     """
-    taken_over = {k: v for k, v in entry.changes.items() if not k.startswith("method.")}
     settings = flat_settings(start)
     words = [start.row.method]
     if start.row.ratio not in (None, entry.row.ratio):
         words.append(f"ratio={start.row.ratio}")
     words += [
         f"{key}={override_value(settings[key])}"
-        for key in sorted(taken_over | start.changes)
-        if start.changes.get(key) != taken_over.get(key)
+        for key in sorted(entry.changes | start.changes)
+        if key in settings and start.changes.get(key) != entry.changes.get(key)
     ]
     return " ".join(words)
 

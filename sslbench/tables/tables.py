@@ -194,7 +194,10 @@ def _spread(
         return None, None, None, None, None
     mean = float(np.mean(found))
     if len(found) > 1:
-        return mean, float(np.std(found, ddof=1)), *statistics.t_interval(found), "t"
+        low, high = statistics.t_interval(found)
+        if metric.name == "accuracy":  # few seeds may lead beyond what a share can be
+            low, high = max(low, 0.0), min(high, 1.0)
+        return mean, float(np.std(found, ddof=1)), low, high, "t"
     if metric.name == "loss":
         return mean, None, None, None, None
     split = metric.name if metric.split == "knn" else metric.split
