@@ -14,7 +14,10 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """While entered, the first signal is noted in `signal_number`; a second one acts at once."""
+    """While entered, the first signal is noted in `signal_number`; a second one acts at once.
+
+    A signal that the process ignores stays ignored.
+    """
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
@@ -32,7 +35,8 @@ class StopRequest:
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():  # else signals are not ours
             for number in (signal.SIGTERM, signal.SIGINT):
-                self._previous[number] = signal.signal(number, self._note)
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    self._previous[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(

@@ -50,6 +50,8 @@ def _refuse_sweep_without_multirun(context: JobContext) -> None:
             f"experiment={context.experiment} is a sweep of cells: add -m, as in\n"
             f"    python -m sslbench.train -m experiment={context.experiment}"
         )
+    if context.sweep_options:
+        raise ValueError(f"{context.sweep_options[0]} is for sweeps: add -m as the first argument")
 
 
 def _train_here(settings: Settings) -> None:
@@ -57,7 +59,9 @@ def _train_here(settings: Settings) -> None:
     settings = preflight.make_concrete(settings)
     cell = CellFolder(settings.outputs, cell_id(settings))
     record = cell.record()
-    if record is None or record.status != DONE:
+    if record is not None and record.status == DONE:
+        print("done before: found, not trained again")
+    else:
         preflight.check(settings)
         try:
             with cell.locked():

@@ -27,6 +27,12 @@ def _claim_numbers(text: str) -> list[int]:
     return numbers
 
 
+def _folder(text: str) -> Path:
+    if not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text}: no such folder")
+    return Path(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sslbench.report",
@@ -36,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         "not hold; 2 for wrong usage.",
     )
     parser.add_argument(
-        "--outputs", type=Path, default=Path("outputs"), help="folder of the cells (%(default)s)"
+        "--outputs", type=_folder, default=Path("outputs"), help="folder of the cells (%(default)s)"
     )
     parser.add_argument(
         "--check",

@@ -73,14 +73,15 @@ def run(
         record.error = {"type": "Interrupted", "message": str(interruption)}
         record.error["signal"] = interruption.signal_number
     except (Exception, SystemExit) as error:  # a library that exits costs its cell alone
-        log.exception("cell %s failed", cell_id)
+        expected = isinstance(error, NonFiniteLoss)
+        log.error("cell %s failed: %s", cell_id, error, exc_info=not expected)
         record.failures += 1
         record.error = {
             "type": type(error).__name__,
             "message": str(error),
             "traceback": traceback.format_exc(),
         }
-        if isinstance(error, NonFiniteLoss):
+        if expected:
             record.error |= {"step": error.step, "indices": error.indices}
     record.runtime["total_seconds"] = round(time.monotonic() - started, 3)
     tracker.results(record, folder)

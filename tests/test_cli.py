@@ -66,6 +66,8 @@ def assert_refused(result, *words):
         (["init.from=barlow", "data=digits"], ["init.from=barlow", "add -m"]),
         (["device=cuda:7", "data=digits"], ["device=cuda:7"]),
         (["experiment=table1"], ["-m experiment=table1"]),
+        (["hydra.sweeper.dry_run=true", "data=digits"], ["dry_run=true", "add -m"]),
+        (["-m", "steps=2,abc", "data=digits"], ["1 of 2", "steps=abc", "Integer"]),
         (["-m", "experiment=table1,table4"], ["cannot be swept", "experiment=paper"]),
         (["data=digits", "outputs=/proc/none"], ["outputs=/proc/none"]),
         (["data.num_labeled=15", "data=digits"], ["data.num_labeled=15"]),
@@ -100,7 +102,7 @@ def test_a_cell_is_trained_found_done_and_started_from(tmp_path):
     assert first.returncode == 0, first.stderr
     assert "stand-in" in first.stdout
     again = train(tmp_path, *FAST, "steps=2")
-    assert again.stdout.splitlines()[0].endswith(": done")
+    assert again.stdout.splitlines()[0] == "done before: found, not trained again"
     [cell] = (tmp_path / "outputs" / "cells").iterdir()
     child = train(tmp_path, *FAST, "method=semi", "steps=2", f"init.from={cell.name}")
     assert child.returncode == 0, child.stderr

@@ -67,13 +67,18 @@ def test_two_sweeps_at_once_train_each_cell_once(undisturbed, tmp_path):
     assert len(trained) == 2 * len(undisturbed)  # each cell says so twice: curve and validation
 
 
-def test_ctrl_c_saves_the_running_cell(tmp_path):
-    process = start(tmp_path, *SMALL, "steps=4000", "seed=0,1")
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_ctrl_c_saves_the_running_cells(launcher, tmp_path):
+    process = start(tmp_path, *SMALL, "steps=4000", "seed=0,1", f"hydra/launcher={launcher}")
+    running = 2 if launcher == "joblib" else 1
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("outputs/cells/*/metrics.jsonl")):
+    while len(list(tmp_path.glob("outputs/cells/*/metrics.jsonl"))) < running:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
-    assert [record.status for record in records(tmp_path).values()] == ["interrupted"]
+    assert "Traceback" not in output
+    assert "the same command goes on" in output
+    found = [record.status for record in records(tmp_path).values() if record]
+    assert found == ["interrupted"] * running

@@ -99,6 +99,8 @@ class JobContext:
     """Whether the config describes a sweep of cells, rather than one."""
     workers: int
     """Cells that run at the same time."""
+    sweep_options: list[str]
+    """Overrides that only a sweep heeds."""
 
 
 def job_context() -> JobContext:
@@ -109,6 +111,11 @@ def job_context() -> JobContext:
         experiment=config.runtime.choices.get("experiment"),
         is_grid=bool(config.sweeper.get("params") or config.sweeper.get("grids")),
         workers=num_workers(config.launcher.get("n_jobs", 1)),
+        sweep_options=[
+            override
+            for override in config.overrides.hydra
+            if override.startswith(("hydra.sweeper.", "hydra/launcher=", "hydra.launcher."))
+        ],
     )
 
 

@@ -13,6 +13,8 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
 
+from sslbench.exits import CellStopped
+
 # Imported once by the server that the cells' processes are forked from: a fork costs 0.05 s.
 PRELOADED = ["sslbench.run", "torchvision.models.resnet", "sklearn.linear_model", "wandb"]
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -22,8 +24,8 @@ ORPHAN_POLL_SECONDS = 0.5
 def run_isolated(function: Callable[..., None], *arguments: object) -> int:
     """Call a function in a fresh process and return its exit code; minus n where signal n ended it.
 
-    SIGINT and SIGTERM are passed on, and the process is waited for. If this process dies, the other
-    one gets a SIGTERM; it and its arguments must be picklable.
+    SIGINT and SIGTERM are passed on as SIGTERM, and the process is waited for. If this process
+    dies, the other one gets a SIGTERM too. The function and its arguments must be picklable.
     """
     # joblib's workers have a start method of their own, which a child could not take over.
     multiprocessing.set_start_method("forkserver", force=True)
@@ -39,6 +41,8 @@ def run_isolated(function: Callable[..., None], *arguments: object) -> int:
 
 
 def _child(function: Callable[..., None], arguments: tuple, level: int) -> None:
+    # A terminal sends Ctrl-C to all processes of a sweep; this one is told by its parent, once.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout)
     parent = multiprocessing.parent_process()
 
@@ -58,7 +62,7 @@ def _signals_passed_on(process: BaseProcess) -> Iterator[None]:
     def pass_on(signal_number: int, frame: FrameType | None) -> None:
         received.append(signal_number)
         if process.is_alive():
-            os.kill(process.pid, signal_number)
+            os.kill(process.pid, signal.SIGTERM)
 
     in_main_thread = threading.current_thread() is threading.main_thread()
     previous = {n: signal.signal(n, pass_on) for n in SIGNALS} if in_main_thread else {}
@@ -68,7 +72,7 @@ def _signals_passed_on(process: BaseProcess) -> Iterator[None]:
         for number, handler in previous.items():
             signal.signal(number, handler)
     if received:
-        raise SystemExit(128 + received[0])
+        raise CellStopped(128 + received[0])
 
 
 _watched = threading.Event()

@@ -78,10 +78,9 @@ class Planner:
             try:
                 self._add(overrides)
             except Exception as error:  # Hydra's and OmegaConf's errors share no base class
-                message = next((line for line in str(error).splitlines() if line), repr(error))
-                if isinstance(error, ValueError):
-                    message = str(error)
-                problems.setdefault(message, []).append(" ".join(overrides).replace("\\:", ":"))
+                problems.setdefault(_reason(error), []).append(
+                    " ".join(overrides).replace("\\:", ":")
+                )
         if problems:
             num_bad = sum(len(jobs) for jobs in problems.values())
             lines = [f"{num_bad} of {len(requests)} cells are invalid; nothing was started:"]
@@ -132,6 +131,16 @@ class Planner:
             tried_enough = folder.record().failures >= self._retry_limit
             return FAILED if tried_enough or not self._retry_failed else TO_DO
         return TO_DO
+
+
+def _reason(error: Exception) -> str:
+    """Return an error's message without what Hydra adds about its own workings."""
+    if isinstance(error, ValueError):
+        return str(error)
+    text = f"{error}\n{error.__cause__ or ''}"
+    for start in ("Config search path", "    full_key:", "To append to your config"):
+        text = text.partition(start)[0]
+    return "\n".join(line for line in text.splitlines() if line.strip()) or repr(error)
 
 
 def parent_overrides(overrides: list[str], init_from: str) -> list[str]:

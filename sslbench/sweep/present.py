@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from sslbench.cells import MISSING, RUNNING
 from sslbench.files import read_curves
-from sslbench.record import DONE, FAILED, INTERRUPTED, RECORD
+from sslbench.record import DONE, FAILED, RECORD
 from sslbench.sweep.estimate import Cost
 from sslbench.sweep.plan import Plan, PlannedCell
 
@@ -136,14 +136,12 @@ def live_overview(plan: Plan) -> Iterator[None]:
         print("\r\x1b[2K", end="", file=sys.stderr, flush=True)
 
 
-def exit_report(plan: Plan) -> tuple[str, int]:
-    """List what did not finish, and return the sweep's exit code with it."""
-    ended = {cell.cell_id: cell.folder.state() for cell in plan.cells}
-    failed = [cell for cell in plan.cells if ended[cell.cell_id] != DONE]
+def exit_report(plan: Plan) -> str | None:
+    """List what did not finish and why; None if all cells are done."""
+    failed = [cell for cell in plan.cells if cell.folder.state() != DONE]
     if not failed:
-        return f"all {len(plan.cells)} cells are done", 0
+        return None
     lines = [f"{len(failed)} of {len(plan.cells)} cells are not done:"]
     lines += [f"  {outcome(cell)}" for cell in failed]
-    lines.append("the same command tries them again; the others are kept")
-    interrupted = all(ended[cell.cell_id] == INTERRUPTED for cell in failed)
-    return "\n".join(lines), 130 if interrupted else 1
+    lines.append("the same command goes on with them; the others are kept")
+    return "\n".join(lines)

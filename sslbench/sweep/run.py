@@ -1,5 +1,6 @@
 """A sweep: plan every cell, then train what is to do, one process each."""
 
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from sslbench.sweep.plan import Plan, PlannedCell, Planner, stages
 from sslbench.sweep.present import exit_report, headline, live_overview, outcome, plan_table
 
 POLL_SECONDS = 1.0
+SAVING_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,27 @@ def run_sweep(
         print(plan_table(plan, costs, options.workers))
         return
     print(headline(plan), flush=True)
-    _train(plan, launch)
-    report, code = exit_report(plan)
+    interrupted = False
+    try:
+        _train(plan, launch)
+    except (KeyboardInterrupt, CellStopped):
+        interrupted = True
+        _wait_for_running(plan)
+    report = exit_report(plan)
+    if report is None:
+        print(f"all {len(plan.cells)} cells are done", flush=True)
+        return
     print(report, flush=True)
-    if code:
-        raise CellStopped(code)
+    raise CellStopped(128 + signal.SIGINT if interrupted else 1)
+
+
+def _wait_for_running(plan: Plan) -> None:
+    """Wait until interrupted cells have saved; they finish their step first."""
+    deadline = time.monotonic() + SAVING_SECONDS
+    while time.monotonic() < deadline:
+        if all(cell.folder.state() != RUNNING for cell in plan.to_do()):
+            return
+        time.sleep(POLL_SECONDS)
 
 
 def _train(plan: Plan, launch: Callable[[list[list[str]]], Any]) -> None:

@@ -98,9 +98,10 @@ class Group:
     def command(self, row: Row, outputs: str) -> str | None:
         """Return the command that trains a row's missing seeds.
 
-        None if there are none, or if the weights to start from are not a cell's.
+        None if there are none, if the weights to start from are not a cell's, or if the group's
+        changes are of settings that the row's model or method does not have.
         """
-        if row.init == CHECKPOINT:
+        if row.init == CHECKPOINT or not self._applies_to(row):
             return None
         held = self.rows.get(row, {})
         settled = (DONE, "running")
@@ -124,6 +125,10 @@ class Group:
         # Only a sweep trains the cell that `init.from` describes.
         multirun = "-m " if row.init or len(seeds) > 1 else ""
         return f"python -m sslbench.train {multirun}" + " ".join(_quoted(word) for word in words)
+
+    def _applies_to(self, row: Row) -> bool:
+        known = flatten(asdict(composed((f"model={row.model}", f"method={row.method}"))))
+        return all(key in known for key in self.changes if key.startswith(("model.", "method.")))
 
     def _start(self, label: str) -> str:
         """Write a row's label as `init.from` takes it.
