@@ -5,8 +5,10 @@ generator's state has to be saved.
 """
 
 import hashlib
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 
 def derive_seed(seed: int, purpose: str, step: int = 0) -> int:
@@ -15,6 +17,8 @@ def derive_seed(seed: int, purpose: str, step: int = 0) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-def generator(seed: int, purpose: str, step: int = 0) -> torch.Generator:
+def generator(seed: int, purpose: str, step: int = 0) -> "torch.Generator":
     """A CPU generator for one purpose and step."""
+    import torch
+
     return torch.Generator().manual_seed(derive_seed(seed, purpose, step))

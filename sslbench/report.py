@@ -105,6 +105,7 @@ def build_report(outputs: Path) -> "Report":
     return Report(
         outputs=outputs,
         gathered=gathered,
+        groups=groups,
         tables=build_tables(groups, str(outputs)),
         claims=claims,
         problems=gathered.problems + misfits,

@@ -7,6 +7,7 @@ import pandas as pd
 
 from sslbench.tables.claims import ClaimResult
 from sslbench.tables.gather import Gathered
+from sslbench.tables.groups import Group
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Report:
 
     outputs: Path
     gathered: Gathered
+    groups: list[Group] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     claims: list[ClaimResult] = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)

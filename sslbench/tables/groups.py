@@ -127,7 +127,10 @@ class Group:
         return f"python -m sslbench.train {multirun}" + " ".join(_quoted(word) for word in words)
 
     def _applies_to(self, row: Row) -> bool:
-        known = flatten(asdict(composed((f"model={row.model}", f"method={row.method}"))))
+        model, method = composed((f"model={row.model}",)), composed((f"method={row.method}",))
+        if model is None or method is None:
+            return False
+        known = flatten({"model": asdict(model.model), "method": asdict(method.method)})
         return all(key in known for key in self.changes if key.startswith(("model.", "method.")))
 
     def _start(self, label: str) -> str:
@@ -137,7 +140,8 @@ class Group:
         """
         words = label.split()
         named = {word.partition("=")[0] for word in words}
-        known = flatten(asdict(composed((f"method={words[0]}",))))
+        start = composed((f"method={words[0]}",))
+        known = flatten(asdict(start)) if start else {}
         words += [
             f"{key}={override_value(value)}"
             for key, value in self.changes.items()

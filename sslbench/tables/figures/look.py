@@ -5,11 +5,11 @@ differ in marker as well as in colour, so that neither eyes nor printers need to
 """
 
 from collections.abc import Iterable
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from PIL import Image
@@ -39,10 +39,12 @@ NUMBERED_FROM = 5
 
 def write_png(canvas: Canvas, path: Path) -> None:
     """Write a picture with a palette of its own: a third of the size, hardly a difference."""
-    buffer = BytesIO()
-    canvas.savefig(buffer, dpi=DPI, format="png", pil_kwargs={"compress_level": 0})
-    image = Image.open(buffer).convert("RGB").quantize(COLORS_PER_IMAGE, dither=Image.Dither.NONE)
-    replace_file(path, lambda file: image.save(file, format="PNG", optimize=True))
+    canvas.set_dpi(DPI)
+    drawn = FigureCanvasAgg(canvas)
+    drawn.draw()
+    image = Image.fromarray(np.asarray(drawn.buffer_rgba())[..., :3])
+    image = image.quantize(COLORS_PER_IMAGE, dither=Image.Dither.NONE)
+    replace_file(path, lambda file: image.save(file, format="PNG", dpi=(DPI, DPI)))
 
 
 def share_limits(axes: Iterable[Axes]) -> None:
@@ -95,4 +97,5 @@ def number_cells(ax: Axes, shares: np.ndarray) -> None:
         return
     for i, j in np.argwhere(shares.round() >= NUMBERED_FROM):
         color = "white" if shares[i, j] > 60 else "black"
-        ax.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", color=color, fontsize=8)
+        number = ax.text(j, i, f"{shares[i, j]:.0f}", ha="center", va="center", color=color)
+        number.set_in_layout(False)  # it lies within the axes: nothing to make room for

@@ -1,0 +1,46 @@
+"""Pictures of the report: curves, ratios, confusions, pseudo-labels and embeddings, per group."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import matplotlib
+
+from sslbench.tables.contents import Figure, Report
+from sslbench.tables.figures.album import Album
+from sslbench.tables.figures.confusions import draw_confusions
+from sslbench.tables.figures.curves import draw_learning_curves, draw_pseudo_labels, read_curves
+from sslbench.tables.figures.embeddings import Projecting, draw_embeddings, draw_snapshots
+from sslbench.tables.figures.look import STYLE
+from sslbench.tables.figures.ratios import draw_ratios
+from sslbench.tables.groups import is_ablation
+
+
+def draw_figures(report: Report) -> list[Figure]:
+    """Draw what a report's cells have data for; what cannot be read is added to its problems.
+
+    Each picture is `figures/<name>.png` below the report's folder, its data the `.csv` beside it;
+    coordinates of embeddings are in `embeddings/<cell>-<what>.npz`.
+    """
+    groups = report.groups
+    albums = [Album(group, report) for group in groups if not is_ablation(group, groups)]
+    # t-SNE computes without Python's lock: it takes no longer than the drawing beside it.
+    with matplotlib.rc_context(STYLE), ThreadPoolExecutor(os.cpu_count()) as pool:
+        projecting = [Projecting(album, pool) for album in albums]
+        return [
+            figure
+            for album, projections in zip(albums, projecting, strict=True)
+            for figure in _draw_album(album, projections)
+            if figure is not None
+        ]
+
+
+def _draw_album(album: Album, projecting: Projecting) -> list[Figure | None]:
+    curves = read_curves(album)
+    return [
+        draw_learning_curves(album, curves),
+        draw_ratios(album),
+        draw_pseudo_labels(album, curves),
+        draw_confusions(album),
+        *draw_embeddings(album, projecting),
+        draw_snapshots(album, projecting),
+    ]
