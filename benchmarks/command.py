@@ -79,10 +79,10 @@ def add_cells_options(parser: argparse.ArgumentParser) -> None:
 
 
 def data_overrides(data_root: Path | None) -> list[str]:
-    """Return the settings of the data to measure on."""
+    """Return the settings of the data to measure on; all of a set's unlabelled images are used."""
     if data_root is None:
         return ["data=digits", "tracking=off"]
-    return ["data=layout", f"data.root={data_root.resolve()}", "tracking=off"]
+    return ["data=layout", f"data.root={data_root.resolve()}", "ratio=all", "tracking=off"]
 
 
 def print_tables(tables: list[Table], arguments: argparse.Namespace, **raw: Any) -> None:

@@ -182,7 +182,8 @@ def machine() -> dict[str, str]:
     import torch
     import torchvision
 
-    from sslbench.hardware import available_cores, choose_device, describe
+    from sslbench.cores import available_cores
+    from sslbench.hardware import choose_device, describe
 
     facts = {
         "processor": f"{describe(torch.device('cpu'))}, {available_cores()} cores",

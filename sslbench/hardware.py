@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import os
 import platform
 import resource
 import sys
@@ -11,6 +10,8 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
+
+from sslbench.cores import available_cores
 
 # mallopt's parameter numbers, from glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -31,13 +32,6 @@ def keep_freed_memory() -> None:
 def use_threads(threads: int | None) -> None:
     """Set the processor threads of this process; none: all cores it may run on."""
     torch.set_num_threads(threads or available_cores())
-
-
-def available_cores() -> int:
-    """Cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def choose_device(device: str) -> torch.device:

@@ -12,6 +12,7 @@ from sslbench.cells import Busy, CellFolder
 from sslbench.config.compose import Config, JobContext, job_context, to_settings
 from sslbench.config.identity import cell_id
 from sslbench.config.settings import Settings
+from sslbench.cores import available_cores
 from sslbench.exits import CellStopped, UsageError
 from sslbench.preflight import Preflight
 from sslbench.record import DONE, FAILED, INTERRUPTED, Record, settings_to_dict
@@ -80,7 +81,7 @@ def _train_isolated(settings: Settings, workers: int) -> None:
     """Train a cell of a sweep in a process of its own; its record tells how it ended."""
     settings = Preflight().make_concrete(settings)
     if settings.threads is None:
-        settings = dataclasses.replace(settings, threads=max(1, (os.cpu_count() or 1) // workers))
+        settings = dataclasses.replace(settings, threads=max(1, available_cores() // workers))
     cell = CellFolder(settings.outputs, cell_id(settings))
     before = cell.record()
     if before is not None and before.status == DONE:  # another sweep was faster

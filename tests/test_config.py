@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,8 +8,9 @@ import yaml
 from cells import compose_config, compose_settings
 
 from sslbench.config import settings as schema
-from sslbench.config.compose import conf_dir, to_settings
+from sslbench.config.compose import ALL_CORES, conf_dir, num_workers, to_settings
 from sslbench.config.identity import cell_id
+from sslbench.cores import available_cores
 
 CONF = Path(conf_dir())
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -120,6 +122,19 @@ def test_added_keys_are_refused_with_a_hint():
 def test_methods_that_need_unlabelled_images_refuse_none(method):
     with pytest.raises(ValueError, match="ratio=none"):
         compose_settings(f"method={method}", "ratio=none")
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+def test_workers_and_threads_are_of_the_cores_allowed_here():
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert available_cores() == 1
+        gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+        assert num_workers(ALL_CORES) == (gpus or 1)
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert available_cores() == len(allowed)
 
 
 def test_help_and_completion_need_no_heavy_import():

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from sslbench.report import build_report, failed_claims, main
 from sslbench.tables import claims, paper
 from sslbench.tables.changes import settings_from_dict
 from sslbench.tables.claims import CONTRADICTED, HOLDS, NO_DATA, UNDECIDED, Comparison
+from sslbench.tables.contents import Table
 from sslbench.tables.gather import gather
 from sslbench.tables.groups import find_groups, slug
 from sslbench.tables.paper import SEMI, TEST, TRAIN, VAL, Row
@@ -427,3 +429,9 @@ def test_formats_hold_every_cell_and_escape(tmp_path):
     pipes = {line.count("|") for line in markdown.splitlines() if line.startswith("|")}
     assert pipes == {len(table.frame.columns) + 1}
     assert (tmp_path / "table1.tex").read_text() == latex
+
+
+def test_latex_wraps_sentences_alone():
+    frame = pd.DataFrame({"claim": ["1"], "why": ["sentence " * 20]})
+    columns = to_latex(Table("claims", "Claims", "Note", frame, frame)).split("tabular}")[1]
+    assert re.match(r"\{lp\{0\.\d\d\\linewidth\}\}", columns)

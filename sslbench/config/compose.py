@@ -18,6 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sslbench.config import ratio, settings
 from sslbench.config.settings import Settings
+from sslbench.cores import available_cores
 
 Config = DictConfig
 
@@ -53,7 +54,7 @@ ALL_CORES = -1
 def num_workers(n_jobs: int) -> int:
     """Return how many cells run at a time: as asked for, else one per GPU, or per core."""
     gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-    return (gpus or os.cpu_count() or 1) if n_jobs == ALL_CORES else n_jobs
+    return (gpus or available_cores()) if n_jobs == ALL_CORES else n_jobs
 
 
 def register() -> None:

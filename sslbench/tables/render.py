@@ -9,9 +9,14 @@ from sslbench.tables.claims import ClaimResult
 from sslbench.tables.contents import Table
 
 SENTENCE_INDENT = {"initial_indent": " " * 14, "subsequent_indent": " " * 14}
-WIDEST = 60
-"""Characters that stand in one line of a LaTeX table."""
-WIDE_COLUMN = r"p{0.5\linewidth}"
+NARROW = 24
+"""Characters that a column of a LaTeX table may have in one line; wider ones are wrapped."""
+LINE, MARGIN = 130, 3
+"""Characters in a line of a landscape page in LaTeX's \\small, and between two columns."""
+LONGEST = 90
+"""Longer cells get no wider a column."""
+MIN_SHARE = 0.3
+"""Of the line, for all wrapped columns together."""
 LATEX_ESCAPES = {
     "\\": r"\textbackslash{}",
     "&": r"\&",
@@ -59,10 +64,7 @@ def to_markdown(table: Table) -> str:
 def to_latex(table: Table) -> str:
     """Write a table as a LaTeX float; it needs the package booktabs."""
     cells = _cells(table.frame)
-    columns = "".join(
-        WIDE_COLUMN if max(map(len, column)) > WIDEST else "l"
-        for column in zip(*cells, strict=True)
-    )
+    columns = _latex_columns([max(map(len, column)) for column in zip(*cells, strict=True)])
     header, *body = [[_latex(cell) for cell in row] for row in cells]
     lines = [
         r"\begin{table}",
@@ -79,6 +81,19 @@ def to_latex(table: Table) -> str:
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _latex_columns(widths: list[int]) -> str:
+    """Choose LaTeX's columns: as wide as their text, or wrapped in what these leave of the line."""
+    narrow = sum(width + MARGIN for width in widths if width <= NARROW)
+    wrapped = [min(width, LONGEST) for width in widths if width > NARROW]
+    share = max(MIN_SHARE, 1 - (narrow + MARGIN * len(wrapped)) / LINE)
+    return "".join(
+        rf"p{{{share * min(width, LONGEST) / sum(wrapped):.2f}\linewidth}}"
+        if width > NARROW
+        else "l"
+        for width in widths
+    )
 
 
 def write_table(table: Table, folder: Path) -> None:

@@ -1,10 +1,10 @@
 """Pictures of the report: curves, ratios, confusions, pseudo-labels and embeddings, per group."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import matplotlib
 
+from sslbench.cores import available_cores
 from sslbench.tables.contents import Figure, Report
 from sslbench.tables.figures.album import Album
 from sslbench.tables.figures.confusions import draw_confusions
@@ -24,7 +24,7 @@ def draw_figures(report: Report) -> list[Figure]:
     groups = report.groups
     albums = [Album(group, report) for group in groups if not is_ablation(group, groups)]
     # t-SNE computes without Python's lock: it takes no longer than the drawing beside it.
-    with matplotlib.rc_context(STYLE), ThreadPoolExecutor(os.cpu_count()) as pool:
+    with matplotlib.rc_context(STYLE), ThreadPoolExecutor(available_cores()) as pool:
         projecting = [Projecting(album, pool) for album in albums]
         return [
             figure
