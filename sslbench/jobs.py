@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from sslbench.cells import Busy, CellFolder
@@ -139,10 +140,13 @@ def train_cell(settings: Settings, cell: CellFolder, *, show_bar: bool) -> Recor
     """Train a cell whose lock is held; its log goes to its folder too."""
     from sslbench.interrupt import StopRequest
     from sslbench.run import run
-    from sslbench.tracking import start_tracker
+    from sslbench.tracking import StartingTracker, start_tracker
 
     with _log_to(cell.log_path), StopRequest() as stop:
-        tracker = start_tracker(settings, cell.cell_id, cell.path, settings_to_dict(settings))
+        contents = settings_to_dict(settings)
+        tracker = StartingTracker(
+            partial(start_tracker, settings, cell.cell_id, cell.path, contents)
+        )
         try:
             return run(settings, cell.cell_id, cell.path, tracker, stop, show_bar=show_bar)
         finally:  # a second Ctrl-C ends training at once

@@ -10,6 +10,7 @@ import socket
 import threading
 import urllib.request
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -95,6 +96,27 @@ class WandbTracker:
         except Exception as error:
             log.warning("Weights & Biases failed, going on without it: %r", error)
             self._in_order = False
+
+
+class StartingTracker:
+    """A tracker that starts in a thread of its own, while a cell's data and networks are made.
+
+    Whoever has something to track waits until it has started.
+    """
+
+    def __init__(self, start: Callable[[], Tracker]) -> None:
+        pool = ThreadPoolExecutor(1)
+        self._started = pool.submit(start)
+        pool.shutdown(wait=False)
+
+    def log(self, point: dict[str, Any]) -> None:
+        self._started.result().log(point)
+
+    def results(self, record: Record, folder: Path) -> None:
+        self._started.result().results(record, folder)
+
+    def finish(self, exit_code: int) -> None:
+        self._started.result().finish(exit_code)
 
 
 def exit_code(record: Record) -> int:

@@ -82,13 +82,16 @@ def draw(strokes: np.ndarray) -> np.ndarray:
 
     In integers throughout, so that every machine draws the same bytes.
     """
-    weights = _interpolation_weights()
-    ink = weights @ strokes @ weights.T * INK // (16 * WEIGHT_SUM**2)
+    # As floats the products are as exact, being below 2**53, and ten times as fast.
+    weights = _interpolation_weights().astype(np.float64)
+    ink = (weights @ strokes @ weights.T).astype(np.int64) * INK // (16 * WEIGHT_SUM**2)
     ink = (2 * ink - INK // 2).clip(0, INK)[:, np.newaxis]  # steeper edges than the strokes' own
-    foreground, background = _draw_colors(len(strokes))
+    ink, foreground, background = (
+        array.astype(np.int32) for array in (ink, *_draw_colors(len(strokes)))
+    )
     images = np.empty((len(strokes), *IMAGE_SHAPE), np.uint8)
     for image, i, f, b in zip(images, ink, foreground, background, strict=True):
-        image[:] = (f * i + b * (INK - i) + INK // 2) // INK
+        image[:] = ((f - b) * i + (b * INK + INK // 2)) // INK
     return images
 
 
