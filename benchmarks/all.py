@@ -16,7 +16,16 @@ from pathlib import Path
 from benchmarks.command import names
 from benchmarks.measure import ROOT, machine
 
-BENCHMARKS = ("startup", "components", "end_to_end", "peer", "growth", "precision", "capture")
+BENCHMARKS = (
+    "startup",
+    "components",
+    "end_to_end",
+    "breakdown",
+    "peer",
+    "growth",
+    "precision",
+    "capture",
+)
 RESULTS = ROOT / "benchmarks" / "results"
 
 
