@@ -3,9 +3,10 @@
     python -m benchmarks.breakdown --models wrn45_2
 
 Milliseconds and shares of a step by kind of work, on the processor: convolutions, batch
-normalisation, activations and additions, what else the networks and losses do, augmentation,
-optimizer. Operations are timed one by one where torch dispatches them, after a few steps that are
-not counted; medians over steps, of one process per cell.
+normalisation (WRN-45-2's with the activation after it), activations and additions, what else the
+networks and losses do, augmentation, optimizer. Operations are timed one by one where torch
+dispatches them, after a few steps that are not counted; medians over steps, of one process per
+cell.
 """
 
 import argparse
@@ -37,8 +38,10 @@ KINDS = (
 OPERATIONS = {
     "convolution": "convolution, forward",
     "convolution_backward": "convolution, backward",
-    "native_batch_norm": "batch norm, forward",
-    "native_batch_norm_backward": "batch norm, backward",
+    **dict.fromkeys(("native_batch_norm", "batch_norm_act"), "batch norm, forward"),
+    **dict.fromkeys(
+        ("native_batch_norm_backward", "batch_norm_act_backward"), "batch norm, backward"
+    ),
     **dict.fromkeys(
         ("relu", "relu_", "leaky_relu", "leaky_relu_", "add", "add_"), "activation and addition"
     ),

@@ -2,7 +2,7 @@
 
 This is how most training scripts are written, kept correct. Images, encoders, batch sizes,
 augmentation, losses and optimizer are what sslbench's settings ask for; the encoders are sslbench's
-own, so that whatever makes their code faster helps both designs.
+own, run in torch's operations: those of sslbench take only what lies in channels_last.
 """
 
 from collections.abc import Callable, Iterator

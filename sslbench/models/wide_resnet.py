@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslbench.config import settings
+from sslbench.models.norm import BatchNormAct
 
 
 class BasicBlock(nn.Module):
@@ -13,18 +14,17 @@ class BasicBlock(nn.Module):
         self, channels: int, width: int, stride: int, *, project: bool, config: settings.WideResNet
     ) -> None:
         super().__init__()
-        self.bn1 = nn.BatchNorm2d(channels, eps=1e-5, momentum=config.bn_momentum)
+        self.bn1 = BatchNormAct(channels, 1e-5, config.bn_momentum, config.negative_slope)
         self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(width, eps=1e-5, momentum=config.bn_momentum)
+        self.bn2 = BatchNormAct(width, 1e-5, config.bn_momentum, config.negative_slope)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.skip = nn.Conv2d(channels, width, 1, stride, bias=False) if project else None
-        self.activation = nn.LeakyReLU(config.negative_slope, inplace=True)
         self.dropout = config.dropout
 
     def forward(self, x: Tensor) -> Tensor:
-        activated = self.activation(self.bn1(x))
+        activated = self.bn1(x)
         skip = x if self.skip is None else self.skip(activated)
-        out = self.activation(self.bn2(self.conv1(activated)))
+        out = self.bn2(self.conv1(activated))
         if self.dropout > 0:
             out = F.dropout(out, self.dropout, self.training)
         return skip + self.conv2(out)
@@ -48,8 +48,7 @@ class WideResNet(nn.Module):
                 )
                 channels = width
         self.blocks = nn.Sequential(*blocks)
-        self.bn = nn.BatchNorm2d(channels, eps=1e-5, momentum=config.bn_momentum)
-        self.activation = nn.LeakyReLU(config.negative_slope, inplace=True)
+        self.bn = BatchNormAct(channels, 1e-5, config.bn_momentum, config.negative_slope)
         self.embedding_dim = channels
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -58,5 +57,5 @@ class WideResNet(nn.Module):
                 )
 
     def forward(self, images: Tensor) -> Tensor:
-        out = self.activation(self.bn(self.blocks(self.stem(images))))
+        out = self.bn(self.blocks(self.stem(images)))
         return F.adaptive_avg_pool2d(out, 1).flatten(1)
