@@ -152,7 +152,8 @@ def _not_there(settings: Data, release: Release, reason: str) -> ValueError:
 
 def _open_layout(settings: Data) -> Layout:
     folder = Path(settings.root) / FOLDER
-    remedy = f"write or copy it again, or set data.root=… (now {settings.root})"
+    remedy = "write or copy it again, or set data.root=… to the folder that holds "
+    remedy += f"{FOLDER}/ (now {settings.root})"
     layout = read_layout(folder, remedy)
     if settings.fingerprint not in ("", layout.fingerprint):
         raise ValueError(
