@@ -70,4 +70,6 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return "".join(sorted({line for line in lines if line.startswith(("flags", "model name"))}))
+    return "".join(
+        sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))})
+    )
