@@ -10,6 +10,8 @@ from filelock import FileLock, Timeout
 from sslbench.record import Record, load_record
 
 RUNNING, MISSING = "running", "missing"
+PATIENCE_SECONDS = 1.0
+"""For whoever only looks at a cell, and holds it for milliseconds."""
 
 
 class Busy(Exception):
@@ -38,12 +40,12 @@ class CellFolder:
         The lock is the kernel's: it goes with the process that holds it, however that ends.
 
         Raises:
-            Busy: If another process holds it and `wait` is not set.
+            Busy: If another process keeps it and `wait` is not set.
         """
         self.path.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.path / ".lock")
         try:
-            lock.acquire(timeout=-1 if wait else 0)
+            lock.acquire(timeout=-1 if wait else PATIENCE_SECONDS)
         except Timeout:
             raise Busy(self.cell_id) from None
         try:
@@ -57,8 +59,8 @@ class CellFolder:
         if not self.path.is_dir():
             return MISSING
         try:
-            with self.locked():
+            with FileLock(self.path / ".lock", timeout=0):
                 record = self.record()
-        except Busy:
+        except Timeout:
             return RUNNING
         return MISSING if record is None else record.status

@@ -5,9 +5,11 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 from cells import TINY, compose_settings
+from filelock import FileLock
 from test_cli import ROOT, environment, train
 
 from sslbench.cells import Busy, CellFolder
@@ -95,6 +97,18 @@ def test_a_cell_is_held_by_one_process(tmp_path):
         with pytest.raises(Busy), CellFolder(tmp_path, "cell").locked():
             pass
     assert folder.state() == "missing"
+
+
+def test_who_only_looks_at_a_cell_does_not_keep_it_from_being_trained(tmp_path):
+    folder = CellFolder(tmp_path, "cell")
+    folder.path.mkdir(parents=True)
+    look = FileLock(folder.path / ".lock", thread_local=False)
+    look.acquire()
+    leaving = threading.Timer(0.2, look.release)
+    leaving.start()
+    with folder.locked():
+        pass
+    leaving.join()
 
 
 def test_a_killed_process_holds_nothing(tmp_path):
