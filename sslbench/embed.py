@@ -22,6 +22,8 @@ FOLLOWING_ITERATIONS = 350
 NEIGHBORS = 10
 START_SCALE = 1e-4
 """Standard deviation of the first coordinate that t-SNE starts from, as scikit-learn has it."""
+UNREADABLE = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile)
+"""What reading a torn or foreign npz raises."""
 VERSION = 1
 """Of how coordinates are made; they are made anew where it differs."""
 
@@ -70,7 +72,7 @@ def read_embeddings(path: Path) -> Embeddings:
             found = Embeddings(
                 file["embeddings"].astype(np.float32), file["labels"], file["indices"]
             )
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path}: not a file of embeddings ({error})") from error
     if not np.isfinite(found.values).all():
         raise ValueError(f"{path}: embeddings are not finite")
@@ -237,5 +239,5 @@ def _read_projections(path: Path, key: str) -> dict[str, list[Projection]] | Non
                 ]
                 for name in ("pca", "tsne")
             }
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+    except UNREADABLE:
         return None  # none yet, or not ours: made anew

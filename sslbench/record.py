@@ -16,6 +16,7 @@ from sslbench.files import write_json
 
 RECORD, SETTINGS = "record.json", "settings.json"
 DONE, FAILED, INTERRUPTED, BLOCKED = "done", "failed", "interrupted", "blocked"
+STATUSES = (DONE, FAILED, INTERRUPTED, BLOCKED)
 PACKAGES = ("sslbench", "torch", "torchvision", "numpy", "scikit-learn", "hydra-core", "wandb")
 
 RULES = {
@@ -59,11 +60,22 @@ def load_record(folder: Path) -> Record | None:
     """
     path = folder / RECORD
     try:
-        return Record(**json.loads(path.read_text()))
+        record = Record(**json.loads(path.read_text()))
+        _require_types(record)
     except FileNotFoundError:
         return None
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:  # of JSON and UTF-8 too
         raise ValueError(f"{path}: not a record ({error}); delete it to run the cell") from error
+    return record
+
+
+def _require_types(record: Record) -> None:
+    if record.status not in STATUSES:
+        raise ValueError(f"status is {record.status!r}, not one of {', '.join(STATUSES)}")
+    for name in ("settings", "data", "results", "runtime", "error"):
+        value = getattr(record, name)
+        if not isinstance(value, dict) and (name, value) != ("error", None):
+            raise ValueError(f"{name} is {value!r}, not an object")
 
 
 def settings_to_dict(settings: Settings) -> dict[str, Any]:

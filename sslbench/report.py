@@ -99,8 +99,8 @@ def build_report(outputs: Path) -> "Report":
     claims = paper_claims()
     for group in groups:
         if not is_ablation(group, groups):
-            found = group_claims(group)
-            if any(claim.verdict != NO_DATA for claim in found):
+            found = group_claims(group, gathered.problems)
+            if group.is_paper or any(claim.verdict != NO_DATA for claim in found):
                 claims += found
     return Report(
         outputs=outputs,

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from filelock import FileLock
-from synthetic import make_cell, make_settings
+from synthetic import CLASSES, SIZES, make_cell, make_settings
 
 from sslbench import report as door
 from sslbench.config.identity import cell_id
 from sslbench.config.presets import compose_settings
-from sslbench.record import BLOCKED, FAILED, INTERRUPTED
+from sslbench.record import BLOCKED, DONE, FAILED, INTERRUPTED
 from sslbench.report import build_report, failed_claims, main
 from sslbench.tables import claims, paper
 from sslbench.tables.changes import settings_from_dict
@@ -133,12 +133,47 @@ def test_fewer_seeds_are_compared_over_the_same_images(tmp_path):
     supervised_seeds(tmp_path, accuracies, num_images=(100, 1000))
     claim = claim_of(build_report(tmp_path), 1)
     assert claim.verdict in (UNDECIDED, CONTRADICTED)
-    assert {each.test for each in claim.comparisons} == {"McNemar mid-p, seed 0, 1000 images"}
     wrn, resnet = claim.comparisons
-    assert (wrn.difference, resnet.difference) == pytest.approx((-0.01, 0.1))
+    assert wrn.test == "paired t over images, seeds 0, 1, 1000 images"
+    assert resnet.test == "McNemar mid-p, seed 0, 1000 images"
+    assert (wrn.difference, resnet.difference) == pytest.approx((-0.005, 0.1))
     assert resnet.low < 0.1 < resnet.high
     # Pairing tells more than independent shares would.
     assert resnet.high - resnet.low < 2 * 1.96 * np.sqrt(0.6 * 0.4 / 1000)
+
+
+def test_two_seeds_that_disagree_decide_nothing(tmp_path):
+    accuracies = {"convnet": (0.3, 0.7), "resnet18": (0.5, 0.5), "wrn45_2": (0.7, 0.3)}
+    supervised_seeds(tmp_path, accuracies, num_images=(100, 1000))
+    claim = claim_of(build_report(tmp_path), 1)
+    assert claim.verdict == UNDECIDED
+    assert [each.difference for each in claim.comparisons] == pytest.approx([0, 0], abs=1e-9)
+
+
+def test_seeds_that_agree_exactly_show_no_certainty(tmp_path):
+    """Other images are right, though as many: the interval is that of the images."""
+    for number, model in enumerate(("convnet", "resnet18")):
+        for seed in range(3):
+            settings = make_settings(model, data="stl10", seed=seed)
+            make_cell(tmp_path, settings, accuracy=0.5, generator=number, num_images=(100, 1000))
+    (comparison,) = claim_of(build_report(tmp_path), 1).comparisons
+    assert comparison.test == "paired t over images, seeds 0, 1, 2, 1000 images"
+    assert comparison.difference == pytest.approx(0, abs=1e-9)
+    assert comparison.low < -0.002
+    assert comparison.high > 0.002
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04torn", None])
+def test_unreadable_predictions_are_named_and_shares_compared(content, tmp_path):
+    supervised_seeds(tmp_path, {"convnet": (0.6,), "resnet18": (0.7,)})
+    path = next(tmp_path.glob("cells/*convnet*/embeddings-test.npz"))
+    if content is None:
+        np.savez(path, indices=np.arange(3), labels=np.arange(3), logits=np.zeros((4, 10)))
+    else:
+        path.write_bytes(content)
+    report = build_report(tmp_path)
+    assert [str(path) in problem for problem in report.problems] == [True]
+    assert [each.test for each in claim_of(report, 1).comparisons] == ["z test, seed 0"]
 
 
 def test_without_predictions_shares_are_compared(tmp_path):
@@ -155,6 +190,7 @@ def test_claim_7_compares_with_the_same_seed_from_scratch(tmp_path):
             parent = make_settings(model, "barlow", data="stl10", seed=seed)
             scratch = make_settings(model, "semi", data="stl10", seed=seed)
             started = dataclasses.replace(scratch, init={"from": cell_id(parent)})
+            make_cell(tmp_path, parent, accuracy=0.4, files=False)
             make_cell(tmp_path, scratch, accuracy=0.7 + 0.01 * seed, files=False)
             make_cell(tmp_path, started, accuracy=0.699 + 0.0101 * seed, files=False)
     report = build_report(tmp_path)
@@ -298,13 +334,72 @@ def test_command_leads_to_the_same_cell(tmp_path, overrides):
 
 
 def test_command_from_self_supervised_weights_sweeps(tmp_path):
-    settings = make_settings("convnet", "semi", init_from="barlow-convnet-1to20-digits-s0-0123abcd")
-    make_cell(tmp_path, settings, files=False)
+    start = make_settings("convnet", "barlow")
+    make_cell(tmp_path, start, files=False)
+    make_cell(tmp_path, make_settings("convnet", "semi", init_from=cell_id(start)), files=False)
     (group,), _ = find_groups(gather(tmp_path).cells)
     assert group.command(Row(SEMI, "convnet", "1:20", "barlow"), "outputs") == (
         "python -m sslbench.train -m model=convnet method=semi ratio=1:20 data=digits "
         "init.from=barlow seed=1,2"
     )
+
+
+def test_weights_of_a_cell_that_is_not_there_are_not_the_papers_start(tmp_path):
+    settings = make_settings("convnet", "semi", init_from="barlow-convnet-1to20-digits-s0-0123abcd")
+    make_cell(tmp_path, settings, files=False)
+    (group,), _ = find_groups(gather(tmp_path).cells)
+    (row,) = group.rows
+    assert row.init == "unknown weights"
+    assert group.command(row, "outputs") is None
+
+
+@pytest.mark.parametrize(
+    ("start", "label"),
+    [
+        ({"data": "digits"}, "barlow data=digits"),
+        ({"data": "stl10", "seed": 5}, "barlow seed=5"),
+        ({"data": "stl10", "chained": True}, "barlow init.from=supervised"),
+    ],
+)
+def test_weights_of_other_data_seeds_and_starts_are_not_the_papers_start(start, label, tmp_path):
+    first = None
+    if start.pop("chained", False):
+        settings = make_settings("convnet", "supervised", data="stl10")
+        make_cell(tmp_path, settings, files=False)
+        first = cell_id(settings)
+    parent = make_settings("convnet", "barlow", init_from=first, **start)
+    make_cell(tmp_path, parent, files=False)
+    child = make_settings("convnet", "semi", data="stl10", init_from=cell_id(parent))
+    make_cell(tmp_path, child, files=False)
+    groups, problems = find_groups(gather(tmp_path).cells)
+    assert problems == []
+    assert label in {row.init for group in groups for row in group.rows if row.method == SEMI}
+    claim = claim_of(build_report(tmp_path), 7)
+    assert claim.verdict == NO_DATA
+
+
+def layout_cell(outputs, root, *, seed, status):
+    settings = make_settings(data="digits", seed=seed)
+    data = dataclasses.replace(settings.data, name="layout", fingerprint="0" * 16, root=str(root))
+    settings = dataclasses.replace(settings, data=data)
+    folder = make_cell(outputs, settings, status=status, files=False)
+    path = folder / "record.json"
+    record = json.loads(path.read_text())
+    if record["data"]:
+        record["data"]["name"] = root.name
+        path.write_text(json.dumps(record))
+
+
+def test_cells_of_a_layout_are_one_group_whatever_their_state(tmp_path, monkeypatch):
+    monkeypatch.setitem(CLASSES, "layout", CLASSES["digits"])
+    monkeypatch.setitem(SIZES, "layout", SIZES["digits"])
+    for seed, status in enumerate((DONE, DONE, FAILED)):
+        layout_cell(tmp_path / "outputs", tmp_path / "shapes", seed=seed, status=status)
+    (group,), _ = find_groups(gather(tmp_path / "outputs").cells)
+    row = Row("supervised", "convnet", None)
+    assert group.states(row) == {DONE: 2, FAILED: 1}
+    assert group.title.startswith("shapes")
+    assert f"data=layout data.root={tmp_path}/shapes seed=2" in group.command(row, "outputs")
 
 
 def test_starts_from_differently_trained_weights_are_told_apart(tmp_path):
@@ -344,6 +439,7 @@ def test_settings_survive_the_record(tmp_path):
 def test_slugs_are_short_and_differ():
     long = "digits, " + ", ".join(f"key{number}=value" for number in range(20))
     assert slug(long) != slug(long + "1")
+    assert slug("threshold=-1") != slug("threshold=1")
     assert len(slug(long)) <= 60
 
 
@@ -395,6 +491,36 @@ def test_corrupt_records_are_named_and_skipped(tmp_path, capsys):
     assert "70.00" in captured.out
 
 
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("status", "finished"),
+        ("status", ["done"]),
+        ("error", "it broke"),
+        ("settings", []),
+        ("settings/model/name", ["convnet"]),
+        ("results/test/accuracy", 70.0),
+        ("results/test/accuracy", "0.7"),
+        ("results/train/loss", float("nan")),
+        ("data/num_test", 0),
+    ],
+)
+def test_records_of_wrong_types_are_named_and_skipped(path, value, tmp_path, capsys):
+    make_cell(tmp_path, make_settings("resnet18"), files=False)
+    wrong = make_cell(tmp_path, make_settings("convnet"), files=False)
+    record = json.loads((wrong / "record.json").read_text())
+    *parents, last = path.split("/")
+    place = record
+    for name in parents:
+        place = place[name]
+    place[last] = value
+    (wrong / "record.json").write_text(json.dumps(record))
+    assert run("--outputs", str(tmp_path), "--no-figures") == 1
+    captured = capsys.readouterr()
+    assert wrong.name in captured.err
+    assert "ResNet18" in captured.out
+
+
 @pytest.mark.parametrize("asked", ["0", "8", "1,", "one", "1;2"])
 def test_wrong_claims_are_wrong_usage(asked):
     assert run("--check", asked) == 2
@@ -410,6 +536,16 @@ def test_check_asks_for_the_papers_settings_first(tmp_path):
     assert claim_of(report, 1, "digits").verdict == UNDECIDED
     assert failed_claims(report, [1]) == []
     assert failed_claims(report, [1, 2])[0].startswith("claim 2")
+
+
+def test_check_of_an_unfinished_paper_sweep_does_not_fall_back(tmp_path):
+    for model, accuracy in zip(paper.MODELS, (0.5, 0.7, 0.9), strict=True):
+        make_cell(tmp_path, make_settings(model), accuracy=accuracy)
+    assert failed_claims(build_report(tmp_path), [1]) == []
+    make_cell(tmp_path, make_settings("convnet", data="stl10"))
+    assert failed_claims(build_report(tmp_path), [1]) == [
+        "claim 1 on STL-10, the paper's settings: no data"
+    ]
 
 
 # Formats

@@ -86,20 +86,18 @@ def open_dataset(settings: Data, outputs: Path, release: Release = OFFICIAL) -> 
         case "stl10":
             if not (root / FOLDER).exists():
                 raise _not_there(settings, release, f"{root / FOLDER} does not exist")
-            name, layout = "stl10", open_stl10(root, release)
+            layout = open_stl10(root, release)
         case "layout":
-            name, layout = root.resolve().name, _open_layout(settings)
-            if name in ("stl10", "digits"):
-                name = f"layout-{name}"  # it was not checked to be what its folder is called
+            layout = _open_layout(settings)
         case "digits":
-            name, layout = "digits", open_digits(outputs)
+            layout = open_digits(outputs)
     train_indices = _labeled_indices(settings, layout)
     val_indices, test_indices = split_val_test(
         layout.test_labels, settings.val_fraction, settings.split_seed
     )
     mean, std = cached_statistics(layout.train_images, layout.fingerprint, outputs)
     return Dataset(
-        name=name,
+        name=dataset_name(settings),
         class_names=layout.class_names,
         train_images=layout.train_images,
         train_labels=layout.train_labels,
@@ -113,6 +111,15 @@ def open_dataset(settings: Data, outputs: Path, release: Release = OFFICIAL) -> 
         std=std,
         fingerprint=layout.fingerprint,
     )
+
+
+def dataset_name(settings: Data) -> str:
+    """Return what concrete data is called: `stl10`, `digits`, or the folder of a `layout` set."""
+    if settings.name != "layout":
+        return settings.name
+    name = Path(settings.root).resolve().name
+    # It was not checked to be what its folder is called.
+    return f"layout-{name}" if name in ("stl10", "digits") else name
 
 
 def _obtain(settings: Data, release: Release) -> None:

@@ -12,10 +12,11 @@ Claim 7, "no improvement", cannot be shown by a difference that is not significa
 the upper 95 % bound (not corrected) of every improvement is below one point, and is *contradicted*
 if any improvement is significantly positive.
 
-Where two rows have three or more seeds in common, seeds are paired (t-test). Else the lowest common
-seed's cells are compared over the same images (McNemar's mid-p; the interval is a paired
-bootstrap), and where predictions are not kept (training accuracy), as independent shares (z test).
-The paper has neither seeds nor predictions: its figures are compared as independent shares.
+Where two rows have three or more seeds in common, seeds are paired (t-test). With fewer, the cells
+are compared over the same images: one seed's by McNemar's mid-p (the interval is a paired
+bootstrap), two seeds' by a paired t-test of how often each image is taken right. Where predictions
+are not kept (training accuracy), they are compared as independent shares (z test). The paper has
+neither seeds nor predictions: its figures are compared as independent shares.
 """
 
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sslbench.embed import UNREADABLE
 from sslbench.tables import paper, statistics
 from sslbench.tables.groups import MIN_SEEDS, Entry, Group
 from sslbench.tables.paper import (
@@ -46,7 +48,7 @@ from sslbench.tables.statistics import Difference
 
 SIGNIFICANCE = 0.05
 MARGIN = 0.01
-"""An improvement below one point counts as none (claim 7)."""
+"""An improvement surely below one point, and not surely above zero, counts as none (claim 7)."""
 PAPER_GROUP = "the paper's own figures"
 HOLDS, CONTRADICTED, UNDECIDED, NO_DATA = "holds", "contradicted", "undecided", "no data"
 NO_IMPROVEMENT = 7
@@ -189,17 +191,19 @@ def paper_claims() -> list[ClaimResult]:
     return _judge_all(PAPER_GROUP, claim_pairs(of_paper=True), test)
 
 
-def group_claims(group: Group) -> list[ClaimResult]:
-    """Put the seven claims to a group's cells."""
+def group_claims(group: Group, problems: list[str]) -> list[ClaimResult]:
+    """Put the seven claims to a group's cells; what cannot be read is added to `problems`."""
 
     def test(number: int, pair: Pair) -> _Tested | None:
-        return compare(group.done(pair.better), group.done(pair.worse), pair.metric)
+        return compare(group.done(pair.better), group.done(pair.worse), pair.metric, problems)
 
     results = _judge_all(group.title, claim_pairs(of_paper=False), test)
     return [replace(result, on_paper_settings=group.is_paper) for result in results]
 
 
-def compare(a: dict[int, Entry], b: dict[int, Entry], metric: Metric) -> _Tested | None:
+def compare(
+    a: dict[int, Entry], b: dict[int, Entry], metric: Metric, problems: list[str]
+) -> _Tested | None:
     """Test the difference of two rows' finished cells, each by seed; None if one has none."""
     if not a or not b:
         return None
@@ -208,44 +212,68 @@ def compare(a: dict[int, Entry], b: dict[int, Entry], metric: Metric) -> _Tested
         values = [[cells[seed].value(metric) for seed in common] for cells in (a, b)]
         estimate = statistics.paired_t(*values)
         # Differences that are all alike by the coarseness of few images show no certainty.
-        if np.isfinite(estimate.effect_size):
+        if estimate.low < estimate.high:
             return _Tested(estimate, f"paired t, {len(common)} seeds", "Cohen's d_z")
-    first, second = (a[common[0]], b[common[0]]) if common else (a[min(a)], b[min(b)])
-    seeds = f"seed {first.seed}" if common else f"seeds {first.seed} and {second.seed}"
-    vectors = _same_images(first, second, metric.split) if metric.split != "train" else None
+    pairs = [(a[seed], b[seed]) for seed in common] or [(a[min(a)], b[min(b)])]
+    return _compare_images(pairs, metric, problems)
+
+
+def _compare_images(
+    pairs: list[tuple[Entry, Entry]], metric: Metric, problems: list[str]
+) -> _Tested:
+    """Test cells by the images that they get right; a pair without a common seed stands alone."""
+    seeds = list(dict.fromkeys(entry.seed for pair in pairs for entry in pair))
+    paired = all(first.seed == second.seed for first, second in pairs)
+    of_seeds = f"seed{'s' * (len(seeds) > 1)} {(', ' if paired else ' and ').join(map(str, seeds))}"
+    sides = list(zip(*pairs, strict=True))
+    vectors = None if metric.split == "train" else _same_images(sides, metric.split, problems)
     if vectors is None:
-        estimate = statistics.two_proportions(
-            first.value(metric),
-            second.value(metric),
-            first.num_images(metric.split),
-            second.num_images(metric.split),
+        a, b = (float(np.mean([entry.value(metric) for entry in side])) for side in sides)
+        images = [side[0].num_images(metric.split) for side in sides]
+        return _Tested(
+            statistics.two_proportions(a, b, *images), f"z test, {of_seeds}", "Cohen's h"
         )
-        return _Tested(estimate, f"z test, {seeds}", "Cohen's h")
-    bounds = statistics.paired_bootstrap(*vectors)
+    test = f"{of_seeds}, {len(vectors[0][0])} images"
+    if len(pairs) > 1:
+        shares = [np.mean(side, axis=0) for side in vectors]
+        return _Tested(statistics.paired_t(*shares), f"paired t over images, {test}", "Cohen's d_z")
+    correct = [side[0] for side in vectors]
     estimate = Difference(
-        float(vectors[0].mean() - vectors[1].mean()),
-        *bounds,
-        statistics.mcnemar(*vectors),
-        statistics.cohens_g(*vectors),
+        float(correct[0].mean() - correct[1].mean()),
+        *statistics.paired_bootstrap(*correct),
+        statistics.mcnemar(*correct),
+        statistics.cohens_g(*correct),
     )
-    return _Tested(estimate, f"McNemar mid-p, {seeds}, {len(vectors[0])} images", "Cohen's g")
+    return _Tested(estimate, f"McNemar mid-p, {test}", "Cohen's g")
 
 
-def _same_images(a: Entry, b: Entry, split: str) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return which images each cell gets right, or None if they are not kept for both."""
-    found = [_correct(entry, split) for entry in (a, b)]
-    if found[0] is None or found[1] is None:
+def _same_images(
+    sides: list[tuple[Entry, ...]], split: str, problems: list[str]
+) -> list[list[np.ndarray]] | None:
+    """Return which images each cell of each side gets right, or None if they are not the same."""
+    found = [[_correct(entry, split, problems) for entry in side] for side in sides]
+    cells = [cell for side in found for cell in side]
+    if any(cell is None or not np.array_equal(cell[0], cells[0][0]) for cell in cells):
         return None
-    (indices_a, correct_a), (indices_b, correct_b) = found
-    return (correct_a, correct_b) if np.array_equal(indices_a, indices_b) else None
+    return [[correct for _, correct in side] for side in found]
 
 
-def _correct(entry: Entry, split: str) -> tuple[np.ndarray, np.ndarray] | None:
+def _correct(entry: Entry, split: str, problems: list[str]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return `(n,)` positions of images and whether each is taken right; None without a file."""
+    path = entry.cell.folder / f"embeddings-{split}.npz"
+    if not path.exists():
+        return None
     try:
-        with np.load(entry.cell.folder / f"embeddings-{split}.npz") as arrays:
-            return arrays["indices"], arrays["logits"].argmax(1) == arrays["labels"]
-    except (OSError, ValueError, KeyError):
+        with np.load(path) as arrays:
+            indices, labels, logits = arrays["indices"], arrays["labels"], arrays["logits"]
+        if not (logits.ndim == 2 and indices.shape == labels.shape == logits.shape[:1]):
+            raise ValueError("arrays that do not belong together")
+    except UNREADABLE as error:
+        problem = f"{path}: not a file of predictions ({error})"
+        if problem not in problems:
+            problems.append(problem)
         return None
+    return indices, logits.argmax(1) == labels
 
 
 def _judge_all(

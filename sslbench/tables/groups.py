@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -9,7 +10,8 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from sslbench.config.identity import SEPARATOR
-from sslbench.record import DONE
+from sslbench.data import dataset_name
+from sslbench.record import DONE, Record
 from sslbench.tables import paper
 from sslbench.tables.changes import (
     Changes,
@@ -29,8 +31,8 @@ BUDGET = ("steps", "method.epochs")
 MIN_SEEDS = 3
 PAPER_SETTINGS = "the paper's settings"
 MAX_SLUG = 60
-CHECKPOINT = "checkpoint"
-"""Stands for weights that are no cell's."""
+CHECKPOINT, UNKNOWN = "checkpoint", "unknown weights"
+"""Stand for weights that are no cell's, and for those of a cell that is not there."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Entry:
     cell: Cell
     row: Row
     seed: int
+    start: str | None
+    """The cell or file whose weights it started from."""
     data: str
     data_root: str | None
     """Where the images are, if not where the config tree looks."""
@@ -98,10 +102,12 @@ class Group:
     def command(self, row: Row, outputs: str) -> str | None:
         """Return the command that trains a row's missing seeds.
 
-        None if there are none, if the weights to start from are not a cell's, or if the group's
-        changes are of settings that the row's model or method does not have.
+        None if there are none, if the weights to start from are not a cell's that started from
+        none, or if the group's changes are of settings that the row's model or method does not
+        have.
         """
-        if row.init == CHECKPOINT or not self._applies_to(row):
+        nameless = row.init in (CHECKPOINT, UNKNOWN) or "init.from=" in (row.init or "")
+        if nameless or not self._applies_to(row):
             return None
         held = self.rows.get(row, {})
         settled = (DONE, "running")
@@ -110,7 +116,7 @@ class Group:
             return None
         words = [f"model={row.model}", f"method={row.method}"]
         words += [f"ratio={row.ratio}"] if row.ratio else []
-        words.append(f"data={self.data}")
+        words += sorted({f"data={entry.cell.settings['data']['name']}" for entry in self.entries()})
         roots = {entry.data_root for entry in self.entries()} - {None}
         words += [f"data.root={root}" for root in sorted(roots)[:1]]
         words += [
@@ -175,8 +181,10 @@ def find_groups(cells: Iterable[Cell]) -> tuple[list[Group], list[str]]:
             )
     groups: dict[str, Group] = {}
     for entry in entries.values():
-        start = entries.get(str(entry.cell.settings["init"]["from"]))
-        row = entry.row._replace(init=initial_label(entry, start)) if start else entry.row
+        row = entry.row
+        if entry.start is not None and row.init != CHECKPOINT:
+            start = entries.get(entry.start)
+            row = row._replace(init=initial_label(entry, start) if start else UNKNOWN)
         key = json.dumps([entry.data, entry.changes], sort_keys=True)
         group = groups.setdefault(key, Group(entry.data, entry.changes))
         held = group.rows.setdefault(row, {})
@@ -201,12 +209,13 @@ def place(cell: Cell) -> Entry:
         KeyError, TypeError, ValueError, AttributeError: If its record is of another version.
     """
     settings = settings_from_dict(cell.settings)
-    data = settings.data.name
+    for name in (settings.model.name, settings.data.name, settings.ratio.name):
+        if not isinstance(name, str):
+            raise ValueError(f"{name!r} is no name")
+    data = dataset_name(settings.data)
     if cell.record is not None and cell.status == DONE:
-        data = cell.record.data["name"]
-        for split in ("train", "val", "test"):
-            float(cell.record.results[split]["accuracy"])
-            int(cell.record.data["num_labeled" if split == "train" else f"num_{split}"])
+        data = str(cell.record.data["name"])
+        _require_figures(cell.record)
     method = settings.method.name
     row = Row(
         method=method,
@@ -217,8 +226,31 @@ def place(cell: Cell) -> Entry:
     root = settings.data.root
     same_root = root == composed((f"data={settings.data.name}",)).data.root
     return Entry(
-        cell, row, settings.seed, data, None if same_root else root, find_changes(settings)
+        cell,
+        row,
+        settings.seed,
+        settings.init_from,
+        data,
+        None if same_root else root,
+        find_changes(settings),
     )
+
+
+def _require_figures(record: Record) -> None:
+    for split in ("train", "val", "test"):
+        figures = record.results[split]
+        accuracy, loss = figures["accuracy"], figures.get("loss")
+        num_images = record.data["num_labeled" if split == "train" else f"num_{split}"]
+        if not (_is_number(accuracy) and 0 <= accuracy <= 1):
+            raise ValueError(f"the {split} accuracy is {accuracy!r}")
+        if not (loss is None or _is_number(loss)):
+            raise ValueError(f"the {split} loss is {loss!r}")
+        if not (isinstance(num_images, int) and num_images > 0):
+            raise ValueError(f"{num_images!r} {split} images")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _initial_method(init_from: str | None) -> str | None:
@@ -235,6 +267,12 @@ def initial_label(entry: Entry, start: Entry) -> str:
     """
     settings = flat_settings(start)
     words = [start.row.method]
+    if start.start is not None:
+        words.append(f"init.from={start.row.init}")
+    if start.data != entry.data:
+        words.append(f"data={start.data}")
+    if start.seed != entry.seed:
+        words.append(f"seed={start.seed}")
     if start.row.ratio not in (None, entry.row.ratio):
         words.append(f"ratio={start.row.ratio}")
     words += [
@@ -273,7 +311,8 @@ def slug(text: str) -> str:
     >>> slug("digits, the built-in stand-in, steps=40")
     'digits-the-built-in-stand-in-steps-40'
     """
-    words = re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")
+    words = text.lower().replace("=-", "=minus")
+    words = re.sub(r"[^a-z0-9.]+", "-", words).strip("-.")
     if len(words) <= MAX_SLUG:
         return words
     return f"{words[: MAX_SLUG - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
