@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sslbench.report import existing_folder
+
 if TYPE_CHECKING:
     from sslbench.tables.contents import Report, Table
 
@@ -30,7 +32,15 @@ CURVES = {
 }
 FINAL = ("test/accuracy", "val/accuracy", "train/accuracy", "knn/test")
 MEDIA = ("embeddings/tsne", "images")
+NOT_IN_NAMES = "/\\#?%:"
+"""What W&B does not take in the name of a project."""
 GROUPING = ("method.name", "model.name", "ratio.name", "data.name")
+
+
+def _name(text: str) -> str:
+    if not text.strip() or set(text) & set(NOT_IN_NAMES):
+        raise argparse.ArgumentTypeError(f"{text!r}: give a name, and none of {NOT_IN_NAMES} in it")
+    return text
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,13 +49,18 @@ def _parser() -> argparse.ArgumentParser:
         description="Build a workspace and a report on Weights & Biases, and log the sweep's "
         "tables to a summary run. Each call saves a new workspace and a new report, and continues "
         "the one summary run.",
-        epilog="Exit codes: 0; 1 if W&B refused; 2 for wrong usage, no login or no "
-        "wandb-workspaces.",
+        epilog="Exit codes: 0; 1 if a cell could not be read, or W&B refused; 2 for wrong usage, "
+        "no login or no wandb-workspaces.",
     )
-    parser.add_argument("--entity", help="user or team on W&B; only --summary can do without")
-    parser.add_argument("--project", default="sslbench", help="(%(default)s)")
     parser.add_argument(
-        "--outputs", type=Path, default=Path("outputs"), help="folder of the cells (%(default)s)"
+        "--entity", type=_name, help="user or team on W&B; only --summary can do without"
+    )
+    parser.add_argument("--project", type=_name, default="sslbench", help="(%(default)s)")
+    parser.add_argument(
+        "--outputs",
+        type=existing_folder,
+        default="outputs",  # a text, so that it is checked too
+        help="folder of the cells (%(default)s)",
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
@@ -81,16 +96,16 @@ def main(arguments: list[str] | None = None) -> None:
     for problem in report.problems:
         print(f"sslbench: {problem}", file=sys.stderr)
     try:
-        make_writable_folder(report.folder)
+        make_writable_folder(report.folder, chosen_by=f"--outputs {options.outputs}")
     except ValueError as error:
         raise UsageError(error) from None
     if options.dry_run:
         print(f"written to {write_dashboard(report, tables, options.entity, options.project)}")
-        return
+        sys.exit(1 if report.problems else 0)
     logged = log_tables(tables, options.entity, options.project, report.folder)
     if not options.summary:
         logged = save_dashboard(report, tables, options.entity, options.project) and logged
-    sys.exit(0 if logged else 1)
+    sys.exit(0 if logged and not report.problems else 1)
 
 
 def _require_workspaces() -> None:

@@ -9,7 +9,10 @@ from torch import Tensor, nn
 from sslbench.augment.views import IMAGE_SIDE, PlainView
 from sslbench.build import build_encoder
 from sslbench.initial import cells_folder, encoder_weights
-from sslbench.record import DONE, Record, load_record, model_settings
+from sslbench.record import DONE, RECORD, SETTINGS, Record, load_record, model_settings
+
+OVERSHOOT = 0.45
+"""How far bicubic resizing may leave the range 0 to 1; beyond that images are on another scale."""
 
 
 class FrozenEncoder(nn.Module):
@@ -44,12 +47,8 @@ class FrozenEncoder(nn.Module):
         if images.dtype == torch.uint8:
             normalized = PlainView(self.mean, self.std).apply(images)
         elif images.is_floating_point():
-            # Resizing may overshoot 1 a little; beyond that they are on another scale.
-            if images.numel() and images.max() > 2:
-                raise ValueError(
-                    f"images up to {images.max():.4g}: floats must lie between 0 and 1 and not be "
-                    "normalised yet; divide by 255, or pass uint8"
-                )
+            _require_unit_range(images)
+            images = images.to(self.mean.dtype)
             normalized = (images - self.mean[:, None, None]) / self.std[:, None, None]
         else:
             raise ValueError(f"images of type {images.dtype}: pass uint8, or floats from 0 to 1")
@@ -69,7 +68,7 @@ def load_encoder(cell: str | Path, outputs: str | Path = "outputs") -> FrozenEnc
         outputs: Where the cells are, for an id.
 
     Raises:
-        ValueError: If there is no such cell, or it is not finished.
+        ValueError: If there is no such cell, if it is not finished, or if its files are damaged.
     """
     folder = _find_cell(cell, outputs)
     record = load_record(folder)
@@ -78,17 +77,47 @@ def load_encoder(cell: str | Path, outputs: str | Path = "outputs") -> FrozenEnc
         raise ValueError(
             f"cell {folder.name} is not finished ({state}); run it by the command that started it"
         )
-    with torch.random.fork_rng(devices=[]):  # weights are drawn before they are loaded
-        encoder = build_encoder(model_settings(record.settings))
-    encoder.load_state_dict(encoder_weights(folder / record.results["weights"]))
-    return FrozenEncoder(encoder.to(memory_format=torch.channels_last), record)
+    try:
+        weights = folder / record.results["weights"]
+        with torch.random.fork_rng(devices=[]):  # weights are drawn before they are loaded
+            encoder = build_encoder(model_settings(record.settings))
+        frozen = FrozenEncoder(encoder.to(memory_format=torch.channels_last), record)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise ValueError(
+            f"{folder / RECORD}: not as this version writes it ({type(error).__name__}: {error}); "
+            "delete the folder and train the cell again"
+        ) from error
+    try:
+        encoder.load_state_dict(encoder_weights(weights))
+    except (TypeError, AttributeError, RuntimeError) as error:
+        raise ValueError(
+            f"{weights}: not the weights of model={record.settings['model']['name']}; delete the "
+            "folder and train the cell again"
+        ) from error
+    return frozen
+
+
+def _require_unit_range(images: Tensor) -> None:
+    if not images.numel():
+        return
+    low, high = images.aminmax()
+    if not (low >= -OVERSHOOT and high <= 1 + OVERSHOOT):  # so written, it is true of NaN too
+        raise ValueError(
+            f"images from {low:.4g} to {high:.4g}: floats must lie between 0 and 1 and not be "
+            "normalised yet; divide by 255, or pass uint8"
+        )
 
 
 def _find_cell(cell: str | Path, outputs: str | Path) -> Path:
     below = cells_folder(str(outputs))
-    for folder in (below / cell, Path(cell)):
-        if folder.is_dir():
+    folders = [folder for folder in (below / cell, Path(cell)) if folder.is_dir()]
+    for folder in folders:
+        if (folder / RECORD).exists() or (folder / SETTINGS).exists():
             return folder
+    if folders:
+        what = f"{folders[0]} is no cell's folder, it has neither {RECORD} nor {SETTINGS}"
+    else:
+        what = f"no cell {cell}"
     known = sorted(path.name for path in below.glob("*/"))
     hint = f"there are {len(known)}, such as {known[0]}" if known else "there are none"
-    raise ValueError(f"no cell {cell}: give a cell's folder, or an id below {below} ({hint})")
+    raise ValueError(f"{what}: give a cell's folder, or an id below {below} ({hint})")

@@ -53,19 +53,29 @@ class CurveFile:
 
 
 def read_curves(path: Path) -> list[dict[str, Any]]:
-    """Return the points of a curve file; none if it does not exist yet."""
+    """Return the points of a curve file; none if it does not exist yet.
+
+    Raises:
+        ValueError: If a line is not JSON, unless it is the last, which a kill may have cut short.
+    """
+    lines = path.read_bytes().splitlines() if path.exists() else []
     points = []
-    if path.exists():
-        for line in path.read_text().splitlines():
-            try:
-                points.append(json.loads(line))
-            except json.JSONDecodeError:  # the line that a kill cut short
-                break
+    for number, line in enumerate(lines, start=1):
+        try:
+            points.append(json.loads(line))
+        except ValueError as error:  # of UTF-8 too
+            if number < len(lines):
+                raise ValueError(
+                    f"{path}, line {number}: not JSON ({error}); delete that line"
+                ) from error
     return points
 
 
-def make_writable_folder(path: Path) -> None:
+def make_writable_folder(path: Path, chosen_by: str | None = None) -> None:
     """Make a folder, and turn the system's refusal into a clear error.
+
+    Args:
+        chosen_by: What the user typed for it; `outputs=<path>` by default.
 
     Raises:
         ValueError: If the folder cannot be made or written to.
@@ -77,5 +87,6 @@ def make_writable_folder(path: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise ValueError(
-            f"outputs={path}: cannot be written to ({error.strerror}); pick another by outputs=…"
+            f"{path}: cannot be written to ({error.strerror}); pick another folder than "
+            f"{chosen_by or f'outputs={path}'}"
         ) from error

@@ -5,6 +5,7 @@ self-contained `report.html`. It needs neither network nor W&B, and reads a runn
 """
 
 import argparse
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +28,8 @@ def _claim_numbers(text: str) -> list[int]:
     return numbers
 
 
-def _folder(text: str) -> Path:
+def existing_folder(text: str) -> Path:
+    """Turn an argument into a folder, for argparse."""
     if not Path(text).is_dir():
         raise argparse.ArgumentTypeError(f"{text}: no such folder")
     return Path(text)
@@ -42,7 +44,10 @@ def _parser() -> argparse.ArgumentParser:
         "not hold; 2 for wrong usage.",
     )
     parser.add_argument(
-        "--outputs", type=_folder, default=Path("outputs"), help="folder of the cells (%(default)s)"
+        "--outputs",
+        type=existing_folder,
+        default=Path("outputs"),
+        help="folder of the cells (%(default)s)",
     )
     parser.add_argument(
         "--check",
@@ -60,30 +65,41 @@ def main(arguments: list[str] | None = None) -> None:
     """Print and write the report, and leave with its exit code."""
     options = _parser().parse_args(arguments)
     from sslbench.exits import UsageError
-    from sslbench.files import make_writable_folder
     from sslbench.tables.render import to_text, verdicts_to_text
 
     report = build_report(options.outputs)
     if report.gathered.cells or report.problems:
         try:
-            make_writable_folder(report.folder)
-        except ValueError as error:
-            raise UsageError(error) from None
-        write_report(report, with_figures=not options.no_figures)
-        for table in report.tables:
-            print(to_text(table))
-        print(verdicts_to_text(report.claims))
-        print(f"written to {report.folder}")
+            write_report(report, with_figures=not options.no_figures)
+        except OSError as error:
+            raise UsageError(
+                f"the report cannot be written to {report.folder} ({error}); remove what is in "
+                f"its way, or pick another folder than --outputs {options.outputs}"
+            ) from None
+        lines = [*map(to_text, report.tables), verdicts_to_text(report.claims)]
+        lines.append(f"written to {report.folder}")
     else:
-        print(f"no cells below {options.outputs / 'cells'}; to train them:")
-        print(f"  the paper's, on STL-10       {START}")
-        print(f"  a few on the stand-in        {QUICK_START}")
+        lines = [
+            f"no cells below {options.outputs / 'cells'}; to train them:",
+            f"  the paper's, on STL-10       {START}",
+            f"  a few on the stand-in        {QUICK_START}",
+        ]
+    _print_lines(lines)
     for problem in report.problems:
         print(f"sslbench: {problem}", file=sys.stderr)
     failed = failed_claims(report, options.check)
     for line in failed:
         print(f"sslbench: {line}", file=sys.stderr)
     sys.exit(1 if report.problems or failed else 0)
+
+
+def _print_lines(lines: list[str]) -> None:
+    """Print, and go on quietly where the reader, such as `head`, has read enough."""
+    try:
+        print("\n".join(lines), flush=True)
+    except BrokenPipeError:
+        # What is still in the buffer is written when Python ends, and must not fail there.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def build_report(outputs: Path) -> "Report":

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from crash import train
+from synthetic import make_cell, make_settings
 from wandb_files import read_runs
 
 from sslbench import dashboard
@@ -35,8 +36,15 @@ def strings(value):
     return set().union(*map(strings, value))
 
 
+def leave(*arguments):
+    with pytest.raises(SystemExit) as stopped:
+        dashboard.main(list(arguments))
+    return stopped.value.code
+
+
 def test_a_dry_run_writes_all_that_would_be_saved(outputs, capsys):
-    dashboard.main(["--entity", "me", "--project", "mine", "--dry-run", f"--outputs={outputs}"])
+    arguments = ["--entity", "me", "--project", "mine", "--dry-run", f"--outputs={outputs}"]
+    assert leave(*arguments) == 0
     assert "dashboard.json" in capsys.readouterr().out
     contents = json.loads((outputs / "report" / "dashboard.json").read_text())
     workspace, report, tables = (contents[name] for name in ("workspace", "report", "tables"))
@@ -78,6 +86,48 @@ def test_an_entity_is_needed_to_build(outputs, capsys):
         dashboard.main(["--dry-run", f"--outputs={outputs}"])
     assert stopped.value.code == 2
     assert "--entity" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--entity", ""),
+        ("--entity", " "),
+        ("--entity", "a/b"),
+        ("--project", ""),
+        ("--project", "x y/z"),
+        ("--project", "50%"),
+    ],
+)
+def test_names_that_wandb_does_not_take_are_refused(option, value, outputs, capsys):
+    others = ["--entity=me", "--dry-run", f"--outputs={outputs}"]
+    assert leave(*others, f"{option}={value}") == 2
+    assert f"argument {option}: {value!r}" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_not_there_is_refused_and_not_made(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["--dry-run", "--outputs=nowhere"], ["--summary"]):
+        assert leave("--entity=me", *arguments) == 2
+        assert "no such folder" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dry_run_over_a_corrupt_record_fails(tmp_path, capsys):
+    make_cell(tmp_path, make_settings("convnet"), files=False)
+    torn = make_cell(tmp_path, make_settings("resnet18"), files=False)
+    (torn / "record.json").write_text('{"cell": "re')
+    assert leave("--entity=me", "--dry-run", f"--outputs={tmp_path}") == 1
+    assert torn.name in capsys.readouterr().err
+    assert (tmp_path / "report" / "dashboard.json").exists()
+
+
+def test_a_report_folder_that_cannot_be_made_is_named(tmp_path, capsys):
+    (tmp_path / "report").write_text("in the way")
+    assert leave("--entity=me", "--dry-run", f"--outputs={tmp_path}") == 2
+    message = capsys.readouterr().err
+    assert str(tmp_path / "report") in message
+    assert f"--outputs {tmp_path}" in message
 
 
 def test_a_missing_extra_is_named(outputs, monkeypatch, capsys):

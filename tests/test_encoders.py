@@ -1,8 +1,11 @@
 """A finished cell's encoder and card."""
 
+import json
 import re
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +15,10 @@ from torch import nn
 
 import sslbench
 from sslbench.card import card
+from sslbench.config.presets import compose_settings
 from sslbench.data import open_dataset
-from sslbench.record import load_record
+from sslbench.record import load_record, settings_to_dict
+from sslbench.tables.statistics import wilson_interval
 
 METHODS = {
     "supervised": ("method=supervised", "steps=4", "precision=fp32"),
@@ -81,7 +86,11 @@ def test_loading_draws_no_random_numbers(outputs):
     [
         (torch.zeros(2, 3, 32, 32, dtype=torch.uint8), r"\(2, 3, 32, 32\): resize"),
         (torch.zeros(3, 96, 96, dtype=torch.uint8), r"\(3, 96, 96\)"),
-        (torch.full((2, 3, 96, 96), 255.0), "images up to 255: .* divide by 255"),
+        (torch.full((2, 3, 96, 96), 255.0), "images from 255 to 255: .* divide by 255"),
+        (torch.linspace(-1, 1, 2 * 3 * 96 * 96).reshape(2, 3, 96, 96), "images from -1 to 1: "),
+        (torch.full((2, 3, 96, 96), 1.6), "images from 1.6 to 1.6: "),
+        (torch.zeros(2, 3, 96, 96).index_fill_(3, torch.tensor(5), torch.nan), "from nan to nan: "),
+        (torch.full((2, 3, 96, 96), -torch.inf), "images from -inf to -inf: "),
         (torch.zeros(2, 3, 96, 96, dtype=torch.int64), "int64: pass uint8"),
     ],
 )
@@ -89,6 +98,91 @@ def test_wrong_images_are_refused(images, message, outputs):
     encoder = sslbench.load_encoder(cell_of(outputs, "supervised").path)
     with pytest.raises(ValueError, match=message):
         encoder(images)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_floats_of_all_types_are_taken(dtype, outputs):
+    encoder = sslbench.load_encoder(cell_of(outputs, "supervised").path)
+    images = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0)).to(dtype)
+    found = encoder(images)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, encoder(images.float()))
+
+
+def test_images_that_resizing_overshot_are_taken(outputs):
+    encoder = sslbench.load_encoder(cell_of(outputs, "supervised").path)
+    board = torch.arange(32)[:, None].add(torch.arange(32)).remainder(2).float()
+    images = board.expand(2, 3, 32, 32).contiguous()
+    images = nn.functional.interpolate(images, size=(96, 96), mode="bicubic")
+    assert images.min() < -0.1
+    assert encoder(images).isfinite().all()
+
+
+def copy_cell(outputs, method, folder):
+    return Path(shutil.copytree(cell_of(outputs, method).path, folder / "copied"))
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("results/weights", None),
+        ("data/class_names", None),
+        ("data/mean", None),
+        ("data/std", "grey"),
+        ("settings/model", None),
+        ("settings/model/type", "Transformer"),
+        ("settings/model/type", "Data"),
+        ("settings/model/type", "Model"),
+    ],
+)
+def test_records_of_another_version_are_refused(place, value, outputs, tmp_path):
+    folder = copy_cell(outputs, "supervised", tmp_path)
+    record = json.loads((folder / "record.json").read_text())
+    *parents, last = place.split("/")
+    part = record
+    for name in parents:
+        part = part[name]
+    part[last] = value
+    if value is None:
+        del part[last]
+    (folder / "record.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match=f"{folder}/record.json: not as this version writes it"):
+        sslbench.load_encoder(folder)
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [torch.zeros(3), [1, 2], {}, {"method": [1]}, {1: torch.zeros(3)}, {"stem.weight": 1}],
+    ids=str,
+)
+def test_other_weights_are_refused(contents, outputs, tmp_path):
+    folder = copy_cell(outputs, "supervised", tmp_path)
+    weights = folder / load_record(folder).results["weights"]
+    torch.save(contents, weights)
+    with pytest.raises(ValueError, match=f"{weights}: not the weights of model="):
+        sslbench.load_encoder(folder)
+    weights.write_bytes(b"torn")
+    with pytest.raises(ValueError, match=str(folder)):
+        sslbench.load_encoder(folder)
+
+
+def test_the_weights_of_another_model_are_refused(outputs, tmp_path):
+    folder = copy_cell(outputs, "supervised", tmp_path)
+    record = load_record(folder)
+    settings = compose_settings(["model=resnet18"])
+    record.settings["model"] = settings_to_dict(settings)["model"]
+    record.save(folder)
+    with pytest.raises(ValueError, match="not the weights of model=resnet18"):
+        sslbench.load_encoder(folder)
+
+
+@pytest.mark.parametrize("cell", ["", ".", "cells", Path("empty")])
+def test_folders_that_are_no_cells_are_refused(cell, outputs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cells").mkdir()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"is no cell's folder.*there are 3, such as"):
+        sslbench.load_encoder(cell, outputs=outputs)
 
 
 def test_unknown_and_unfinished_cells_are_refused(outputs, tmp_path):
@@ -132,6 +226,17 @@ def test_the_card_of_other_data_does_not_speak_of_a_stand_in(outputs):
     text = card(record)
     assert "stand-in" not in text
     assert "STL-10" in text
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 0.25, 1.0])
+def test_the_card_gives_the_reports_interval_of_the_accuracy(accuracy, outputs):
+    record = load_record(cell_of(outputs, "supervised").path)
+    record.results["test"]["accuracy"] = accuracy
+    record.data["num_test"] = 40
+    low, high = wilson_interval(accuracy, 40)
+    assert low < high - 0.05
+    interval = f"{max(low, 0.0):.1%} to {high:.1%}"
+    assert f"{accuracy:.1%} has the 95 % interval {interval}" in card(record)
 
 
 def test_the_cards_snippet_runs(outputs, tmp_path, monkeypatch):

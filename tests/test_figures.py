@@ -1,9 +1,11 @@
 """Embeddings in the plane, pictures, and the HTML report, over made-up cells."""
 
+import json
 import re
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from synthetic import CLASSES, make_cell, make_settings
@@ -20,6 +22,7 @@ from sslbench.embed import (
     project_tsne,
     read_embeddings,
 )
+from sslbench.files import CurveFile, read_curves
 from sslbench.record import FAILED
 from sslbench.report import build_report
 from sslbench.tables import html as page
@@ -233,8 +236,110 @@ def test_unreadable_files_are_named_and_the_rest_is_drawn(tmp_path):
     (torn / "metrics.jsonl").write_text("5\n")
     report = build_report(tmp_path)
     assert names(draw_figures(report)) == ["curves", "confusion", "tsne", "pca"]
-    assert len(report.problems) == 2
+    for name in ("embeddings-test.npz", "metrics.jsonl"):
+        assert any(str(torn / name) in problem for problem in report.problems)
     assert all(torn.name in problem for problem in report.problems)
+
+
+def break_curves(folder, kind):
+    """Damage a cell's curves in one way."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    if kind == "folder":
+        path.unlink()
+        path.mkdir()
+    elif kind == "torn inside":
+        path.write_text("".join([*lines[:2], '{"step": 9, "lo\n', *lines[2:]]))
+    elif kind == "not UTF-8":
+        path.write_bytes("".join(lines[:2]).encode() + b"\xff\n" + "".join(lines[2:]).encode())
+    elif kind == "no object":
+        path.write_text("".join([*lines, "5\n"]))
+    else:
+        name, value = kind
+        point = json.loads(lines[0]) | {name: value}
+        path.write_text("".join([json.dumps(point) + "\n", *lines[1:]]))
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "folder",
+        "torn inside",
+        "not UTF-8",
+        "no object",
+        ("step", "1"),
+        ("step", [1]),
+        ("epoch", "first"),
+        ("loss", "low"),
+        ("accuracy", {"val": 0.5}),
+        ("loss", 10**400),
+    ],
+    ids=str,
+)
+def test_corrupt_curves_are_named_and_left_out(kind, tmp_path):
+    steps = ("steps=40",)
+    corrupt = make_cell(tmp_path, make_settings("convnet", overrides=steps), **FEW)
+    make_cell(tmp_path, make_settings("resnet18", overrides=steps), **FEW)
+    break_curves(corrupt, kind)
+    report = build_report(tmp_path)
+    figure = draw_figures(report)[0]
+    assert names([figure]) == ["curves"]
+    (problem,) = report.problems
+    assert str(corrupt / "metrics.jsonl") in problem
+    drawn = figure.path.with_suffix(".csv").read_text()
+    assert "resnet18" in drawn
+    assert "convnet" not in drawn
+
+
+def test_a_line_of_a_curve_may_be_torn_only_at_the_end(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1}\n{"step": 2}\n{"st')
+    assert read_curves(path) == [{"step": 1}, {"step": 2}]
+    path.write_text('{"step": 1}\n{"st\n{"step": 2}\n')
+    with pytest.raises(ValueError, match="metrics.jsonl, line 2: "):
+        read_curves(path)
+    with pytest.raises(ValueError, match="metrics.jsonl, line 2: "):
+        CurveFile(path).keep_until(1)
+    assert len(path.read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("confusion", None),
+        ("confusion", [[1, 2], [3, 4]]),
+        ("confusion", [[1] * 10] * 9),
+        ("confusion", [[1] * 10] * 9 + [[1]]),
+        ("confusion", [["many"] * 10] * 10),
+        ("confusion", [[-1] * 10] * 10),
+        ("confusion", {"airplane": 1}),
+        ("class_names", None),
+        ("class_names", ["zero", "one"]),
+        ("class_names", "0123456789"),
+        ("class_names", list("abcdefghij")),
+    ],
+)
+def test_confusions_that_do_not_fit_are_named_and_left_out(place, value, tmp_path):
+    steps = ("steps=40",)
+    kept = make_cell(tmp_path, make_settings("convnet", overrides=steps), **FEW)
+    seeds = [make_settings("resnet18", seed=seed, overrides=steps) for seed in (0, 1)]
+    wrong, right = (make_cell(tmp_path, settings, **FEW) for settings in seeds)
+    record = json.loads((wrong / "record.json").read_text())
+    part = record["results"]["test"] if place == "confusion" else record["data"]
+    part[place] = value
+    if value is None:
+        del part[place]
+    (wrong / "record.json").write_text(json.dumps(record))
+    report = build_report(tmp_path)
+    figures = draw_figures(report)
+    assert names(figures) == ["curves", "confusion", "tsne", "pca"]
+    (problem,) = report.problems
+    assert problem.startswith(f"{wrong}: not a confusion matrix")
+    shares = pd.read_csv(figures[1].path.with_suffix(".csv"))
+    expected = [json.loads((cell / "record.json").read_text()) for cell in (kept, right)]
+    for found, record in zip((shares[:10], shares[10:]), expected, strict=True):
+        counts = np.array(record["results"]["test"]["confusion"])
+        np.testing.assert_allclose(found.iloc[:, 4:], 100 * counts / counts.sum(1, keepdims=True))
 
 
 # HTML

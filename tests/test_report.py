@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -231,6 +234,13 @@ def test_one_seed_has_a_marked_interval_over_images(tmp_path):
     make_cell(tmp_path, make_settings("convnet", data="stl10"), accuracy=0.6, files=False)
     line = line_of(table_of(build_report(tmp_path), "table1"), model="ConvNet")
     assert (line["ours"], line["state"], line["n"]) == ("60.00", "n<3", 1)
+    assert line["95 % interval"] == "[58.79, 61.19]*"
+
+
+def test_seeds_that_are_all_alike_have_an_interval_over_images(tmp_path):
+    supervised_seeds(tmp_path, {"convnet": (0.6, 0.6, 0.6)}, files=False)
+    line = line_of(table_of(build_report(tmp_path), "table1"), model="ConvNet")
+    assert (line["ours"], line["n"]) == ("60.00 ± 0.00", 3)
     assert line["95 % interval"] == "[58.79, 61.19]*"
 
 
@@ -571,3 +581,61 @@ def test_latex_wraps_sentences_alone():
     frame = pd.DataFrame({"claim": ["1"], "why": ["sentence " * 20]})
     columns = to_latex(Table("claims", "Claims", "Note", frame, frame)).split("tabular}")[1]
     assert re.match(r"\{lp\{0\.\d\d\\linewidth\}\}", columns)
+
+
+# Trouble in writing and printing
+
+
+@pytest.mark.parametrize(
+    ("in_the_way", "is_folder"),
+    [
+        ("report", False),
+        ("report/claims.csv", True),
+        ("report/report.html", True),
+        ("report/figures", False),
+        ("report/embeddings", False),
+    ],
+)
+def test_what_is_in_the_reports_way_is_wrong_usage(in_the_way, is_folder, tmp_path, capsys):
+    make_cell(tmp_path, make_settings("convnet", overrides=STEPS), num_images=(60, 80))
+    path = tmp_path / in_the_way
+    path.parent.mkdir(exist_ok=True)
+    if is_folder:
+        path.mkdir()
+    else:
+        path.write_text("mine")
+    assert run("--outputs", str(tmp_path)) == 2
+    message = capsys.readouterr().err
+    assert str(path) in message
+    assert f"--outputs {tmp_path}" in message
+
+
+def run_apart(outputs, **streams):
+    """The report in a process of its own, with streams as a shell gives them."""
+    command = [sys.executable, "-m", "sslbench.report", "--no-figures", "--outputs", str(outputs)]
+    return subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False, **streams)
+
+
+def test_a_cell_whose_name_is_not_utf_8_is_shown(tmp_path):
+    folder = make_cell(tmp_path, make_settings("convnet"), status=FAILED, files=False)
+    folder.rename(folder.with_name("caf\udce9"))
+    torn = make_cell(tmp_path, make_settings("resnet18"), files=False)
+    (torn / "record.json").write_text("{")
+    torn.rename(torn.with_name("th\udce9"))
+    left = run_apart(tmp_path, stdout=subprocess.PIPE)
+    assert left.returncode == 1
+    assert "Traceback" not in left.stderr
+    text = (tmp_path / "report" / "report.html").read_text()
+    assert r"caf\udce9" in text
+    assert r"th\udce9" in text
+
+
+@pytest.mark.parametrize("cells", [0, 1])
+def test_a_reader_that_stops_early_is_no_error(cells, tmp_path):
+    for _ in range(cells):
+        make_cell(tmp_path, make_settings("convnet"), files=False)
+    reader, writer = os.pipe()
+    os.close(reader)
+    left = run_apart(tmp_path, stdout=writer)
+    os.close(writer)
+    assert (left.returncode, left.stderr) == (0, "")

@@ -102,14 +102,19 @@ class _Overview:
             left = seconds / self._ended.total() * len(waiting)
             parts.append(f", about {duration(left)} left")
         for cell in running:
-            points = read_curves(cell.folder.path / "metrics.jsonl")
-            step = f" step {points[-1]['step']}" if points else ""
-            parts.append(f" | {cell.cell_id}{step}")
+            parts.append(f" | {cell.cell_id}{_step_text(cell)}")
         return "".join(parts)
 
     def _is_new(self, cell: PlannedCell) -> bool:
         """Whether the record is of this sweep, and not of an earlier try."""
         return (cell.folder.path / RECORD).stat().st_mtime >= self._began
+
+
+def _step_text(cell: PlannedCell) -> str:
+    try:
+        return f" step {read_curves(cell.folder.path / 'metrics.jsonl')[-1]['step']}"
+    except (OSError, ValueError, LookupError, TypeError):  # none yet; the cell itself will complain
+        return ""
 
 
 @contextmanager

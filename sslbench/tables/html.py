@@ -167,7 +167,9 @@ def write_html(path: Path, report: Report) -> None:
         f'<nav aria-label="Contents"><ul>{contents}</ul></nav>\n<main>\n{body}</main>\n'
         f"<script>{SCRIPT}</script>\n</body>\n</html>\n"
     )
-    replace_file(path, lambda file: file.write(html.encode()))
+    # A folder's name need not be UTF-8.
+    contents = html.encode(errors="backslashreplace")
+    replace_file(path, lambda file: file.write(contents))
 
 
 def _policy() -> str:

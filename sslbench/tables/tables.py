@@ -44,8 +44,8 @@ from sslbench.tables.paper import (
 
 NOTE = (
     "Accuracies in percent. Ours: mean ± standard deviation over n seeds, with Student's 95 % "
-    "interval of the mean; * one seed: Wilson's interval over the images. Val and test: weights "
-    "chosen on validation images, images as they are; train: as training saw them."
+    "interval of the mean; * one seed, or seeds alike: Wilson's interval over the images. Val and "
+    "test: weights chosen on validation images, images as they are; train: as training saw them."
 )
 PAPER_NOTE = " Difference: ours minus the paper's, in points (loss: as it is)."
 OTHER_NOTE = " Not comparable with the paper's figures."
@@ -193,15 +193,18 @@ def _spread(
     if not found:
         return None, None, None, None, None
     mean = float(np.mean(found))
-    if len(found) > 1:
+    deviation = float(np.std(found, ddof=1)) if len(found) > 1 else None
+    # Accuracies that are all alike, by the coarseness of few images, show no certainty.
+    if len(set(found)) > 1 or (len(found) > 1 and metric.name == "loss"):
         low, high = statistics.t_interval(found)
         if metric.name == "accuracy":  # few seeds may lead beyond what a share can be
             low, high = max(low, 0.0), min(high, 1.0)
-        return mean, float(np.std(found, ddof=1)), low, high, "t"
+        return mean, deviation, low, high, "t"
     if metric.name == "loss":
         return mean, None, None, None, None
     split = metric.name if metric.split == "knn" else metric.split
-    return mean, None, *statistics.wilson_interval(mean, entries[0].num_images(split)), "Wilson"
+    interval = statistics.wilson_interval(mean, entries[0].num_images(split))
+    return mean, deviation, *interval, "Wilson"
 
 
 def state_text(group: Group, row: Row) -> str:
@@ -360,7 +363,7 @@ CLAIMS_NOTE = (
 )
 TESTS_NOTE = (
     "Differences in points. Paired over three or more common seeds, else over the same images of "
-    "one seed; the paper's own figures as independent shares of 6,400 test, 1,600 validation and "
+    "one or two; the paper's own figures as independent shares of 6,400 test, 1,600 validation and "
     "5,000 training images. With three seeds the corrected test decides only large differences; "
-    "a test on one seed speaks of its weights, not of other seeds."
+    "a test over images speaks of the weights at hand, not of other seeds."
 )

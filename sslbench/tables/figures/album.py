@@ -140,6 +140,7 @@ def model_title(model: str) -> str:
 
 
 def class_names(entry: Entry) -> list[str]:
-    """Return the names of a finished cell's classes."""
+    """Return the names of a finished cell's classes; none where its record has no list of them."""
     assert entry.cell.record is not None
-    return [str(name) for name in entry.cell.record.data["class_names"]]
+    names = entry.cell.record.data.get("class_names")
+    return [str(name) for name in names] if isinstance(names, list) else []

@@ -14,11 +14,18 @@ def draw_confusions(album: Album) -> Figure | None:
     """Draw the test images' classes against those they were taken for."""
     shares, names = {}, []
     for row in album.rows():
-        entries = list(album.group.done(row).values())
-        if entries and "confusion" in entries[0].cell.record.results["test"]:
-            counts = sum(np.array(_results(entry)["confusion"]) for entry in entries)
+        matrices = []
+        for entry in album.group.done(row).values():
+            try:
+                matrices.append(_matrix(entry, names))
+                names = class_names(entry)
+            except (ValueError, TypeError, OverflowError) as error:
+                album.report.problems.append(
+                    f"{entry.cell.folder}: not a confusion matrix ({error}); it is left out"
+                )
+        if matrices:
+            counts = sum(matrices)
             shares[row] = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-            names = class_names(entries[0])
     if not shares:
         return None
     ways, models = album.with_data(shares)
@@ -55,6 +62,22 @@ def draw_confusions(album: Album) -> Figure | None:
     )
 
 
-def _results(entry: Entry) -> dict:
+def _matrix(entry: Entry, others: list[str]) -> np.ndarray:
+    """Return the `(n, n)` counts of a finished cell's test images.
+
+    Args:
+        others: The classes that the cells before it have, if there were any.
+
+    Raises:
+        ValueError, TypeError, OverflowError: If the record has no such counts.
+    """
     assert entry.cell.record is not None
-    return entry.cell.record.results["test"]
+    names = class_names(entry)
+    counts = np.array(entry.cell.record.results["test"].get("confusion"), dtype=float)
+    if counts.shape != (len(names), len(names)):
+        raise ValueError(f"its shape is {counts.shape} for {len(names)} class names")
+    if not (np.isfinite(counts) & (counts >= 0)).all():
+        raise ValueError("it does not hold counts")
+    if others and names != others:
+        raise ValueError(f"its classes are {names}, those of other cells {others}")
+    return counts

@@ -28,17 +28,24 @@ def read_curves(album: Album) -> Curves:
 def _read_row(album: Album, row: Row) -> pd.DataFrame:
     frames = [pd.DataFrame(columns=["step", "epoch", "split"])]
     for seed, entry in (album.group.done(row) or album.group.rows[row]).items():
-        path = entry.cell.folder / "metrics.jsonl"
         try:
             curves = entry.cell.curves()
-        except (ValueError, TypeError, AttributeError) as error:
+            if len(curves):
+                _require_numbers(curves)
+                frames.append(curves.assign(seed=seed))
+        except (ValueError, TypeError, AttributeError, OSError) as error:
+            path = entry.cell.folder / "metrics.jsonl"
             album.report.problems.append(f"{path}: not curves ({error}); they are left out")
-            continue
-        if {"step", "epoch", "split"} <= set(curves.columns):
-            frames.append(curves.assign(seed=seed))
-        elif len(curves):
-            album.report.problems.append(f"{path}: not curves; they are left out")
     return pd.concat(frames[1:] or frames)
+
+
+def _require_numbers(curves: pd.DataFrame) -> None:
+    for name in ("step", "epoch", "split"):
+        if name not in curves:
+            raise ValueError(f"no {name}")
+    for name, values in curves.drop(columns="split").items():
+        if values.dtype.kind not in "iuf":
+            raise ValueError(f"{name} is not always a number")
 
 
 def draw_learning_curves(album: Album, curves: Curves) -> Figure | None:
