@@ -55,11 +55,11 @@ static void add_up(double *partial, int num_threads, int64_t channels)
 void forward(const element *restrict x, element *restrict y, const float *restrict weight,
              const float *restrict bias, float *restrict mean, float *restrict variance,
              double *restrict partial, int64_t rows, int64_t channels, float eps, float slope,
-             int num_threads)
+             int max_threads)
 {
-#pragma omp parallel num_threads(num_threads)
+#pragma omp parallel num_threads(max_threads)
     {
-        int thread = omp_get_thread_num();
+        int thread = omp_get_thread_num(), num_threads = omp_get_num_threads();
         int64_t first = rows * thread / num_threads, last = rows * (thread + 1) / num_threads;
         double *total = partial + thread * 2 * channels, *total_squares = total + channels;
         float sum[channels], squares[channels], pivot[channels];
@@ -118,11 +118,11 @@ void backward(const element *restrict x, const element *restrict dy, element *re
               const float *restrict weight, const float *restrict bias,
               const float *restrict mean, const float *restrict variance,
               float *restrict dweight, float *restrict dbias, double *restrict partial,
-              int64_t rows, int64_t channels, float eps, float slope, int num_threads)
+              int64_t rows, int64_t channels, float eps, float slope, int max_threads)
 {
-#pragma omp parallel num_threads(num_threads)
+#pragma omp parallel num_threads(max_threads)
     {
-        int thread = omp_get_thread_num();
+        int thread = omp_get_thread_num(), num_threads = omp_get_num_threads();
         int64_t first = rows * thread / num_threads, last = rows * (thread + 1) / num_threads;
         double *total = partial + thread * 2 * channels, *total_products = total + channels;
         float sum[channels], products[channels], scale[channels], shift[channels];
