@@ -60,6 +60,9 @@ def num_workers(n_jobs: int) -> int:
 def register() -> None:
     """Register schemas and the ratio source; each process that composes needs it."""
     store = ConfigStore.instance()
+    # The one store there is, only read while composing: Hydra would copy all its nodes with every
+    # list of a group's choices, a hundred times for --help, and several times for each cell.
+    ConfigStore.__deepcopy__ = lambda self, memo: self
     store.store(name="schema", node=Settings)
     for group, schemas in SCHEMAS.items():
         for name, node in schemas.items():
