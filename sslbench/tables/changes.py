@@ -69,8 +69,20 @@ def _preset(settings: Settings, choices: Changes) -> Settings:
 def find_changes(settings: Settings) -> Changes:
     """Return the overrides that lead to a cell from its model, method, ratio, data and seed.
 
-    Where its weights come from is no change but a row of its own; so is the seed.
+    Where its weights come from is no change but a row of its own; so is the seed. Cells that differ
+    in nothing else are many: what was found for one is kept for the others.
     """
+    settings = replace(settings, seed=0, init={"from": None})
+    key = repr(settings)
+    if key not in _found:
+        _found[key] = _find_changes(settings)
+    return dict(_found[key])
+
+
+_found: dict[str, Changes] = {}
+
+
+def _find_changes(settings: Settings) -> Changes:
     changes: Changes = {}
     plain = _differences(settings, _preset(settings, {}))
     for group in ("augmentation", "optimizer"):
@@ -87,7 +99,6 @@ def find_changes(settings: Settings) -> Changes:
 
 
 def _differences(settings: Settings, base: Settings) -> Changes:
-    settings, base = (replace(each, init={"from": None}) for each in (settings, base))
     keys = flatten(identity(settings)).keys() | flatten(identity(base)).keys()
     mine, theirs = flatten(asdict(settings)), flatten(asdict(base))
     return {
