@@ -15,10 +15,8 @@ from sslbench.randomness import derive_seed
 
 MAX_POINTS = 500
 PERPLEXITY = 30.0
-ITERATIONS = 500
-"""Half of scikit-learn's: the KL divergence ends within 3 % of where 1,000 lead."""
-FOLLOWING_ITERATIONS = 350
-"""From where the last snapshot ended: within 6 % of where 1,000 lead."""
+ITERATIONS = 350
+"""A third of scikit-learn's: the KL divergence ends within 6 % of where 1,000 lead."""
 NEIGHBORS = 10
 START_SCALE = 1e-4
 """Standard deviation of the first coordinate that t-SNE starts from, as scikit-learn has it."""
@@ -50,6 +48,10 @@ class Projection:
     coordinates: np.ndarray
     labels: np.ndarray
     numbers: Numbers
+
+
+Projections = dict[str, list[Projection]]
+"""Projections by `pca` and `tsne`, one for each snapshot."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +114,7 @@ def project_tsne(embeddings: np.ndarray, start: np.ndarray | None = None) -> np.
 
     if len(embeddings) < 4:
         return project_pca(embeddings)
-    exaggeration, iterations = (12.0, ITERATIONS) if start is None else (1.0, FOLLOWING_ITERATIONS)
+    exaggeration = 12.0 if start is None else 1.0
     start = project_pca(embeddings) if start is None else start
     spread = start[:, 0].std()
     rng = np.random.default_rng(derive_seed(0, "t-SNE"))
@@ -122,7 +124,7 @@ def project_tsne(embeddings: np.ndarray, start: np.ndarray | None = None) -> np.
         early_exaggeration=exaggeration,
         # Where points coincide, as in a collapsed encoder, only the jitter parts them.
         init=(start * (START_SCALE / spread if spread > 0 else 0) + jitter).astype(np.float32),
-        max_iter=iterations,
+        max_iter=ITERATIONS,
         random_state=0,
     )
     with threadpool_limits(1):  # ten times faster at this size: threads wait for each other
@@ -177,26 +179,42 @@ def _silhouette(points: np.ndarray, labels: np.ndarray) -> float:
         return float(silhouette_score(points, labels))
 
 
-def project_snapshots(
-    path: Path, snapshots: Sequence[Embeddings], *, num_points: int = MAX_POINTS
-) -> dict[str, list[Projection]]:
-    """Project snapshots of the same images by `pca` and by aligned `tsne`, with numbers for each.
-
-    Coordinates and numbers are kept in `path` (npz) and taken from it where nothing has changed.
+def choose_same(snapshots: Sequence[Embeddings], num_points: int = MAX_POINTS) -> list[Embeddings]:
+    """Take the same points, chosen once, from snapshots of the same images.
 
     Raises:
         ValueError: If the snapshots are not of the same images.
     """
     first = snapshots[0]
     if any(not np.array_equal(each.indices, first.indices) for each in snapshots):
-        raise ValueError(f"{path.stem}: the snapshots are not of the same images")
+        raise ValueError("the snapshots are not of the same images")
     chosen = choose_points(first.labels, num_points)
-    labels = first.labels[chosen]
-    values = [each.values[chosen] for each in snapshots]
-    key = _key(values, labels)
-    kept = _read_projections(path, key)
-    if kept is not None:
-        return kept
+    return [
+        Embeddings(each.values[chosen], each.labels[chosen], each.indices[chosen])
+        for each in snapshots
+    ]
+
+
+def kept_projections(path: Path, snapshots: Sequence[Embeddings]) -> Projections | None:
+    """Read what `project_snapshots` kept in `path`; None if that is not of these snapshots."""
+    try:
+        with np.load(path) as file:
+            if str(file["key"]) != _key(snapshots):
+                return None
+            return {
+                name: [
+                    Projection(points, file["labels"], Numbers(*numbers.tolist()))
+                    for points, numbers in zip(file[name], file[f"{name}_numbers"], strict=True)
+                ]
+                for name in ("pca", "tsne")
+            }
+    except UNREADABLE:
+        return None  # none yet, or not ours: made anew
+
+
+def project_snapshots(path: Path, snapshots: Sequence[Embeddings]) -> Projections:
+    """Project snapshots of the same images, and keep coordinates and numbers in `path` (npz)."""
+    values, labels = [each.values for each in snapshots], snapshots[0].labels
     coordinates = {"pca": [project_pca(each) for each in values], "tsne": align_tsne(values)}
     found = {
         name: [
@@ -205,7 +223,7 @@ def project_snapshots(
         ]
         for name, places in coordinates.items()
     }
-    arrays = {"key": np.array(key), "labels": labels, "indices": first.indices[chosen]}
+    arrays = {"key": np.array(_key(snapshots)), "labels": labels, "indices": snapshots[0].indices}
     for name, projections in found.items():
         arrays[name] = np.stack([each.coordinates for each in projections])
         arrays[f"{name}_numbers"] = np.array(
@@ -217,27 +235,11 @@ def project_snapshots(
     return found
 
 
-def _key(values: list[np.ndarray], labels: np.ndarray) -> str:
+def _key(snapshots: Sequence[Embeddings]) -> str:
     """Hash all that coordinates and numbers depend on."""
-    settings = [VERSION, PERPLEXITY, ITERATIONS, FOLLOWING_ITERATIONS, NEIGHBORS]
-    settings += [each.shape for each in values]
+    settings = [VERSION, PERPLEXITY, ITERATIONS, NEIGHBORS]
+    settings += [each.values.shape for each in snapshots]
     digest = hashlib.sha256(json.dumps(settings).encode())
-    for array in (*values, labels):
+    for array in (*(each.values for each in snapshots), snapshots[0].labels):
         digest.update(np.ascontiguousarray(array))
     return digest.hexdigest()
-
-
-def _read_projections(path: Path, key: str) -> dict[str, list[Projection]] | None:
-    try:
-        with np.load(path) as file:
-            if str(file["key"]) != key:
-                return None
-            return {
-                name: [
-                    Projection(points, file["labels"], Numbers(*numbers.tolist()))
-                    for points, numbers in zip(file[name], file[f"{name}_numbers"], strict=True)
-                ]
-                for name in ("pca", "tsne")
-            }
-    except UNREADABLE:
-        return None  # none yet, or not ours: made anew

@@ -15,6 +15,8 @@ from sslbench.embed import (
     Embeddings,
     align_tsne,
     choose_points,
+    choose_same,
+    kept_projections,
     knn_accuracy,
     measure,
     project_pca,
@@ -120,34 +122,30 @@ def test_a_point_does_not_vote_for_itself():
     assert knn_accuracy(points, np.array([0, 1, 2, 3])) == 0
 
 
-def test_coordinates_are_kept_until_embeddings_change(tmp_path, monkeypatch):
+def test_coordinates_are_kept_until_embeddings_change(tmp_path):
     points, labels = clusters(40)
-    snapshots = [embeddings(points, labels), embeddings(points + 0.1, labels)]
+    snapshots = choose_same([embeddings(points, labels), embeddings(points + 0.1, labels)], 30)
     path = tmp_path / "kept.npz"
-    calls = []
-    original = embed.align_tsne
-    monkeypatch.setattr(embed, "align_tsne", lambda each: calls.append(1) or original(each))
-    found = project_snapshots(path, snapshots, num_points=30)
-    again = project_snapshots(path, snapshots, num_points=30)
-    assert len(calls) == 1
+    assert kept_projections(path, snapshots) is None
+    found = project_snapshots(path, snapshots)
+    again = kept_projections(path, snapshots)
     assert {kind: len(each) for kind, each in again.items()} == {"pca": 2, "tsne": 2}
     for kind in found:
         for new, kept in zip(found[kind], again[kind], strict=True):
             np.testing.assert_array_equal(new.coordinates, kept.coordinates)
             assert new.numbers == kept.numbers
             assert len(kept.labels) == 30
-    project_snapshots(path, [snapshots[0], embeddings(points + 0.2, labels)], num_points=30)
-    assert len(calls) == 2
+    moved = choose_same([embeddings(points, labels), embeddings(points + 0.2, labels)], 30)
+    assert kept_projections(path, moved) is None
     path.write_bytes(b"torn")
-    project_snapshots(path, snapshots, num_points=30)
-    assert len(calls) == 3
+    assert kept_projections(path, snapshots) is None
 
 
-def test_snapshots_of_other_images_are_refused(tmp_path):
+def test_snapshots_of_other_images_are_refused():
     points, labels = clusters(20)
     other = Embeddings(points, labels, np.arange(20) + 1)
     with pytest.raises(ValueError, match="not of the same images"):
-        project_snapshots(tmp_path / "a.npz", [embeddings(points, labels), other])
+        choose_same([embeddings(points, labels), other])
 
 
 def test_embeddings_that_overflowed_are_named(tmp_path):

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,9 @@ def num_workers(n_jobs: int) -> int:
     return (gpus or available_cores()) if n_jobs == ALL_CORES else n_jobs
 
 
+@cache
 def register() -> None:
-    """Register schemas and the ratio source; each process that composes needs it."""
+    """Register schemas and the ratio source; each process that composes needs it once."""
     store = ConfigStore.instance()
     # The one store there is, only read while composing: Hydra would copy all its nodes with every
     # list of a group's choices, a hundred times for --help, and several times for each cell.

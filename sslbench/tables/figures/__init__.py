@@ -1,15 +1,20 @@
 """Pictures of the report: curves, ratios, confusions, pseudo-labels and embeddings, per group."""
 
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 
 import matplotlib
 
-from sslbench.cores import available_cores
+from sslbench.embed import Projections
 from sslbench.tables.contents import Figure, Report
 from sslbench.tables.figures.album import Album
 from sslbench.tables.figures.confusions import draw_confusions
 from sslbench.tables.figures.curves import draw_learning_curves, draw_pseudo_labels, read_curves
-from sslbench.tables.figures.embeddings import Projecting, draw_embeddings, draw_snapshots
+from sslbench.tables.figures.embeddings import (
+    Projecting,
+    draw_embeddings,
+    draw_snapshots,
+    start_projecting,
+)
 from sslbench.tables.figures.look import STYLE
 from sslbench.tables.figures.ratios import draw_ratios
 from sslbench.tables.groups import is_ablation
@@ -23,24 +28,26 @@ def draw_figures(report: Report) -> list[Figure]:
     """
     groups = report.groups
     albums = [Album(group, report) for group in groups if not is_ablation(group, groups)]
-    # t-SNE computes without Python's lock: it takes no longer than the drawing beside it.
-    with matplotlib.rc_context(STYLE), ThreadPoolExecutor(available_cores()) as pool:
-        projecting = [Projecting(album, pool) for album in albums]
+    projecting = [Projecting(album) for album in albums]
+    made = start_projecting([missing for each in projecting for missing in each.missing()])
+    with matplotlib.rc_context(STYLE):
         return [
             figure
-            for album, projections in zip(albums, projecting, strict=True)
-            for figure in _draw_album(album, projections)
+            for album, of_album in zip(albums, projecting, strict=True)
+            for figure in _draw_album(album, of_album, made)
             if figure is not None
         ]
 
 
-def _draw_album(album: Album, projecting: Projecting) -> list[Figure | None]:
+def _draw_album(
+    album: Album, projecting: Projecting, made: Iterator[Projections]
+) -> list[Figure | None]:
     curves = read_curves(album)
-    return [
+    figures = [
         draw_learning_curves(album, curves),
         draw_ratios(album),
         draw_pseudo_labels(album, curves),
         draw_confusions(album),
-        *draw_embeddings(album, projecting),
-        draw_snapshots(album, projecting),
     ]
+    projecting.finish(made)
+    return [*figures, *draw_embeddings(album, projecting), draw_snapshots(album, projecting)]

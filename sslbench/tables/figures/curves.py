@@ -27,12 +27,12 @@ def read_curves(album: Album) -> Curves:
 
 def _read_row(album: Album, row: Row) -> pd.DataFrame:
     frames = [pd.DataFrame(columns=["step", "epoch", "split"])]
-    for seed, entry in (album.group.done(row) or album.group.rows[row]).items():
+    for entry in (album.group.done(row) or album.group.rows[row]).values():
         try:
             curves = entry.cell.curves()
             if len(curves):
                 _require_numbers(curves)
-                frames.append(curves.assign(seed=seed))
+                frames.append(curves)
         except (ValueError, TypeError, AttributeError, OSError) as error:
             path = entry.cell.folder / "metrics.jsonl"
             album.report.problems.append(f"{path}: not curves ({error}); they are left out")
@@ -43,8 +43,8 @@ def _require_numbers(curves: pd.DataFrame) -> None:
     for name in ("step", "epoch", "split"):
         if name not in curves:
             raise ValueError(f"no {name}")
-    for name, values in curves.drop(columns="split").items():
-        if values.dtype.kind not in "iuf":
+    for name, dtype in zip(curves.columns, curves.dtypes, strict=True):
+        if name != "split" and dtype.kind not in "iuf":
             raise ValueError(f"{name} is not always a number")
 
 

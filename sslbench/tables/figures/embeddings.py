@@ -1,13 +1,24 @@
 """Embeddings of test images in the plane, and how they part during training (figure 5)."""
 
-from concurrent.futures import Executor, Future
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from joblib import Parallel, delayed
 from matplotlib.figure import Figure as Canvas
 
-from sslbench.embed import Projection, project_snapshots, read_embeddings
+from sslbench.cores import available_cores
+from sslbench.embed import (
+    Embeddings,
+    Projection,
+    Projections,
+    choose_same,
+    kept_projections,
+    project_snapshots,
+    read_embeddings,
+)
 from sslbench.tables.contents import Figure
 from sslbench.tables.figures.album import Album, class_names, model_title
 from sslbench.tables.figures.look import WIDTH, add_class_legend, blank, scatter
@@ -22,31 +33,68 @@ NUMBERS_NOTE = (
     "trustworthiness, how far neighbours in the plane are neighbours in the embedding (1: all)."
 )
 
-Made = Future[dict[str, list[Projection]] | None]
-"""Projections by `pca` and `tsne`; None where there are no embeddings, or unreadable ones."""
+
+@dataclass
+class Projected:
+    """A finished cell's embeddings, and their projections once they are made."""
+
+    entry: Entry
+    kept: Path
+    paths: list[Path]
+    snapshots: list[Embeddings]
+    projections: Projections | None
+
+    @property
+    def steps(self) -> list[int]:
+        return [int(path.stem.rpartition("-")[2]) for path in self.paths]
+
+    def of(self, kind: str) -> list[Projection]:
+        assert self.projections is not None
+        return self.projections[kind]
 
 
 class Projecting:
-    """The projections of an album's first finished cells, computed while other pictures are drawn.
+    """What an album's first finished cells have of embeddings.
 
-    `tests` has each row's cell and its test images; `snapshots` the self-supervised cells, the
-    steps at which they were taken, and the projections of all of them.
+    `tests` are of each row's test images; `snapshots` of the self-supervised cells' validation
+    images. Files that cannot be read are added to the report's problems.
     """
 
-    def __init__(self, album: Album, pool: Executor) -> None:
-        self.tests: dict[Row, tuple[Entry, Made]] = {}
-        self.snapshots: dict[Row, tuple[Entry, list[int], Made]] = {}
+    def __init__(self, album: Album) -> None:
+        self.tests: dict[Row, Projected] = {}
+        self.snapshots: dict[Row, Projected] = {}
         for row in album.rows():
             entry = album.first_done(row)
             if entry is None:
                 continue
             path = entry.cell.folder / "embeddings-test.npz"
-            self.tests[row] = entry, pool.submit(_project, album, entry, "test", [path])
+            if path.exists() and (found := _read(album, entry, "test", [path])):
+                self.tests[row] = found
             paths = _choose_snapshots(entry) if row.method == BARLOW else []
-            if len(paths) > 1:
-                steps = [int(path.stem.rpartition("-")[2]) for path in paths]
-                made = pool.submit(_project, album, entry, "snapshots", paths)
-                self.snapshots[row] = entry, steps, made
+            if len(paths) > 1 and (found := _read(album, entry, "snapshots", paths)):
+                self.snapshots[row] = found
+
+    def missing(self) -> list[Projected]:
+        """Return those without projections."""
+        found = [*self.tests.values(), *self.snapshots.values()]
+        return [each for each in found if each.projections is None]
+
+    def finish(self, made: Iterator[Projections]) -> None:
+        """Take the projections of those that are missing, in their order."""
+        for each, projections in zip(self.missing(), made, strict=False):
+            each.projections = projections
+
+
+def start_projecting(missing: list[Projected]) -> Iterator[Projections]:
+    """Project in processes of their own, as t-SNE would wait for Python's lock while others draw.
+
+    Returns:
+        The projections, in order, as they come.
+    """
+    if not missing:
+        return iter(())
+    workers = Parallel(min(available_cores(), len(missing)), return_as="generator")
+    return workers(delayed(project_snapshots)(each.kept, each.snapshots) for each in missing)
 
 
 def _choose_snapshots(entry: Entry) -> list[Path]:
@@ -60,21 +108,19 @@ def _choose_snapshots(entry: Entry) -> list[Path]:
 
 def draw_embeddings(album: Album, projecting: Projecting) -> list[Figure | None]:
     """Draw test images' embeddings by t-SNE and by PCA."""
-    entries = {row: entry for row, (entry, _) in projecting.tests.items()}
-    found = {
-        row: made for row, (_, future) in projecting.tests.items() if (made := future.result())
-    }
+    found = projecting.tests
     if not found:
         return [None, None]
-    names = class_names(entries[next(iter(found))])
+    first = next(iter(found.values()))
+    names = class_names(first.entry)
     ways, models = album.with_data(found)
-    seeds = {row: entries[row].seed for row in found}
+    seeds = {each.entry.seed for each in found.values()}
     frame = pd.DataFrame(
-        {"method": row.method, "from": row.init, "model": row.model, "seed": seeds[row]}
+        {"method": row.method, "from": row.init, "model": row.model, "seed": each.entry.seed}
         | {"projection": kind}
-        | vars(projections[0].numbers)
-        for row, by_kind in found.items()
-        for kind, projections in by_kind.items()
+        | vars(each.of(kind)[0].numbers)
+        for row, each in found.items()
+        for kind in ("pca", "tsne")
     ).set_index(["projection", "method", "from", "model"])
     figures = []
     for kind, title, note in (
@@ -84,15 +130,15 @@ def draw_embeddings(album: Album, projecting: Projecting) -> list[Figure | None]
         canvas = Canvas((0.6 + 2.2 * len(models), 0.6 + 2.5 * len(ways)), layout="constrained")
         axes = canvas.subplots(len(ways), len(models), squeeze=False)
         for (ax, row), _ in album.panels(axes, ways, models, found):
-            scatter(ax, found[row][kind][0], size=7)
+            scatter(ax, found[row].of(kind)[0], size=7)
         add_class_legend(canvas, names)
         figures.append(
             album.save(
                 canvas,
                 kind,
                 f"Embeddings of test images by {title}",
-                f"{_points_note(next(iter(found.values()))[kind][0])} {note}{NUMBERS_NOTE}"
-                f" Seed {', '.join(str(seed) for seed in sorted(set(seeds.values())))}.",
+                f"{_points_note(first.of(kind)[0])} {note}{NUMBERS_NOTE}"
+                f" Seed {', '.join(str(seed) for seed in sorted(seeds))}.",
                 frame.loc[kind],
             )
         )
@@ -101,54 +147,47 @@ def draw_embeddings(album: Album, projecting: Projecting) -> list[Figure | None]
 
 def draw_snapshots(album: Album, projecting: Projecting) -> Figure | None:
     """Draw how the self-supervised encoder's embeddings part during training (figure 5)."""
-    found, steps, names = {}, {}, []
-    for row, (entry, made, future) in projecting.snapshots.items():
-        if projections := future.result():
-            found[row] = projections["tsne"]
-            steps[row] = made
-            names = class_names(entry)
+    found = projecting.snapshots
     if not found:
         return None
-    columns = max(len(each) for each in found.values())
+    columns = max(len(each.snapshots) for each in found.values())
     width = 0.4 + min(2.2, (WIDTH - 0.4) / columns) * columns
     canvas = Canvas((width, 0.6 + 1.9 * len(found)), layout="constrained")
     axes = canvas.subplots(len(found), columns, squeeze=False)
-    for line, (row, projections) in zip(axes, found.items(), strict=True):
+    for line, (row, each) in zip(axes, found.items(), strict=True):
         for ax in line:
             blank(ax)
-        for ax, step, projection in zip(line, steps[row], projections, strict=False):
+        for ax, step, projection in zip(line, each.steps, each.of("tsne"), strict=False):
             scatter(ax, projection, size=3)
             ax.set_title(f"step {step:,}")
         line[0].set_ylabel(model_title(row.model))
-    add_class_legend(canvas, names)
+    last = list(found.values())[-1]
+    add_class_legend(canvas, class_names(last.entry))
     frame = pd.DataFrame(
         {"model": row.model, "step": step} | vars(projection.numbers)
-        for row, projections in found.items()
-        for step, projection in zip(steps[row], projections, strict=True)
+        for row, each in found.items()
+        for step, projection in zip(each.steps, each.of("tsne"), strict=True)
     ).set_index(["model", "step"])
-    first = next(iter(found.values()))[0]
     return album.save(
         canvas,
         "snapshots",
         "Self-supervised embeddings during training (the paper's figure 5)",
-        f"{_points_note(first, 'validation')} t-SNE, each snapshot starting from where the "
-        "last ended, so that a point stays near its place unless its neighbours change. "
+        f"{_points_note(last.of('tsne')[-1], 'validation')} t-SNE, each snapshot starting "
+        "from where the last ended, so that a point stays near its place unless its neighbours "
+        "change. "
         f"{NUMBERS_NOTE}",
         frame,
     )
 
 
-def _project(
-    album: Album, entry: Entry, what: str, paths: list[Path]
-) -> dict[str, list[Projection]] | None:
-    if not all(path.exists() for path in paths):
-        return None
+def _read(album: Album, entry: Entry, what: str, paths: list[Path]) -> Projected | None:
     kept = album.report.folder / "embeddings" / f"{entry.cell.cell_id}-{what}.npz"
     try:
-        return project_snapshots(kept, [read_embeddings(path) for path in paths])
+        snapshots = choose_same([read_embeddings(path) for path in paths])
     except ValueError as error:
-        album.report.problems.append(f"{error}; its picture is left out")
+        album.report.problems.append(f"{kept.stem}: {error}; its picture is left out")
         return None
+    return Projected(entry, kept, paths, snapshots, kept_projections(kept, snapshots))
 
 
 def _points_note(projection: Projection, split: str = "test") -> str:
