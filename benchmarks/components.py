@@ -9,6 +9,7 @@ steps have the method's own batch size and count images as benchmarks.end_to_end
 
 import argparse
 import json
+import os
 import time
 from collections.abc import Callable
 from functools import partial
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from sslbench.build import Parts
 
-AUGMENTERS = ("pil", "kornia", "eager", "compiled")
+AUGMENTERS = ("pil", "kornia", "torch", "kernel")
 GROUPS = {
     "augment": [f"augment {name}" for name in AUGMENTERS],
     "step": [f"step {method} {kind}" for method in METHODS for kind in ("whole", "alone", "data")],
@@ -134,13 +135,12 @@ def seconds_of(function: Callable[[], object]) -> tuple[float, str]:
     return time.perf_counter() - began, "s"
 
 
-def build(*overrides: str, arguments: argparse.Namespace, **options: Any) -> "Parts":
+def build(*overrides: str, arguments: argparse.Namespace) -> "Parts":
     from sslbench.build import build_parts
     from sslbench.config.presets import compose_settings
 
     small = ["method.batch_size=8"] * arguments.quick
-    common = ["data=digits", "tracking=off", "compile=on" if options.get("compiled") else ""]
-    return build_parts(compose_settings([word for word in common if word] + [*overrides, *small]))
+    return build_parts(compose_settings(["data=digits", "tracking=off", *overrides, *small]))
 
 
 def augment(kind: str, arguments: argparse.Namespace) -> tuple[float, str]:
@@ -175,8 +175,8 @@ def augment(kind: str, arguments: argparse.Namespace) -> tuple[float, str]:
     else:
         random_view = build_views(settings.augmentation, dataset, device)[0]
         generator = torch.Generator()
-        if kind == "compiled":
-            random_view.compile()
+        if kind == "torch":
+            os.environ["CC"] = "no-compiler"
 
         def step() -> object:
             params = random_view.sample(generator, num_images)
@@ -223,12 +223,7 @@ def take_steps(method: str, kind: str, arguments: argparse.Namespace) -> tuple[f
     from sslbench.hardware import autocast
     from sslbench.step import EagerStep
 
-    parts = build(
-        f"model={arguments.model}",
-        f"method={method}",
-        arguments=arguments,
-        compiled=not arguments.quick,
-    )
+    parts = build(f"model={arguments.model}", f"method={method}", arguments=arguments)
     feed, numbers = parts.feed, count()
     parts.method.train()
 

@@ -38,8 +38,6 @@ MODELS = ("convnet", "resnet18", "wrn45_2")
 METHODS = ("supervised", "barlow", "semi")
 DESIGNS = ("naive", "ours")
 QUICK_MATMUL_SIDE = 512
-LONG_CELL_STEPS = 20_000
-"""`compile=auto` then chooses as for the paper's cells; compiling falls into the warm-up."""
 HEADER = (
     "| model | method | naive, img/s | ours, img/s | ratio (quartiles) | ours, GFLOP/s "
     "| of the ceiling | peak memory, naive / ours |\n|---|---|---|---|---|---|---|---|"
@@ -202,7 +200,6 @@ def compose(arguments: argparse.Namespace) -> "Settings":
         overrides += ["data=layout", f"data.root={arguments.data_root}"]
     else:
         overrides += ["data=digits"]
-    overrides += [f"steps={2 if arguments.quick else LONG_CELL_STEPS}"]
     if arguments.quick:
         overrides += ["method.batch_size=8"]
         overrides += ["method.unlabeled_batch_size=16"] * (method == "semi")

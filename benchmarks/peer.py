@@ -93,8 +93,7 @@ def run_part(words: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
         step, device = lightly_step(compose_settings(overrides), int(choice))
         name = f"lightly, {choice} workers"
     else:
-        # A cell that is long enough to be compiled; the warm-up steps take the compilation.
-        overrides += [f"precision={choice}", f"compile={'auto' if arguments.quick else 'on'}"]
+        overrides += [f"precision={choice}"]
         step, device, precision = our_step(compose_settings(overrides))
         name = f"sslbench, {precision}"
     for _ in range(MIN_WARM_UP_STEPS[device.type]):  # before the clock of the timed warm-up

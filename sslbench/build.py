@@ -1,7 +1,5 @@
 """From settings to what they name: the only place that dispatches on their types."""
 
-import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,9 +67,6 @@ def build_parts(settings: Settings) -> Parts:
     take_step = EagerStep(method, optimizer, feed, in_precision, settings.optimizer.clip_grad_norm)
     if device.type == "cuda" and feed.resident and settings.compile != "off":
         take_step = CapturedStep(take_step, optimizer, device)
-    if device.type == "cpu" and pays_to_compile(settings.compile, schedule, feed):
-        view_a.compile()
-        view_b.compile()
     return Parts(
         device=device,
         precision=precision,
@@ -85,22 +80,6 @@ def build_parts(settings: Settings) -> Parts:
         take_step=take_step,
         evaluator=Evaluator(plain_view, in_precision, device),
     )
-
-
-# What compiling the views costs at first, and saves per image; benchmarks/RESULTS.md has both.
-COMPILE_SECONDS, SAVED_SECONDS_PER_IMAGE = 6.0, 1e-4
-
-
-def pays_to_compile(choice: str, schedule: Schedule, feed: Feed) -> bool:
-    """Whether to compile the views: `on`, or `auto` where the cell is long enough to pay for it.
-
-    On a processor alone; networks do not gain there. Without a C++ compiler `auto` is `off`.
-    """
-    if choice != "auto":
-        return choice == "on"
-    saved = schedule.total_steps * feed.images_per_step * SAVED_SECONDS_PER_IMAGE
-    has_compiler = any(map(shutil.which, (os.environ.get("CXX", "g++"), "clang++")))
-    return has_compiler and saved > 2 * COMPILE_SECONDS
 
 
 def build_encoder(model: schema.Model) -> nn.Module:

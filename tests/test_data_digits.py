@@ -1,12 +1,13 @@
 import logging
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from sslbench.config.settings import Data
 from sslbench.data import open_dataset
-from sslbench.data.digits import open_digits
+from sslbench.data.digits import load_strokes, open_digits
 
 DIGITS = Data(name="digits")
 
@@ -31,6 +32,15 @@ def test_the_stand_in_is_the_same_everywhere(digits):
     assert digits.fingerprint == "79ab0fc75fa554c5"
     assert digits.name == "digits"
     assert digits.class_names[:3] == ("zero", "one", "two")
+
+
+def test_strokes_are_those_of_load_digits(monkeypatch, tmp_path):
+    strokes, labels = load_strokes()
+    elsewhere = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: elsewhere)
+    for found, loaded in zip((strokes, labels), load_strokes(), strict=True):
+        np.testing.assert_array_equal(found, loaded)
+        assert found.dtype == loaded.dtype == np.int64
 
 
 def test_sizes(digits):

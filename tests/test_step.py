@@ -8,7 +8,7 @@ from cells import TINY, compose_settings
 
 from sslbench import checkpoint
 from sslbench.batches import Feed
-from sslbench.build import build_parts, pays_to_compile
+from sslbench.build import build_parts
 from sslbench.step import CapturedStep, EagerStep, StaticDraw
 
 METHODS = ("supervised", "barlow", "semi")
@@ -74,14 +74,3 @@ def test_nothing_in_a_step_waits_for_the_device(method, model, tmp_path, monkeyp
     assert all(value.device == meta for value in metrics.values())
     with pytest.raises(RuntimeError, match="meta"):
         metrics["loss"].item()  # the check can fail
-
-
-def test_compiling_pays_for_long_cells_only(tmp_path):
-    def pays(*overrides):
-        settings = compose_settings(*TINY, f"outputs={tmp_path}", *overrides)
-        parts = build_parts(settings)
-        return pays_to_compile(settings.compile, parts.schedule, parts.feed)
-
-    assert not pays("steps=10")
-    assert not pays("steps=1000000", "compile=off")
-    assert pays("steps=1", "compile=on")

@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 
 from sslbench.augment import ops
 from sslbench.config.settings import View
+from sslbench.kernels import view as kernel
 
 IMAGE_SIDE = 96
 NUM_CROP_ATTEMPTS = 10
@@ -41,14 +42,6 @@ class RandomView:
         self.settings = settings
         self.mean = mean
         self.std = std
-        self._recolor, self._finish = _recolor, _finish
-
-    def compile(self) -> None:
-        """Change colours by torch.compile.
-
-        It takes some seconds at the first batch, and again once batches of another size come.
-        """
-        self._recolor, self._finish = torch.compile(_recolor), torch.compile(_finish)
 
     def sample(self, generator: Generator, n: int) -> dict[str, Tensor]:
         """Draw the parameters of n images from torchvision's distributions, on the CPU.
@@ -97,32 +90,20 @@ class RandomView:
         Operations with probability 0 cost nothing. Call it outside autocast.
         """
         view = self.settings
+        if kernel.can_take(images):
+            return kernel.random_view(images, params, self.mean, self.std, view.blur_kernel)
         images = _to_unit_range(images)
-        # Crop and blur are never compiled: torch's own kernels for them are faster on the CPU, and
-        # fused with the blur's padding the jitter would lose its vector instructions.
         if view.crop or view.flip:
             images = ops.resized_crop_and_flip(images, params["box"], params["flip"])
-        images = self._recolor(images, params, bool(view.jitter), bool(view.grayscale))
+        if view.jitter:
+            images = ops.color_jitter(images, params["jitter_factors"], params["jitter_ranks"])
+        if view.grayscale:
+            images = ops.grayscale(images, params["grayscale"])
         if view.blur:
             images = ops.gaussian_blur(images, params["blur_sigma"], view.blur_kernel)
-        return self._finish(images, params, bool(view.solarize), self.mean, self.std)
-
-
-# Functions, not methods, and of nothing but what changes their code: views share what is compiled.
-def _recolor(images: Tensor, params: dict[str, Tensor], jitter: bool, gray: bool) -> Tensor:
-    if jitter:
-        images = ops.color_jitter(images, params["jitter_factors"], params["jitter_ranks"])
-    if gray:
-        images = ops.grayscale(images, params["grayscale"])
-    return images
-
-
-def _finish(
-    images: Tensor, params: dict[str, Tensor], solarize: bool, mean: Tensor, std: Tensor
-) -> Tensor:
-    if solarize:
-        images = ops.solarize(images, params["solarize_threshold"])
-    return ops.normalize(images, mean, std)
+        if view.solarize:
+            images = ops.solarize(images, params["solarize_threshold"])
+        return ops.normalize(images, self.mean, self.std)
 
 
 def _to_unit_range(images: Tensor) -> Tensor:

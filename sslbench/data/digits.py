@@ -1,5 +1,6 @@
 """The built-in stand-in: scikit-learn's handwritten digits, drawn at 96x96 in seeded colours."""
 
+import importlib.util
 import logging
 import tempfile
 from pathlib import Path
@@ -51,11 +52,8 @@ def open_digits(outputs: Path) -> Layout:
 
 
 def _write_digits(folder: Path) -> None:
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    images = draw(digits.images.astype(np.int64))
-    labels = digits.target.astype(np.int64)
+    strokes, labels = load_strokes()
+    images = draw(strokes)
     order = seeded_order(len(labels), SEED)
     of_classes = [order[labels[order] == label] for label in range(len(CLASS_NAMES))]
     last = LABELED_PER_CLASS + UNLABELED_PER_CLASS
@@ -70,6 +68,19 @@ def _write_digits(folder: Path) -> None:
         (images[test], labels[test]),
         images[unlabeled],
     )
+
+
+def load_strokes() -> tuple[np.ndarray, np.ndarray]:
+    """Return int64 `(1797, 8, 8)` strokes from 0 to 16 and `(1797,)` labels."""
+    package = importlib.util.find_spec("sklearn").submodule_search_locations[0]
+    path = Path(package) / "datasets" / "data" / "digits.csv.gz"
+    if path.exists():  # what load_digits reads; importing it takes longer than all the drawing
+        rows = np.loadtxt(path, np.int64, delimiter=",")
+        return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1]
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    return digits.images.astype(np.int64), digits.target.astype(np.int64)
 
 
 def _shuffled(parts: list[np.ndarray]) -> np.ndarray:
