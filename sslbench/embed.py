@@ -67,7 +67,7 @@ def read_embeddings(path: Path) -> Embeddings:
     """Read what `results.save_embeddings` wrote.
 
     Raises:
-        ValueError: If the file cannot be read, or holds a value that is not finite.
+        ValueError: If the file cannot be read, or what it holds cannot be projected.
     """
     try:
         with np.load(path) as file:
@@ -76,6 +76,10 @@ def read_embeddings(path: Path) -> Embeddings:
             )
     except UNREADABLE as error:
         raise ValueError(f"{path}: not a file of embeddings ({error})") from error
+    if found.values.ndim != 2 or not len(found.values) == len(found.labels) == len(found.indices):
+        raise ValueError(f"{path}: arrays that do not belong together")
+    if not found.values.size:
+        raise ValueError(f"{path}: no embeddings in it")
     if not np.isfinite(found.values).all():
         raise ValueError(f"{path}: embeddings are not finite")
     return found

@@ -64,6 +64,9 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     """Print and write the report, and leave with its exit code."""
     options = _parser().parse_args(arguments)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who called: what is written there goes nowhere
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     from sslbench.exits import UsageError
     from sslbench.tables.render import to_text, verdicts_to_text
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from concurrent.futures.process import BrokenProcessPool
 from html.parser import HTMLParser
 
 import numpy as np
@@ -29,6 +30,8 @@ from sslbench.record import FAILED
 from sslbench.report import build_report
 from sslbench.tables import html as page
 from sslbench.tables.figures import draw_figures
+from sslbench.tables.figures.album import Album
+from sslbench.tables.figures.embeddings import Projecting
 from sslbench.tables.html import write_html
 
 FEW = {"num_images": (60, 80)}
@@ -148,10 +151,17 @@ def test_snapshots_of_other_images_are_refused():
         choose_same([embeddings(points, labels), other])
 
 
-def test_embeddings_that_overflowed_are_named(tmp_path):
+def test_embeddings_that_cannot_be_projected_are_named(tmp_path):
     path = tmp_path / "embeddings-test.npz"
     np.savez(path, embeddings=np.array([[np.inf]]), labels=np.zeros(1), indices=np.zeros(1))
     with pytest.raises(ValueError, match="not finite"):
+        read_embeddings(path)
+    for shape, labels in (((3,), 3), ((3, 2), 2)):
+        np.savez(path, embeddings=np.ones(shape), labels=np.zeros(labels), indices=np.zeros(3))
+        with pytest.raises(ValueError, match="do not belong together"):
+            read_embeddings(path)
+    np.savez(path, embeddings=np.ones((3, 0)), labels=np.zeros(3), indices=np.zeros(3))
+    with pytest.raises(ValueError, match="no embeddings"):
         read_embeddings(path)
     path.write_bytes(b"PK torn")
     with pytest.raises(ValueError, match="not a file of embeddings"):
@@ -207,6 +217,25 @@ def test_every_picture_is_drawn_with_its_data(sweep):
     kept = {path.name for path in (sweep.folder / "embeddings").iterdir()}
     assert len([name for name in kept if name.endswith("-test.npz")]) == 6
     assert len([name for name in kept if name.endswith("-snapshots.npz")]) == 2
+
+
+def test_what_lost_workers_did_not_project_is_projected_here(tmp_path):
+    for model in ("convnet", "resnet18"):
+        make_cell(tmp_path, make_settings(model, overrides=("steps=40",)), **FEW)
+    report = build_report(tmp_path)
+
+    def lose_workers(made):
+        yield made[0]
+        raise BrokenProcessPool
+
+    (album,) = [Album(group, report) for group in report.groups]
+    projecting = Projecting(album)
+    first, second = projecting.missing()
+    projecting.finish(lose_workers([project_snapshots(first.kept, first.snapshots)]))
+    assert projecting.missing() == []
+    for each in (first, second):
+        expected = kept_projections(each.kept, each.snapshots)["tsne"][0].coordinates
+        np.testing.assert_array_equal(each.of("tsne")[0].coordinates, expected)
 
 
 def test_curves_are_means_over_seeds(sweep):

@@ -639,3 +639,10 @@ def test_a_reader_that_stops_early_is_no_error(cells, tmp_path):
     left = run_apart(tmp_path, stdout=writer)
     os.close(writer)
     assert (left.returncode, left.stderr) == (0, "")
+
+
+def test_a_closed_output_is_no_error(tmp_path):
+    make_cell(tmp_path, make_settings("convnet", overrides=("steps=40",)), num_images=(20, 20))
+    command = f"{sys.executable} -m sslbench.report --outputs '{tmp_path}' >&-"
+    assert subprocess.run(["sh", "-c", command], capture_output=True).returncode == 0
+    assert (tmp_path / "report" / "report.html").exists()

@@ -400,7 +400,7 @@ class Settings:
     threads: int | None = field(default=None, metadata=EXECUTION)
     """Of the processor; none: all cores, divided among the workers of a sweep."""
     compile: str = field(default="auto", metadata=EXECUTION)
-    """`auto`: a step is one CUDA graph where the images lie on the GPU. `off`: it never is."""
+    """`auto`, `on`: a step is one CUDA graph where the images lie on the GPU; `off`: it is not."""
     log_every: int = field(default=50, metadata=EXECUTION)
     """Steps from one point of the curves to the next."""
     outputs: str = field(default="outputs", metadata=EXECUTION)
@@ -416,7 +416,7 @@ class Settings:
         if self.steps is not None:
             _positive("steps", self.steps)
         _one_of("precision", self.precision, ("auto", "fp32", "bf16"))
-        _one_of("compile", self.compile, ("auto", "off"))
+        _one_of("compile", self.compile, ("auto", "on", "off"))
         _positive("cells_per_device", self.cells_per_device)
         _positive("log_every", self.log_every)
         if self.threads is not None:

@@ -44,9 +44,9 @@ def random_view(
     assert {name: params[name].dtype for name in PARAMS} == PARAMS
     images = images.contiguous()
     result = torch.empty(images.shape, memory_format=torch.channels_last)
-    rows = [params[name].contiguous() for name in PARAMS]
+    rest = [tensor.contiguous() for tensor in (*(params[name] for name in PARAMS), mean, std)]
     library.load("view").view(
-        *(ctypes.c_void_p(tensor.data_ptr()) for tensor in (images, result, *rows, mean, std)),
+        *(ctypes.c_void_p(tensor.data_ptr()) for tensor in (images, result, *rest)),
         ctypes.c_int64(len(images)),
         ctypes.c_int(blur_kernel // 2),
         ctypes.c_int(torch.get_num_threads()),

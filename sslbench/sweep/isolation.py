@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import wait
@@ -14,11 +13,11 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 
 from sslbench.exits import CellStopped
+from sslbench.orphans import exit_with_parent
 
 # Imported once by the server that the cells' processes are forked from: a fork costs 0.05 s.
 PRELOADED = ["sslbench.run", "torchvision.models.resnet", "sklearn.linear_model", "wandb"]
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-ORPHAN_POLL_SECONDS = 0.5
 
 
 def run_isolated(function: Callable[..., None], *arguments: object) -> int:
@@ -31,7 +30,7 @@ def run_isolated(function: Callable[..., None], *arguments: object) -> int:
     multiprocessing.set_start_method("forkserver", force=True)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    _exit_with_parent()
+    exit_with_parent()
     level = logging.getLogger().getEffectiveLevel()
     process = context.Process(target=_child, args=(function, arguments, level))
     process.start()
@@ -73,24 +72,3 @@ def _signals_passed_on(process: BaseProcess) -> Iterator[None]:
             signal.signal(number, handler)
     if received:
         raise CellStopped(128 + received[0])
-
-
-_watched = threading.Event()
-
-
-def _exit_with_parent() -> None:
-    """End this process when the one that started it dies; the cell's process then ends too.
-
-    A joblib worker outlives a sweep that was killed, and would go on with its cell.
-    """
-    if _watched.is_set() or multiprocessing.parent_process() is None:
-        return
-    _watched.set()
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(ORPHAN_POLL_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -13,7 +13,7 @@ from sslbench.tables.figures.embeddings import (
     Projecting,
     draw_embeddings,
     draw_snapshots,
-    start_projecting,
+    projecting_beside,
 )
 from sslbench.tables.figures.look import STYLE
 from sslbench.tables.figures.ratios import draw_ratios
@@ -29,8 +29,8 @@ def draw_figures(report: Report) -> list[Figure]:
     groups = report.groups
     albums = [Album(group, report) for group in groups if not is_ablation(group, groups)]
     projecting = [Projecting(album) for album in albums]
-    made = start_projecting([missing for each in projecting for missing in each.missing()])
-    with matplotlib.rc_context(STYLE):
+    missing = [projected for each in projecting for projected in each.missing()]
+    with matplotlib.rc_context(STYLE), projecting_beside(missing) as made:
         return [
             figure
             for album, of_album in zip(albums, projecting, strict=True)

@@ -1,6 +1,9 @@
 """Embeddings of test images in the plane, and how they part during training (figure 5)."""
 
+import warnings
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from sslbench.embed import (
     project_snapshots,
     read_embeddings,
 )
+from sslbench.orphans import exit_with_parent
 from sslbench.tables.contents import Figure
 from sslbench.tables.figures.album import Album, class_names, model_title
 from sslbench.tables.figures.look import WIDTH, add_class_legend, blank, scatter
@@ -81,20 +85,38 @@ class Projecting:
 
     def finish(self, made: Iterator[Projections]) -> None:
         """Take the projections of those that are missing, in their order."""
-        for each, projections in zip(self.missing(), made, strict=False):
-            each.projections = projections
+        for each in self.missing():
+            try:
+                each.projections = next(made, None)
+            except BrokenProcessPool:  # out of memory, perhaps: one at a time needs less
+                each.projections = None
+            each.projections = each.projections or _project(each.kept, each.snapshots)
 
 
-def start_projecting(missing: list[Projected]) -> Iterator[Projections]:
-    """Project in processes of their own, as t-SNE would wait for Python's lock while others draw.
+@contextmanager
+def projecting_beside(missing: list[Projected]) -> Iterator[Iterator[Projections]]:
+    """Project while the caller draws; yields the projections in order, as they come.
 
-    Returns:
-        The projections, in order, as they come.
+    In processes of their own, where there are cores for them: a thread's t-SNE would wait for
+    Python's lock most of the time.
     """
-    if not missing:
-        return iter(())
-    workers = Parallel(min(available_cores(), len(missing)), return_as="generator")
-    return workers(delayed(project_snapshots)(each.kept, each.snapshots) for each in missing)
+    workers = Parallel(
+        min(available_cores(), max(2, len(missing))),
+        return_as="generator",
+        max_nbytes=None,  # no arrays in shared memory, which a kill would leave there
+    )
+    made = workers(delayed(_project)(each.kept, each.snapshots) for each in missing)
+    try:
+        yield made
+    finally:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what was not drawn, as something failed, is unused
+            made.close()
+
+
+def _project(kept: Path, snapshots: list[Embeddings]) -> Projections:
+    exit_with_parent()
+    return project_snapshots(kept, snapshots)
 
 
 def _choose_snapshots(entry: Entry) -> list[Path]:

@@ -1,0 +1,29 @@
+"""Worker processes that end with whoever started them."""
+
+import multiprocessing
+import os
+import threading
+import time
+
+POLL_SECONDS = 0.5
+
+_watched = threading.Event()
+
+
+def exit_with_parent() -> None:
+    """End this process when the one that started it dies, however that ends.
+
+    A joblib worker would outlive it, and go on with its work. Nothing happens in a process that
+    Python did not start for such work.
+    """
+    if _watched.is_set() or multiprocessing.parent_process() is None:
+        return
+    _watched.set()
+    parent = multiprocessing.parent_process().pid
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(POLL_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
