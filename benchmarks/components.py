@@ -313,13 +313,13 @@ def project(*_: str, arguments: argparse.Namespace) -> tuple[float, str]:
 def report(kind: str, arguments: argparse.Namespace) -> tuple[float, str]:
     """Over made-up cells with curves and embeddings; the imports are counted."""
     from benchmarks.growth import make_cells
-    from sslbench.report import build_report, write_report
+    from sslbench.report import make_report, read_cells
 
     with scratch() as outputs:
         make_cells(outputs, arguments.cells)
 
         def build_and_write() -> None:
-            write_report(build_report(outputs), with_figures=kind == "figures")
+            make_report(read_cells(outputs), with_figures=kind == "figures")
 
         return seconds_of(build_and_write)
 

@@ -7,6 +7,7 @@ self-contained `report.html`. It needs neither network nor W&B, and reads a runn
 import argparse
 import os
 import sys
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,10 +71,10 @@ def main(arguments: list[str] | None = None) -> None:
     from sslbench.exits import UsageError
     from sslbench.tables.render import to_text, verdicts_to_text
 
-    report = build_report(options.outputs)
+    report = read_cells(options.outputs)
     if report.gathered.cells or report.problems:
         try:
-            write_report(report, with_figures=not options.no_figures)
+            make_report(report, with_figures=not options.no_figures)
         except OSError as error:
             raise UsageError(
                 f"the report cannot be written to {report.folder} ({error}); remove what is in "
@@ -105,46 +106,63 @@ def _print_lines(lines: list[str]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def build_report(outputs: Path) -> "Report":
-    """Read all cells below `outputs` into tables and verdicts; pictures are made by writing."""
-    from sslbench.tables.claims import NO_DATA, group_claims, paper_claims
+def read_cells(outputs: Path) -> "Report":
+    """Read all cells below `outputs`, and sort them into groups."""
     from sslbench.tables.contents import Report
     from sslbench.tables.gather import gather
-    from sslbench.tables.groups import find_groups, is_ablation
-    from sslbench.tables.tables import build_tables
+    from sslbench.tables.groups import find_groups
 
     gathered = gather(outputs)
     groups, misfits = find_groups(gathered.cells)
-    claims = paper_claims()
-    for group in groups:
-        if not is_ablation(group, groups):
-            found = group_claims(group, gathered.problems)
-            if group.is_paper or any(claim.verdict != NO_DATA for claim in found):
-                claims += found
     return Report(
         outputs=outputs,
         gathered=gathered,
         groups=groups,
-        tables=build_tables(groups, str(outputs)),
-        claims=claims,
         problems=gathered.problems + misfits,
         generated=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
-def write_report(report: "Report", *, with_figures: bool = True) -> None:
-    """Write tables, pictures and `report.html` to the report's folder."""
-    from sslbench.tables.html import write_html
+def judge(report: "Report") -> None:
+    """Add tables and verdicts."""
+    from sslbench.tables.claims import NO_DATA, group_claims, paper_claims
+    from sslbench.tables.groups import is_ablation
+    from sslbench.tables.tables import build_tables
+
+    report.tables = build_tables(report.groups, str(report.outputs))
+    report.claims = paper_claims()
+    for group in report.groups:
+        if not is_ablation(group, report.groups):
+            found = group_claims(group, report.problems)
+            if group.is_paper or any(claim.verdict != NO_DATA for claim in found):
+                report.claims += found
+
+
+def build_report(outputs: Path) -> "Report":
+    """Read all cells below `outputs` into tables and verdicts, without pictures."""
+    report = read_cells(outputs)
+    judge(report)
+    return report
+
+
+def make_report(report: "Report", *, with_figures: bool = True) -> None:
+    """Judge the cells that were read, and write tables, pictures and `report.html`."""
     from sslbench.tables.render import write_table
-    from sslbench.tables.tables import claim_tables
 
+    started = nullcontext(list)
     report.folder.mkdir(parents=True, exist_ok=True)
-    for table in report.tables + claim_tables(report.claims):
-        write_table(table, report.folder)
     if with_figures:
-        from sslbench.tables.figures import draw_figures
+        from sslbench.tables.figures import figures_started
 
-        report.figures = draw_figures(report)
+        started = figures_started(report)
+    with started as draw:
+        judge(report)
+        from sslbench.tables.html import write_html  # these take time: figures have begun
+        from sslbench.tables.tables import claim_tables
+
+        for table in report.tables + claim_tables(report.claims):
+            write_table(table, report.folder)
+        report.figures = draw()
     write_html(report.folder / "report.html", report)
 
 

@@ -29,7 +29,7 @@ from sslbench.files import CurveFile, read_curves
 from sslbench.record import FAILED
 from sslbench.report import build_report
 from sslbench.tables import html as page
-from sslbench.tables.figures import draw_figures
+from sslbench.tables.figures import figures_started
 from sslbench.tables.figures.album import Album
 from sslbench.tables.figures.embeddings import Projecting
 from sslbench.tables.html import write_html
@@ -194,6 +194,11 @@ def sweep(tmp_path_factory):
     report.figures = draw_figures(report)
     yield report
     CLASSES["digits"] = names
+
+
+def draw_figures(report):
+    with figures_started(report) as draw:
+        return draw()
 
 
 def names(figures):

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sslbench.tables.claims import ClaimResult
 from sslbench.tables.gather import Gathered
 from sslbench.tables.groups import Group
+
+if TYPE_CHECKING:
+    from sslbench.tables.claims import ClaimResult
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,7 @@ class Report:
     gathered: Gathered
     groups: list[Group] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
-    claims: list[ClaimResult] = field(default_factory=list)
+    claims: "list[ClaimResult]" = field(default_factory=list)
     figures: list[Figure] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     generated: str = ""

@@ -1,6 +1,7 @@
 """Pictures of the report: curves, ratios, confusions, pseudo-labels and embeddings, per group."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 import matplotlib
 
@@ -20,21 +21,28 @@ from sslbench.tables.figures.ratios import draw_ratios
 from sslbench.tables.groups import is_ablation
 
 
-def draw_figures(report: Report) -> list[Figure]:
-    """Draw what a report's cells have data for; what cannot be read is added to its problems.
+@contextmanager
+def figures_started(report: Report) -> Iterator[Callable[[], list[Figure]]]:
+    """Begin with what takes longest, and yield what draws all that a report's cells have data for.
 
     Each picture is `figures/<name>.png` below the report's folder, its data the `.csv` beside it;
-    coordinates of embeddings are in `embeddings/<cell>-<what>.npz`.
+    coordinates of embeddings are in `embeddings/<cell>-<what>.npz`. What cannot be read is added to
+    the report's problems.
     """
     groups = report.groups
     albums = [Album(group, report) for group in groups if not is_ablation(group, groups)]
     projecting = [Projecting(album) for album in albums]
     missing = [projected for each in projecting for projected in each.missing()]
-    with matplotlib.rc_context(STYLE), projecting_beside(missing) as made:
+    with projecting_beside(missing) as made:
+        yield lambda: _draw(zip(albums, projecting, strict=True), made)
+
+
+def _draw(albums: Iterable[tuple[Album, Projecting]], made: Iterator[Projections]) -> list[Figure]:
+    with matplotlib.rc_context(STYLE):
         return [
             figure
-            for album, of_album in zip(albums, projecting, strict=True)
-            for figure in _draw_album(album, of_album, made)
+            for album, projecting in albums
+            for figure in _draw_album(album, projecting, made)
             if figure is not None
         ]
 

@@ -22,7 +22,7 @@ from sslbench.embed import (
     project_snapshots,
     read_embeddings,
 )
-from sslbench.orphans import exit_with_parent
+from sslbench.orphans import call_with_parent
 from sslbench.tables.contents import Figure
 from sslbench.tables.figures.album import Album, class_names, model_title
 from sslbench.tables.figures.look import WIDTH, add_class_legend, blank, scatter
@@ -90,7 +90,7 @@ class Projecting:
                 each.projections = next(made, None)
             except BrokenProcessPool:  # out of memory, perhaps: one at a time needs less
                 each.projections = None
-            each.projections = each.projections or _project(each.kept, each.snapshots)
+            each.projections = each.projections or project_snapshots(each.kept, each.snapshots)
 
 
 @contextmanager
@@ -105,18 +105,16 @@ def projecting_beside(missing: list[Projected]) -> Iterator[Iterator[Projections
         return_as="generator",
         max_nbytes=None,  # no arrays in shared memory, which a kill would leave there
     )
-    made = workers(delayed(_project)(each.kept, each.snapshots) for each in missing)
+    # What is called there lies where importing it does not bring pandas and matplotlib along.
+    made = workers(
+        delayed(call_with_parent)(project_snapshots, each.kept, each.snapshots) for each in missing
+    )
     try:
         yield made
     finally:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what was not drawn, as something failed, is unused
             made.close()
-
-
-def _project(kept: Path, snapshots: list[Embeddings]) -> Projections:
-    exit_with_parent()
-    return project_snapshots(kept, snapshots)
 
 
 def _choose_snapshots(entry: Entry) -> list[Path]:
