@@ -111,6 +111,8 @@ def projecting_beside(missing: list[Projected]) -> Iterator[Iterator[Projections
     )
     try:
         yield made
+        for _ in made:  # all are taken; only now is it at its end
+            pass
     finally:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what was not drawn, as something failed, is unused
