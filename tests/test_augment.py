@@ -261,6 +261,20 @@ def test_applying_reads_no_values_and_makes_no_tensor_elsewhere():
     assert result.shape == (5, 3, 96, 96)
 
 
+def test_operations_are_one_graph():
+    def everything(images, params):
+        images = ops.resized_crop_and_flip(images, params["box"], params["flip"])
+        images = ops.color_jitter(images, params["jitter_factors"], params["jitter_ranks"])
+        images = ops.grayscale(images, params["grayscale"])
+        images = ops.gaussian_blur(images, params["blur_sigma"], 9)
+        return ops.normalize(ops.solarize(images, params["solarize_threshold"]), MEAN, STD)
+
+    images = random_images(3)
+    params = RandomView(EVERYTHING, MEAN, STD).sample(generator(), 3)
+    traced = torch.compile(everything, fullgraph=True, backend="eager")
+    assert_close(traced(images, params), everything(images, params))
+
+
 def test_sampling_depends_on_its_generator_alone():
     view = RandomView(EVERYTHING, MEAN, STD)
     first = view.sample(generator(3), 50)

@@ -3,7 +3,8 @@
 Images are `(n, 3, H, W)` float32 in [0, 1]; parameters have n as their first dimension and lie on
 the images' device. Each operation gives what torchvision.transforms.v2.functional gives for each
 image alone. Nothing here waits for the device or has a shape that depends on values, so that a
-CUDA graph can hold it. Call it outside autocast: half precision would round the blurred images.
+CUDA graph can hold it and torch.compile takes it whole. Call it outside autocast: half precision
+would round the blurred images.
 """
 
 import torch

@@ -115,7 +115,8 @@ def projecting_beside(missing: list[Projected]) -> Iterator[Iterator[Projections
             pass
     finally:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what was not drawn, as something failed, is unused
+            # Where drawing failed, joblib says of what it had made that nobody took it.
+            warnings.simplefilter("ignore", UserWarning)
             made.close()
 
 
