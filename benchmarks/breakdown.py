@@ -36,8 +36,11 @@ KINDS = (
     "optimizer",
 )
 OPERATIONS = {
-    "convolution": "convolution, forward",
-    "convolution_backward": "convolution, backward",
+    **dict.fromkeys(("convolution", "conv3x3"), "convolution, forward"),
+    **dict.fromkeys(
+        ("convolution_backward", "conv3x3_backward_images", "conv3x3_backward_weight"),
+        "convolution, backward",
+    ),
     **dict.fromkeys(("native_batch_norm", "batch_norm_act"), "batch norm, forward"),
     **dict.fromkeys(
         ("native_batch_norm_backward", "batch_norm_act_backward"), "batch norm, backward"

@@ -3,6 +3,7 @@
 torch is imported where it is used, so that the commands' --help answers at once.
 """
 
+import copy
 import json
 import multiprocessing
 import os
@@ -120,18 +121,16 @@ def matmul_gflops(
 def forward_flops(encoder: "nn.Module", image_side: int = 96) -> int:
     """Count the floating-point operations of one image's forward pass.
 
-    Those of convolutions and matrix products, a multiplication and an addition being two. They are
-    counted where torch dispatches them, so fused and functional layers count too.
+    Those of convolutions and matrix products as they are defined, a multiplication and an addition
+    being two. They are counted where torch dispatches them, so fused and functional layers count
+    too, on a copy without values, for which no kernel takes another way.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    device = next(encoder.parameters()).device
-    was_training = encoder.training
-    encoder.eval()
+    copied = copy.deepcopy(encoder).to("meta").eval()
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        encoder(torch.zeros(1, 3, image_side, image_side, device=device))
-    encoder.train(was_training)
+        copied(torch.zeros(1, 3, image_side, image_side, device="meta"))
     return counter.get_total_flops()
 
 

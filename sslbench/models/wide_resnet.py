@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslbench.config import settings
+from sslbench.models.convolution import Conv3x3
 from sslbench.models.norm import BatchNormAct
 
 
@@ -15,9 +16,9 @@ class BasicBlock(nn.Module):
     ) -> None:
         super().__init__()
         self.bn1 = BatchNormAct(channels, 1e-5, config.bn_momentum, config.negative_slope)
-        self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
+        self.conv1 = Conv3x3(channels, width, stride)
         self.bn2 = BatchNormAct(width, 1e-5, config.bn_momentum, config.negative_slope)
-        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.conv2 = Conv3x3(width, width)
         self.skip = nn.Conv2d(channels, width, 1, stride, bias=False) if project else None
         self.dropout = config.dropout
 
