@@ -138,10 +138,38 @@ def test_the_module_is_a_convolution(dtype):
         assert (a - b).norm() / b.norm() < 2 * TOLERANCES[dtype]
 
 
-def test_strides_are_left_to_torch():
-    x, strided = images(2, 32, 8, 8), Conv3x3(32, 64, stride=2)
-    expected = F.conv2d(x, strided.weight, stride=2, padding=1)
-    torch.testing.assert_close(strided(x), expected)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize(
+    ("sides", "stride"),
+    [((3, 3), 1), ((2, 3), 1), ((1, 1), 1), ((6, 5), 2), ((5, 2), 2), ((1, 1), 2)],
+    ids=str,
+)
+def test_small_results_have_the_gradients_of_torch(sides, stride, dtype):
+    x = images(4, 256, *sides, dtype=dtype)
+    ours, weight = Conv3x3(256, 288, stride), filters(288, 256)
+    ours.weight.data = weight
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.bfloat16):
+        y = ours(x.requires_grad_())
+    dy = images(*y.shape, dtype=dtype, seed=2)
+    expected = result_and_gradients(
+        lambda x, w: F.conv2d(x, w, stride=stride, padding=1),
+        x.detach().double(),
+        weight.double(),
+        dy.double(),
+    )
+    assert type(y.grad_fn).__name__ == "_SmallConvolutionBackward"
+    found = (y, *torch.autograd.grad(y, (x, ours.weight), dy))
+    assert found[2].dtype == torch.float32
+    for ours, theirs in zip(found, expected, strict=True):
+        assert (ours.double() - theirs).norm() / theirs.norm() < TOLERANCES[dtype]
+
+
+@pytest.mark.parametrize(("channels", "side"), [(32, 6), (256, 8)])
+def test_other_strides_are_left_to_torch(channels, side):
+    x, strided = images(2, channels, side, side), Conv3x3(channels, 256, stride=2)
+    y = strided(x)
+    torch.testing.assert_close(y, F.conv2d(x, strided.weight, stride=2, padding=1))
+    assert type(y.grad_fn).__name__ == "ConvolutionBackward0"
 
 
 @pytest.mark.parametrize(
