@@ -1,10 +1,11 @@
-"""Each component apart: augmentation, step, checkpoint, evaluation, probe, t-SNE and report.
+"""Each component apart, from augmentation and convolutions to t-SNE and report.
 
     python -m benchmarks.components --only augment,step
 
 Each figure is the median over interleaved runs, each in a process of its own. Peak memory is that
 process's, torch and the data included. Augmentation is `view_a` of Barlow Twins on batches of 128;
-steps have the method's own batch size and count images as benchmarks.end_to_end does.
+convolutions are 3x3 layers of stride 1 of the residual networks on 128 images, forward and both
+gradients; steps have the method's own batch size and count images as benchmarks.end_to_end does.
 """
 
 import argparse
@@ -26,8 +27,18 @@ if TYPE_CHECKING:
     from sslbench.build import Parts
 
 AUGMENTERS = ("pil", "kornia", "torch", "kernel")
+SIDE_OF_CHANNELS = {32: 48, 64: 24, 128: 12, 256: 6, 512: 3}
+"""Where the residual networks have layers of so many channels; the first is WRN-45-2's alone."""
 GROUPS = {
     "augment": [f"augment {name}" for name in AUGMENTERS],
+    **{
+        f"conv{channels}": [
+            f"conv{channels} {precision} {kind}"
+            for precision in ("fp32", "bf16")
+            for kind in ("torch", "ours")
+        ]
+        for channels in SIDE_OF_CHANNELS
+    },
     "step": [f"step {method} {kind}" for method in METHODS for kind in ("whole", "alone", "data")],
     "checkpoint": ["checkpoint save", "checkpoint load"],
     "evaluate": [f"evaluate {model}" for model in MODELS],
@@ -107,6 +118,7 @@ def measure_part(words: list[str], arguments: argparse.Namespace) -> dict[str, A
     group, *rest = words
     measure: Callable[..., tuple[float, str]] = {
         "augment": augment,
+        **{f"conv{channels}": partial(convolve, channels) for channels in SIDE_OF_CHANNELS},
         "step": take_steps,
         "checkpoint": move_checkpoint,
         "evaluate": evaluate,
@@ -186,6 +198,34 @@ def augment(kind: str, arguments: argparse.Namespace) -> tuple[float, str]:
 
     with torch.no_grad():
         return images_per_second(step, num_images, arguments, device)
+
+
+def convolve(
+    channels: int, precision: str, kind: str, arguments: argparse.Namespace
+) -> tuple[float, str]:
+    import torch
+    from torch import nn
+
+    from sslbench.hardware import autocast
+    from sslbench.models.convolution import Conv3x3
+
+    device, side = torch.device("cpu"), SIDE_OF_CHANNELS[channels]
+    theirs = partial(nn.Conv2d, kernel_size=3, padding=1, bias=False)
+    layer = {"torch": theirs, "ours": Conv3x3}[kind](channels, channels)
+    layer.to(memory_format=torch.channels_last)
+    num_images = 8 if arguments.quick else 128
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    images = torch.randn(num_images, channels, side, side).to(dtype)
+    images = images.contiguous(memory_format=torch.channels_last).requires_grad_()
+    gradient = torch.randn_like(images)
+    in_precision = autocast(precision, device)
+
+    def step() -> object:
+        with in_precision():
+            result = layer(images)
+        return torch.autograd.grad(result, (images, layer.weight), gradient)
+
+    return images_per_second(step, num_images, arguments, device)
 
 
 def kornia_pipeline(view: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> Any:
