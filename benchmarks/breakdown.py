@@ -38,7 +38,12 @@ KINDS = (
 OPERATIONS = {
     **dict.fromkeys(("convolution", "conv3x3"), "convolution, forward"),
     **dict.fromkeys(
-        ("convolution_backward", "conv3x3_backward_images", "conv3x3_backward_weight"),
+        (
+            "convolution_backward",
+            "conv3x3_backward_images",
+            "conv3x3_backward_weight",
+            "conv3x3_filter_products",
+        ),
         "convolution, backward",
     ),
     **dict.fromkeys(("native_batch_norm", "batch_norm_act"), "batch norm, forward"),

@@ -164,6 +164,30 @@ def test_small_results_have_the_gradients_of_torch(sides, stride, dtype):
         assert (ours.double() - theirs).norm() / theirs.norm() < TOLERANCES[dtype]
 
 
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        (images(2, 64, 8, 8), "channels"),
+        (images(2, 24, 3, 3), "channels"),
+        (images(2, 256, 3, 3).long(), "type"),
+        (images(2, 256, 3, 3, dtype=torch.bfloat16), "type"),
+        (drawn(3, 3), "3D .* or 4D"),
+    ],
+    ids=["other channels", "few channels", "integers", "bfloat16", "no images"],
+)
+def test_what_torch_refuses_is_refused(x, message):
+    with pytest.raises(RuntimeError, match=message):
+        Conv3x3(256, 256)(x)
+
+
+def test_one_image_without_a_batch_is_taken():
+    convolution, x = Conv3x3(256, 256), drawn(256, 3, 3).requires_grad_()
+    y = convolution(x)
+    torch.testing.assert_close(y, F.conv2d(x, convolution.weight, padding=1))
+    y.sum().backward()
+    assert x.grad.shape == x.shape
+
+
 @pytest.mark.parametrize(("channels", "side"), [(32, 6), (256, 8)])
 def test_other_strides_are_left_to_torch(channels, side):
     x, strided = images(2, channels, side, side), Conv3x3(channels, 256, stride=2)
@@ -183,6 +207,7 @@ def test_other_strides_are_left_to_torch(channels, side):
         (images(2, 16, 8, 8, dtype=torch.bfloat16), filters(32, 16)),
         (images(2, 1024, 8, 8), filters(32, 1024)),
         (images(2, 32, 8, 8), filters(32, 32).double()),
+        (images(2, 64, 8, 8), filters(32, 32)),
         (images(0, 32, 8, 8), filters(32, 32)),
     ],
     ids=[
@@ -194,6 +219,7 @@ def test_other_strides_are_left_to_torch(channels, side):
         "16 in bfloat16",
         "1024 channels",
         "double filters",
+        "filters of other channels",
         "no image",
     ],
 )

@@ -8,10 +8,10 @@
  *     filter g       g0, (g0 + g1 + g2) / 2, (g0 - g1 + g2) / 2, g2
  *     results of m   m0 + m1 + m2, m1 - m2 + m3
  *
- * Gradients are those of these very operations: by the pixels it is the same convolution with the
- * filters turned and their channels exchanged, by the filters a product of transformed pixels and
- * transformed gradients, summed over tiles. A block of tiles stays in the processor's cache from
- * its pixels to its results.
+ * The gradient by the pixels is the same convolution with the filters turned and their channels
+ * exchanged; that by the filters is a product of transformed pixels and transformed gradients,
+ * summed over tiles, and transformed back. A block of tiles stays in the processor's cache from its
+ * pixels to its results.
  *
  * Images are in channels_last order; numbers of channels are multiples of 16. Compiled with -DBF16
  * elements are bfloat16, and so are transformed tiles and filters; all sums are in float.
@@ -322,15 +322,31 @@ static int64_t gradient_bytes(int64_t in, int64_t out)
     return POINTS * in * out * sizeof(float) + (blocks + copies) * sizeof(element);
 }
 
-/* Bytes of room that `convolve` needs, and `filter_gradient`. */
-int64_t convolve_room(int64_t in, int64_t out, int max_threads)
+static int64_t count_blocks(Shape s, int64_t tiles) { return (s.tiles + tiles - 1) / tiles; }
+
+/* No more than have a block to work on: each has room of its own. */
+static int forward_threads(Shape s, int max_threads)
 {
-    return POINTS * in * out * sizeof(element) + max_threads * forward_bytes(in);
+    return (int)smaller(max_threads, count_blocks(s, TILES));
+}
+static int gradient_threads(Shape s, int max_threads)
+{
+    return (int)smaller(max_threads, count_blocks(s, SUMMED_TILES));
 }
 
-int64_t filter_gradient_room(int64_t in, int64_t out, int max_threads)
+/* Bytes of room that `convolve` needs, and `filter_gradient`. */
+int64_t convolve_room(int64_t images, int64_t height, int64_t width, int64_t in, int64_t out,
+                      int max_threads)
 {
-    return max_threads * gradient_bytes(in, out);
+    int num_threads = forward_threads(shape_of(images, height, width, in, out), max_threads);
+    return POINTS * in * out * sizeof(element) + num_threads * forward_bytes(in);
+}
+
+int64_t filter_gradient_room(int64_t images, int64_t height, int64_t width, int64_t in, int64_t out,
+                             int max_threads)
+{
+    int num_threads = gradient_threads(shape_of(images, height, width, in, out), max_threads);
+    return num_threads * gradient_bytes(in, out);
 }
 
 /* `y` is the result, (images, height, width, out); `w` any strided (out, in, 3, 3). */
@@ -342,7 +358,7 @@ void convolve(const element *x, const float *w, element *y, char *room, int64_t 
     Strides by = {w_out, w_in, w_row, w_column};
     element *u = (element *)room; /* (out / LANES, POINTS, in / PAIR, LANES, PAIR) */
     room += POINTS * in * out * sizeof(element);
-#pragma omp parallel num_threads(max_threads)
+#pragma omp parallel num_threads(forward_threads(s, max_threads))
     {
         element *v = (element *)(room + omp_get_thread_num() * forward_bytes(in));
         float *m = (float *)(v + TILES * tile_size(in));
@@ -482,7 +498,7 @@ void filter_gradient(const element *x, const element *dy, float *dw, char *room,
 {
     Shape s = shape_of(images, height, width, in, out);
     Strides by = {w_out, w_in, w_row, w_column};
-#pragma omp parallel num_threads(max_threads)
+#pragma omp parallel num_threads(gradient_threads(s, max_threads))
     {
         float *u = (float *)(room + omp_get_thread_num() * gradient_bytes(in, out));
         element *v = (element *)(u + POINTS * in * out), *m = v + POINTS * summed_size(in);

@@ -31,11 +31,21 @@ def can_take(x: Tensor, weight: Tensor) -> bool:
         and weight.dtype == torch.float32
         and x.dim() == 4
         and x.numel() > 0
+        and x.shape[1] == weight.shape[1]
         and all(n % CHANNEL_MULTIPLE[x.dtype] == 0 and n <= MAX_CHANNELS for n in weight.shape[:2])
         and x.is_contiguous(memory_format=torch.channels_last)
         and _products_saved(*x.shape[2:]) >= WORTHWHILE
+        and _is_faster_here(x.dtype)
         and library.load("convolution", *DEFINES[x.dtype]) is not None
     )
+
+
+def _is_faster_here(dtype: torch.dtype) -> bool:
+    """Whether the processor has what the kernel was measured with, and no matrix units."""
+    flags = library.processor_flags()
+    if dtype == torch.bfloat16:
+        return "avx512_bf16" in flags and "amx_bf16" not in flags
+    return "avx2" in flags
 
 
 def _products_saved(height: int, width: int) -> float:
@@ -53,7 +63,7 @@ def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
 
     Returns:
         `(B, out, H, W)` like `x`. In bfloat16 transformed images and filters are rounded too;
-        sums are float32.
+        sums are float32. It has gradients, but no gradients of these.
     """
     return _convolve(x, weight.data_ptr(), weight.stride(), weight.shape[0])
 
@@ -71,7 +81,7 @@ def conv3x3_backward_images(dy: Tensor, weight: Tensor) -> Tensor:
 
 @torch.library.custom_op("sslbench::conv3x3_backward_weight", mutates_args=(), device_types="cpu")
 def conv3x3_backward_weight(x: Tensor, dy: Tensor, weight: Tensor) -> Tensor:
-    """Return the gradient by the filters, like `weight`, from that by the result, `dy`."""
+    """Return the gradient by the filters, `(out, in, 3, 3)` float32, from that by the result."""
     dweight = torch.empty_like(weight)
     pointers = (x.data_ptr(), dy.data_ptr(), dweight.data_ptr())
     _call("filter_gradient", x, dy.shape[1], pointers, dweight.stride())
@@ -97,12 +107,12 @@ def _call(
     room_of = getattr(kernels, f"{name}_room")
     room_of.restype = ctypes.c_int64
     num_threads = ctypes.c_int(torch.get_num_threads())
-    channels = (ctypes.c_int64(in_channels), ctypes.c_int64(out_channels))
-    room = torch.empty(room_of(*channels, num_threads), dtype=torch.uint8)
+    sizes = (num_images, height, width, in_channels, out_channels)
+    shape = tuple(ctypes.c_int64(size) for size in sizes)
+    room = torch.empty(room_of(*shape, num_threads), dtype=torch.uint8)
     getattr(kernels, name)(
         *(ctypes.c_void_p(pointer) for pointer in (*pointers, room.data_ptr())),
-        *(ctypes.c_int64(size) for size in (num_images, height, width)),
-        *channels,
+        *shape,
         *(ctypes.c_int64(stride) for stride in strides),
         num_threads,
     )

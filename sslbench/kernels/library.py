@@ -64,6 +64,15 @@ def _cache_folder() -> Path:
     return folder
 
 
+@cache
+def processor_flags() -> frozenset[str]:
+    """Return the names of what the processor can, as Linux spells them; elsewhere none."""
+    try:
+        return frozenset(Path("/proc/cpuinfo").read_text().split())
+    except OSError:
+        return frozenset()
+
+
 def _processor() -> str:
     """What `-march=native` depends on; homes are shared by machines that differ."""
     try:

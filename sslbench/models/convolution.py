@@ -16,23 +16,32 @@ class Conv3x3(nn.Conv2d):
     """Conv2d of 3x3 filters with padding 1 and no bias.
 
     Parameters and their names are Conv2d's. On a processor it takes faster ways where there are
-    any: a kernel with fewer products for stride 1, and products of matrices for the gradient by the
-    filters where results are small.
+    any: a kernel with fewer products for stride 1, which has first gradients only, and products of
+    matrices for the gradient by the filters where results are small.
     """
 
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1) -> None:
         super().__init__(in_channels, out_channels, 3, stride, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.device.type != "cpu":
+        dtype = self._computed_in(x)
+        if dtype is None:
             return super().forward(x)
-        if torch.is_autocast_enabled("cpu"):
-            x = x.to(torch.get_autocast_dtype("cpu"))
+        x = x.to(dtype)
         if self.stride == (1, 1) and can_take(x, self.weight):
             return conv3x3(x, self.weight)
         if self._is_small(x):
-            return _SmallConvolution.apply(x, self.weight.to(x.dtype), self.stride[0])
+            return _SmallConvolution.apply(x, self.weight.to(dtype), self.stride[0])
         return super().forward(x)
+
+    def _computed_in(self, x: Tensor) -> torch.dtype | None:
+        """Return the type that autocast asks for, if it is on; None for what is torch's to do."""
+        if x.device.type != "cpu" or x.dim() != 4 or x.shape[1] != self.in_channels:
+            return None
+        in_autocast = torch.is_autocast_enabled("cpu")
+        dtype = torch.get_autocast_dtype("cpu") if in_autocast else torch.float32
+        known = x.dtype in (torch.float32, dtype) and self.weight.dtype == torch.float32
+        return dtype if known else None
 
     def _is_small(self, x: Tensor) -> bool:
         side = SMALL_SIDE * self.stride[0]
@@ -63,11 +72,12 @@ class _SmallConvolution(torch.autograd.Function):
                 dy, x, weight, None, *geometry, [True, False, False]
             )
         if ctx.needs_input_grad[1]:
-            dweight = filter_gradient(x, dy, ctx.stride)
+            dweight = conv3x3_filter_products(x, dy, ctx.stride)
         return dx, dweight, None
 
 
-def filter_gradient(x: Tensor, dy: Tensor, stride: int) -> Tensor:
+@torch.library.custom_op("sslbench::conv3x3_filter_products", mutates_args=(), device_types="cpu")
+def conv3x3_filter_products(x: Tensor, dy: Tensor, stride: int) -> Tensor:
     """Return the gradient by 3x3 filters, padding 1, as nine products.
 
     Args:
