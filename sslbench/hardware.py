@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from sslbench.cores import available_cores
+from sslbench.kernels.library import processor_flags
 
 # mallopt's parameter numbers, from glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -59,11 +60,7 @@ def has_native_bf16(device: torch.device) -> bool:
     """Whether bf16 products run in hardware; elsewhere they are emulated and slower than fp32."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    try:
-        flags = Path("/proc/cpuinfo").read_text().split()
-    except OSError:
-        return False
-    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(processor_flags())
 
 
 def choose_precision(precision: str, device: torch.device) -> str:

@@ -8,12 +8,11 @@ from torchvision.models.resnet import resnet18
 
 from sslbench.config import settings
 from sslbench.kernels import library
-from sslbench.kernels.convolution import can_take, conv3x3
+from sslbench.kernels.convolution import DEFINES, can_take, conv3x3
 from sslbench.models.convolution import Conv3x3
 from sslbench.models.resnet import ResNet18
 
 TOLERANCES = {torch.float32: 1e-6, torch.bfloat16: 8e-3}
-DEFINES = {torch.float32: (), torch.bfloat16: ("BF16",)}
 
 each_dtype = pytest.mark.parametrize(
     "dtype",
