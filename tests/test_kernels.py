@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sslbench.kernels import library
-from sslbench.kernels.batch_norm import batch_norm_act, can_take
+from sslbench.kernels.batch_norm import batch_norm_act, can_take, normalize_act
 from sslbench.models.norm import BatchNormAct
 
 EPS = 1e-5
@@ -29,40 +29,93 @@ def draw_parameters(channels):
     )
 
 
-def reference(x, dy, weight, bias, slope):
-    """The result and the three gradients, by torch's operations in double precision."""
-    inputs = [tensor.double().requires_grad_() for tensor in (x, weight, bias)]
-    z = F.batch_norm(inputs[0], None, None, *inputs[1:], training=True, eps=EPS)
-    y = F.leaky_relu(z, slope)
-    return y, torch.autograd.grad(y, inputs, dy.double())
+def normalize_doubles(x, before, after, weight, bias, slope, statistics=(None, None)):
+    joined = x if before is None else x + before
+    training = statistics[0] is None
+    z = F.batch_norm(joined, *statistics, weight, bias, training=training, eps=EPS)
+    z = z if after is None else z + after
+    return joined, F.leaky_relu(z, slope)
+
+
+def doubles(tensors):
+    return [None if t is None else t.double().detach().requires_grad_() for t in tensors]
+
+
+def relative_error(found, expected):
+    return ((found.double() - expected).norm() / expected.norm()).item()
+
+
+def draw_inputs(shape, dtype, additions):
+    """x, what is added before and after, weight and bias; sums of the first two are exact."""
+    x = images(shape, dtype, mean=0.3)
+    x = (x * 16).round().clamp(-64, 64) / 16
+    before = x.flip(1) if "before" in additions else None
+    after = images(shape, dtype, scale=0.5).flip(2) if "after" in additions else None
+    return x, before, after, *draw_parameters(shape[1])
 
 
 @needs_compiler
+@pytest.mark.parametrize("additions", ["", "before", "after", "before after"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("slope", [0.0, 0.1, 1.0])
-@pytest.mark.parametrize("shape", [(5, 16, 9, 7), (6, 3, 1, 1), (3, 130, 4, 4)])
-def test_results_and_gradients_are_those_of_torch(shape, slope, dtype):
-    x, dy = images(shape, dtype, mean=0.3), images(shape, dtype).flip(0)
-    weight, bias = draw_parameters(shape[1])
-    expected, gradients = reference(x, dy, weight, bias, slope)
-    inputs = [tensor.clone().requires_grad_() for tensor in (x, weight, bias)]
-    y, mean, variance = batch_norm_act(*inputs, EPS, slope)
-    found = torch.autograd.grad(y, inputs, dy)
+@pytest.mark.parametrize("shape", [(5, 16, 9, 7), (6, 48, 1, 1), (3, 128, 4, 4), (40, 32, 5, 5)])
+def test_results_and_gradients_are_those_of_torch(shape, slope, dtype, additions):
+    tensors = draw_inputs(shape, dtype, additions)
+    inputs = [None if t is None else t.clone().requires_grad_() for t in tensors]
+    expected_inputs = doubles(tensors)
+    joined, y, mean, variance = batch_norm_act(*inputs, EPS, slope)
+    expected_joined, expected = normalize_doubles(*expected_inputs, slope)
     assert y.dtype == dtype
     assert y.is_contiguous(memory_format=torch.channels_last)
-    for ours, theirs in zip((y, *found), (expected, *gradients), strict=True):
-        error = (ours.double() - theirs).norm() / theirs.norm()
-        assert error < TOLERANCES[dtype]
-    torch.testing.assert_close(mean, x.float().mean((0, 2, 3)), atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(
-        variance, x.float().var((0, 2, 3), unbiased=False), atol=1e-5, rtol=1e-4
+
+    dy, passed = images(shape, dtype).flip(0), images(shape, dtype).flip(3)
+    results, gradients = [y], [dy]
+    if "before" in additions:
+        assert relative_error(joined, expected_joined) < TOLERANCES[dtype]
+        results, gradients = [joined, y], [passed, dy]
+    expected_results = [expected_joined, expected][-len(results) :]
+    found = torch.autograd.grad(results, [t for t in inputs if t is not None], gradients)
+    theirs = torch.autograd.grad(
+        expected_results,
+        [t for t in expected_inputs if t is not None],
+        [gradient.double() for gradient in gradients],
     )
+    for ours, expected_one in zip((y, *found), (expected, *theirs), strict=True):
+        assert relative_error(ours, expected_one) < TOLERANCES[dtype]
+    of = (joined if "before" in additions else tensors[0]).float()
+    torch.testing.assert_close(mean, of.mean((0, 2, 3)), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(variance, of.var((0, 2, 3), unbiased=False), atol=1e-5, rtol=1e-4)
+
+
+@needs_compiler
+def test_a_sum_that_is_used_alone_has_its_gradient():
+    x, before, _, *parameters = draw_inputs((3, 16, 4, 4), torch.float32, "before")
+    inputs = [x.requires_grad_(), before.requires_grad_()]
+    joined, *_ = batch_norm_act(*inputs, None, *parameters, EPS, 0.1)
+    for gradient in torch.autograd.grad(joined.sum(), inputs):
+        assert torch.equal(gradient, torch.ones_like(x))
+
+
+@needs_compiler
+@pytest.mark.parametrize("additions", ["", "before", "after", "before after"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_known_statistics_are_used(dtype, additions):
+    x, before, after, *parameters = draw_inputs((5, 32, 6, 7), dtype, additions)
+    statistics = (torch.linspace(-1, 1, 32), torch.linspace(0.5, 2, 32))
+    joined, y = normalize_act(x, before, after, *parameters, *statistics, EPS, 0.1)
+    tensors = doubles([x, before, after, *parameters])
+    expected_joined, expected = normalize_doubles(
+        *tensors, 0.1, [value.double() for value in statistics]
+    )
+    assert relative_error(y, expected) < TOLERANCES[dtype]
+    if "before" in additions:
+        assert relative_error(joined, expected_joined) < TOLERANCES[dtype]
 
 
 @needs_compiler
 def test_a_large_mean_does_not_swallow_the_variance():
-    x = images((8, 4, 16, 16), torch.float32, mean=1000.0, scale=0.1)
-    _, _, variance = batch_norm_act(x, *draw_parameters(4), EPS, 0.1)
+    x = images((8, 16, 16, 16), torch.float32, mean=1000.0, scale=0.1)
+    *_, variance = batch_norm_act(x, None, None, *draw_parameters(16), EPS, 0.1)
     expected = x.double().var((0, 2, 3), unbiased=False)
     torch.testing.assert_close(variance.double(), expected, rtol=1e-4, atol=0)
 
@@ -70,11 +123,11 @@ def test_a_large_mean_does_not_swallow_the_variance():
 @needs_compiler
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_what_is_not_a_number_stays_so(dtype):
-    x = images((2, 4, 8, 8), dtype)
+    x = images((2, 16, 8, 8), dtype)
     x[0, 1, 2, 3] = float("nan")
-    y, _, _ = batch_norm_act(x, *draw_parameters(4), EPS, 0.0)
+    _, y, *_ = batch_norm_act(x, None, None, *draw_parameters(16), EPS, 0.0)
     assert y[:, 1].isnan().all()
-    assert not y[:, [0, 2, 3]].isnan().any()
+    assert not y[:, [0, *range(2, 16)]].isnan().any()
 
 
 @needs_compiler
@@ -88,7 +141,7 @@ def test_repetition_gives_the_same_bits(threads):
         runs = []
         for _ in range(2):
             inputs = [tensor.clone().requires_grad_() for tensor in (x, weight, bias)]
-            y, *_ = batch_norm_act(*inputs, EPS, 0.1)
+            _, y, *_ = batch_norm_act(inputs[0], None, None, *inputs[1:], EPS, 0.1)
             runs.append((y, *torch.autograd.grad(y, inputs, dy)))
     finally:
         torch.set_num_threads(before)
@@ -96,30 +149,63 @@ def test_repetition_gives_the_same_bits(threads):
 
 
 @needs_compiler
-def test_the_module_is_batch_norm_and_activation():
-    x = images((4, 6, 5, 5), torch.float32, mean=2.0)
-    joined, norm = BatchNormAct(6, momentum=0.3, negative_slope=0.1), nn.BatchNorm2d(6, EPS, 0.3)
-    assert can_take(x)
+@pytest.mark.parametrize("slope", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("channels", [16, 6], ids=["kernel", "torch"])
+def test_the_module_is_batch_norm_and_activation_and_additions(channels, slope):
+    x, before, after, *_ = draw_inputs((4, channels, 5, 5), torch.float32, "before after")
+    joined = BatchNormAct(channels, momentum=0.3, negative_slope=slope)
+    norm = nn.BatchNorm2d(channels, EPS, 0.3)
+    assert can_take(x) == (channels == 16)
     norm.load_state_dict(joined.state_dict())
+
+    def agree():
+        torch.testing.assert_close(joined(x), F.leaky_relu(norm(x), slope), atol=1e-5, rtol=1e-5)
+        total, y = joined.of_sum(x, before)
+        assert torch.equal(total, x + before)
+        torch.testing.assert_close(y, F.leaky_relu(norm(total), slope), atol=1e-5, rtol=1e-5)
+        y = joined.plus(x, after)
+        torch.testing.assert_close(y, F.leaky_relu(norm(x) + after, slope), atol=1e-5, rtol=1e-5)
+        for ours, theirs in zip(joined.buffers(), norm.buffers(), strict=True):
+            torch.testing.assert_close(ours, theirs)
+
     for _ in range(2):
-        torch.testing.assert_close(joined(x), F.leaky_relu(norm(x), 0.1), atol=1e-5, rtol=1e-5)
-    for ours, theirs in zip(joined.buffers(), norm.buffers(), strict=True):
-        torch.testing.assert_close(ours, theirs)
-    torch.testing.assert_close(joined.eval()(x), F.leaky_relu(norm.eval()(x), 0.1))
+        agree()
+    joined.eval()
+    norm.eval()
+    agree()
+    with torch.no_grad():
+        agree()
+
+
+def test_gradients_in_evaluation_mode_are_there():
+    x = images((4, 16, 5, 5), torch.float32).requires_grad_()
+    norm = BatchNormAct(16, negative_slope=0.0).eval()
+    (gradient,) = torch.autograd.grad(norm(x).sum(), x)
+    torch.testing.assert_close(gradient, (x > 0) / torch.sqrt(torch.tensor(1 + EPS)))
 
 
 @pytest.mark.parametrize(
     "x",
     [
-        torch.zeros(2, 3, 4, 4),
-        torch.zeros(2, 3, 4, 4, dtype=torch.float64).contiguous(memory_format=torch.channels_last),
-        torch.zeros(2, 3, 4, 4, device="meta").contiguous(memory_format=torch.channels_last),
-        torch.zeros(1, 3, 1, 1),
+        torch.zeros(2, 16, 4, 4),
+        torch.zeros(2, 16, 4, 4, dtype=torch.float64).contiguous(memory_format=torch.channels_last),
+        torch.zeros(2, 16, 4, 4, device="meta").contiguous(memory_format=torch.channels_last),
+        torch.zeros(2, 24, 4, 4).contiguous(memory_format=torch.channels_last),
+        torch.zeros(1, 16, 1, 1),
     ],
-    ids=["contiguous", "double", "meta", "one value"],
+    ids=["contiguous", "double", "meta", "24 channels", "one value"],
 )
 def test_other_batches_are_left_to_torch(x):
     assert not can_take(x)
+
+
+@pytest.mark.parametrize(
+    "added",
+    [images((2, 16, 4, 5), torch.float32), images((2, 16, 4, 4), torch.bfloat16)],
+    ids=["shape", "dtype"],
+)
+def test_what_is_added_must_be_alike(added):
+    assert not can_take(images((2, 16, 4, 4), torch.float32), added)
 
 
 @pytest.mark.parametrize("compiler", ["no-such-compiler", "false"], ids=["none", "fails"])
@@ -128,9 +214,9 @@ def test_without_a_compiler_torch_does_the_same(compiler, monkeypatch, tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     library.load.cache_clear()
     try:
-        x = images((4, 6, 5, 5), torch.float32)
+        x = images((4, 16, 5, 5), torch.float32)
         assert not can_take(x)
-        y = BatchNormAct(6, negative_slope=0.1)(x)
+        y = BatchNormAct(16, negative_slope=0.1)(x)
         assert (y.mean((0, 2, 3)) > 0).all()
     finally:
         library.load.cache_clear()

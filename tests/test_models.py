@@ -78,14 +78,19 @@ def test_projected_skip_starts_from_the_activated_tensor():
     images = torch.randn(2, 4, 8, 8)
     normalized = nn.BatchNorm2d.forward(block.bn1, images)
     expected = nn.functional.leaky_relu(normalized, 0.1)
-    torch.testing.assert_close(block(images), expected)
+    skip, branch = block(images, None)
+    torch.testing.assert_close(skip, expected)
+    assert not branch.any()
 
 
-def test_identity_skip_starts_from_the_input():
+def test_identity_skip_is_the_sum_of_skip_and_branch():
     block = BasicBlock(4, 4, 1, project=False, config=settings.WideResNet()).eval()
-    nn.init.zeros_(block.conv2.weight)
-    images = torch.randn(2, 4, 8, 8)
-    torch.testing.assert_close(block(images), images)
+    images, before = torch.randn(2, 2, 4, 8, 8)
+    skip, branch = block(images, before)
+    assert torch.equal(skip, images + before)
+    out = nn.functional.leaky_relu(nn.BatchNorm2d.forward(block.bn1, skip), 0.1)
+    out = nn.functional.leaky_relu(nn.BatchNorm2d.forward(block.bn2, block.conv1(out)), 0.1)
+    torch.testing.assert_close(branch, block.conv2(out))
 
 
 def test_dropout_is_a_setting():
@@ -93,6 +98,35 @@ def test_dropout_is_a_setting():
     encoder = build(settings.WideResNet(blocks_per_stage=1, dropout=0.5)).train()
     images = torch.randn(2, 3, 96, 96)
     assert not torch.equal(encoder(images), encoder(images))
+
+
+@pytest.mark.parametrize(
+    "memory_format", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "last"]
+)
+def test_resnet18_is_that_of_torchvision(memory_format):
+    ours, theirs = build(CONFIGS["resnet18"]).network, torchvision_resnet18()
+    theirs.load_state_dict(ours.state_dict())
+    images = torch.randn(4, 3, 64, 64).contiguous(memory_format=memory_format)
+    for _ in range(2):
+        torch.testing.assert_close(ours(images), theirs(images), atol=1e-4, rtol=1e-4)
+    results = [network(images).square().mean() for network in (ours, theirs)]
+    for result in results:
+        result.backward()
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert (a.grad - b.grad).norm() < 1e-3 * b.grad.norm()
+    for a, b in zip(ours.buffers(), theirs.buffers(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+    with torch.no_grad():
+        found, expected = ours.eval()(images), theirs.eval()(images)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def torchvision_resnet18():
+    from torchvision.models import resnet18
+
+    network = resnet18(weights=None)
+    network.fc = nn.Identity()
+    return network
 
 
 def test_resnet18_stems_differ_in_resolution():

@@ -27,6 +27,9 @@ class Conv3x3(nn.Conv2d):
         dtype = self._computed_in(x)
         if dtype is None:
             return super().forward(x)
+        if self._is_wrong_in_bf16(x):
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(x.float()).to(dtype)
         x = x.to(dtype)
         if self.stride == (1, 1) and can_take(x, self.weight):
             return conv3x3(x, self.weight)
@@ -42,6 +45,14 @@ class Conv3x3(nn.Conv2d):
         dtype = torch.get_autocast_dtype("cpu") if in_autocast else torch.float32
         known = x.dtype in (torch.float32, dtype) and self.weight.dtype == torch.float32
         return dtype if known else None
+
+    def _is_wrong_in_bf16(self, x: Tensor) -> bool:
+        """Whether results are one pixel wide, by strides.
+
+        By a processor's matrix units (AMX) torch 2.14 then adds memory that was never written, to
+        the result or to the gradient by the filters.
+        """
+        return x.shape[3] <= self.stride[1] > 1
 
     def _is_small(self, x: Tensor) -> bool:
         side = SMALL_SIDE * self.stride[0]

@@ -1,17 +1,18 @@
-"""Batch normalisation together with the activation that follows it."""
+"""Batch normalisation together with the activation after it and additions around it."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sslbench.kernels.batch_norm import batch_norm_act, can_take
+from sslbench.kernels.batch_norm import batch_norm_act, can_take, normalize_act
 
 
 class BatchNormAct(nn.BatchNorm2d):
     """BatchNorm2d, then LeakyReLU: `negative_slope` 0 is ReLU, 1 none.
 
-    Parameters, buffers and their names are BatchNorm2d's. In training mode on a processor both are
-    one operation, which goes over memory half as often; elsewhere they are torch's two.
+    Parameters, buffers and their names are BatchNorm2d's. On a processor all is one operation,
+    which goes over memory half as often; elsewhere, and for gradients in evaluation mode, they are
+    torch's.
     """
 
     def __init__(
@@ -21,13 +22,46 @@ class BatchNormAct(nn.BatchNorm2d):
         self.negative_slope = negative_slope
 
     def forward(self, x: Tensor) -> Tensor:
-        if not (self.training and can_take(x)):
-            z = super().forward(x)
-            return z if self.negative_slope == 1 else F.leaky_relu_(z, self.negative_slope)
-        y, mean, variance = batch_norm_act(x, self.weight, self.bias, self.eps, self.negative_slope)
+        """Return the activation of normalised `x`."""
+        return self._normalize(x, None, None)[1]
+
+    def of_sum(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `x + before`, and the activation of it normalised."""
+        return self._normalize(x, before, None)
+
+    def plus(self, x: Tensor, after: Tensor) -> Tensor:
+        """Return the activation of normalised `x`, plus `after`."""
+        return self._normalize(x, None, after)[1]
+
+    def _normalize(
+        self, x: Tensor, before: Tensor | None, after: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        wants_gradient = torch.is_grad_enabled() and not self.training
+        if wants_gradient or not can_take(x, before, after):
+            return self._normalize_by_torch(x, before, after)
+        parameters = (self.weight, self.bias)
+        if not self.training:
+            statistics = (self.running_mean, self.running_var)
+            return normalize_act(
+                x, before, after, *parameters, *statistics, self.eps, self.negative_slope
+            )
+        joined, y, mean, variance = batch_norm_act(
+            x, before, after, *parameters, self.eps, self.negative_slope
+        )
         with torch.no_grad():
             count = x.numel() // x.shape[1]
             self.running_mean.lerp_(mean, self.momentum)
             self.running_var.lerp_(variance * (count / (count - 1)), self.momentum)
             self.num_batches_tracked.add_(1)
-        return y
+        return joined, y
+
+    def _normalize_by_torch(
+        self, x: Tensor, before: Tensor | None, after: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        joined = x if before is None else x + before
+        z = super().forward(joined)
+        if after is not None:
+            z.add_(after)
+        if self.negative_slope == 0:
+            return joined, F.relu_(z)
+        return joined, z if self.negative_slope == 1 else F.leaky_relu_(z, self.negative_slope)

@@ -1,10 +1,13 @@
 """torchvision's ResNet-18 (He et al. 2016) as an encoder."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from sslbench.config import settings
 from sslbench.models.convolution import Conv3x3
+from sslbench.models.norm import BatchNormAct
 
 
 class ResNet18(nn.Module):
@@ -14,9 +17,7 @@ class ResNet18(nn.Module):
 
     def __init__(self, config: settings.ResNet18) -> None:
         super().__init__()
-        from torchvision.models.resnet import resnet18  # 2 s to import: only for this model
-
-        network = resnet18(weights=None)
+        network = _build_network()
         network.fc = nn.Identity()
         if config.stem == "cifar":
             network.conv1 = nn.Conv2d(3, 64, kernel_size=3, padding=1, bias=False)
@@ -27,6 +28,26 @@ class ResNet18(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return self.network(images)
+
+
+def _build_network() -> nn.Module:
+    """torchvision's network, by its names, of blocks that normalise, add and rectify at once."""
+    from torchvision.models.resnet import BasicBlock, ResNet  # slow: only for this model
+
+    class Block(BasicBlock):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.bn1.negative_slope = self.bn2.negative_slope = 0.0
+            self.relu = nn.Identity()
+
+        def forward(self, x: Tensor) -> Tensor:
+            out = self.conv2(self.bn1(self.conv1(x)))
+            return self.bn2.plus(out, x if self.downsample is None else self.downsample(x))
+
+    network = ResNet(Block, [2, 2, 2, 2], norm_layer=BatchNormAct)
+    network.bn1.negative_slope = 0.0
+    network.relu = nn.Identity()
+    return network
 
 
 def _replace_convolutions(module: nn.Module) -> None:

@@ -9,7 +9,11 @@ from sslbench.models.norm import BatchNormAct
 
 
 class BasicBlock(nn.Module):
-    """BN - LeakyReLU - Conv, twice. A projected skip starts from the first activation."""
+    """BN - LeakyReLU - Conv, twice. A projected skip starts from the first activation.
+
+    It takes and returns the two terms of a sum, skip and branch: the normalisation after the
+    addition does it on its way.
+    """
 
     def __init__(
         self, channels: int, width: int, stride: int, *, project: bool, config: settings.WideResNet
@@ -22,13 +26,16 @@ class BasicBlock(nn.Module):
         self.skip = nn.Conv2d(channels, width, 1, stride, bias=False) if project else None
         self.dropout = config.dropout
 
-    def forward(self, x: Tensor) -> Tensor:
-        activated = self.bn1(x)
+    def forward(self, x: Tensor, branch: Tensor | None) -> tuple[Tensor, Tensor]:
+        if branch is None:
+            activated = self.bn1(x)
+        else:
+            x, activated = self.bn1.of_sum(x, branch)
         skip = x if self.skip is None else self.skip(activated)
         out = self.bn2(self.conv1(activated))
         if self.dropout > 0:
             out = F.dropout(out, self.dropout, self.training)
-        return skip + self.conv2(out)
+        return skip, self.conv2(out)
 
 
 class WideResNet(nn.Module):
@@ -37,7 +44,7 @@ class WideResNet(nn.Module):
     def __init__(self, config: settings.WideResNet) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, config.stem_width, 3, padding=1, bias=False)
-        blocks: list[nn.Module] = []
+        blocks: list[BasicBlock] = []
         channels = config.stem_width
         for width, stride in zip(config.widths, config.strides, strict=True):
             for index in range(config.blocks_per_stage):
@@ -48,7 +55,7 @@ class WideResNet(nn.Module):
                     )
                 )
                 channels = width
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = nn.ModuleList(blocks)
         self.bn = BatchNormAct(channels, 1e-5, config.bn_momentum, config.negative_slope)
         self.embedding_dim = channels
         for module in self.modules():
@@ -58,5 +65,8 @@ class WideResNet(nn.Module):
                 )
 
     def forward(self, images: Tensor) -> Tensor:
-        out = self.bn(self.blocks(self.stem(images)))
+        skip, branch = self.stem(images), None
+        for block in self.blocks:
+            skip, branch = block(skip, branch)
+        _, out = self.bn.of_sum(skip, branch)
         return F.adaptive_avg_pool2d(out, 1).flatten(1)
