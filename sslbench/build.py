@@ -27,6 +27,7 @@ from sslbench.methods.barlow_twins import BarlowTwins
 from sslbench.methods.semi import Semi
 from sslbench.methods.supervised import Supervised
 from sslbench.models import MODELS
+from sslbench.optimizers import OPTIMIZERS, without_compiler
 from sslbench.randomness import derive_seed
 from sslbench.schedule import Schedule, build_schedule
 from sslbench.step import CapturedStep, EagerStep
@@ -113,8 +114,9 @@ def build_optimizer(
     parameters = [parameter for parameter in method.parameters() if parameter.requires_grad]
     on_gpu = device.type == "cuda"
     rate = torch.tensor(config.lr, device=device) if on_gpu else config.lr
+    kind = OPTIMIZERS[config.name] if on_gpu else without_compiler(OPTIMIZERS[config.name])
     if config.name == "sgd":
-        optimizer = torch.optim.SGD(
+        optimizer = kind(
             parameters,
             lr=rate,
             momentum=config.momentum,
@@ -123,7 +125,6 @@ def build_optimizer(
             fused=True,
         )
     else:
-        kind = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
         optimizer = kind(
             parameters,
             lr=rate,

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sslbench.kernels import library
+from sslbench.kernels.operation import operation
 
 DEFINES = {torch.bfloat16: ("BF16",), torch.float32: ()}
 CHANNEL_MULTIPLE, MAX_CHANNELS = 16, 4096
@@ -43,7 +44,7 @@ def _is_like(tensor: Tensor, x: Tensor) -> bool:
     )
 
 
-@torch.library.custom_op("sslbench::batch_norm_act", mutates_args=(), device_types="cpu")
+@operation
 def batch_norm_act(
     x: Tensor,
     before: Tensor | None,
@@ -72,7 +73,7 @@ def batch_norm_act(
     return joined, y, mean, variance
 
 
-@torch.library.custom_op("sslbench::normalize_act", mutates_args=(), device_types="cpu")
+@operation
 def normalize_act(
     x: Tensor,
     before: Tensor | None,
@@ -88,7 +89,7 @@ def normalize_act(
     return _normalize(x, before, after, weight, bias, mean, variance, None, eps, slope)
 
 
-@torch.library.custom_op("sslbench::batch_norm_act_backward", mutates_args=(), device_types="cpu")
+@operation
 def batch_norm_act_backward(
     x: Tensor,
     dy: Tensor,
@@ -183,4 +184,4 @@ def _backward(
     return dx, dbefore, dafter if ctx.is_added_to else None, dweight, dbias, None, None
 
 
-batch_norm_act.register_autograd(_backward, setup_context=_keep_for_backward)
+torch.library.register_autograd(batch_norm_act, _backward, setup_context=_keep_for_backward)

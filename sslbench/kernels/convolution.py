@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sslbench.kernels import library
+from sslbench.kernels.operation import operation
 
 DEFINES = {torch.bfloat16: ("BF16",), torch.float32: ()}
 CHANNEL_MULTIPLE = {torch.bfloat16: 32, torch.float32: 16}
@@ -53,7 +54,7 @@ def _products_saved(height: int, width: int) -> float:
     return (3 * height - 2) * (3 * width - 2) / (16 * ceil(height / 2) * ceil(width / 2))
 
 
-@torch.library.custom_op("sslbench::conv3x3", mutates_args=(), device_types="cpu")
+@operation
 def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
     """Convolve with stride 1 and padding 1.
 
@@ -68,7 +69,7 @@ def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
     return _convolve(x, weight.data_ptr(), weight.stride(), weight.shape[0])
 
 
-@torch.library.custom_op("sslbench::conv3x3_backward_images", mutates_args=(), device_types="cpu")
+@operation
 def conv3x3_backward_images(dy: Tensor, weight: Tensor) -> Tensor:
     """Return the gradient by the images, `(B, in, H, W)`, from that by the result, `dy`.
 
@@ -79,7 +80,7 @@ def conv3x3_backward_images(dy: Tensor, weight: Tensor) -> Tensor:
     return _convolve(dy, last, (by_in, by_out, -by_row, -by_column), weight.shape[1])
 
 
-@torch.library.custom_op("sslbench::conv3x3_backward_weight", mutates_args=(), device_types="cpu")
+@operation
 def conv3x3_backward_weight(x: Tensor, dy: Tensor, weight: Tensor) -> Tensor:
     """Return the gradient by the filters, `(out, in, 3, 3)` float32, from that by the result."""
     dweight = torch.empty_like(weight)
@@ -132,4 +133,4 @@ def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
     )
 
 
-conv3x3.register_autograd(_backward, setup_context=_keep_for_backward)
+torch.library.register_autograd(conv3x3, _backward, setup_context=_keep_for_backward)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslbench.kernels.convolution import can_take, conv3x3
+from sslbench.kernels.operation import operation
 
 SMALL_SIDE, MANY_CHANNELS = 3, 256
 """Up to this side of a result, from these channels on, products are faster for the filters."""
@@ -87,7 +88,7 @@ class _SmallConvolution(torch.autograd.Function):
         return dx, dweight, None
 
 
-@torch.library.custom_op("sslbench::conv3x3_filter_products", mutates_args=(), device_types="cpu")
+@operation
 def conv3x3_filter_products(x: Tensor, dy: Tensor, stride: int) -> Tensor:
     """Return the gradient by 3x3 filters, padding 1, as nine products.
 

@@ -17,13 +17,7 @@ from sslbench.orphans import exit_with_parent
 
 # Imported once by the server that the cells' processes are forked from. The first is what each of
 # them would import before all else, as the main module of the process that started it.
-PRELOADED = [
-    "sslbench.train",
-    "sslbench.run",
-    "torchvision.models.resnet",
-    "sklearn.linear_model",
-    "wandb",
-]
+PRELOADED = ["sslbench.train", "sslbench.run", "sklearn.linear_model", "wandb"]
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
