@@ -4,13 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torchvision.models.resnet import resnet18
 
-from sslbench.config import settings
 from sslbench.kernels import library
 from sslbench.kernels.convolution import DEFINES, can_take, conv3x3
 from sslbench.models.convolution import Conv3x3
-from sslbench.models.resnet import ResNet18
 
 TOLERANCES = {torch.float32: 1e-6, torch.bfloat16: 8e-3}
 
@@ -237,19 +234,6 @@ def test_other_strides_are_left_to_torch(channels, side):
 )
 def test_other_batches_are_left_to_torch(x, weight):
     assert not can_take(x, weight)
-
-
-def test_resnet18_is_torchvisions():
-    torch.manual_seed(0)
-    ours = ResNet18(settings.ResNet18()).network.state_dict()
-    after_ours = torch.rand(1)
-    torch.manual_seed(0)
-    network = resnet18()
-    network.fc = nn.Identity()
-    theirs = network.state_dict()
-    assert list(ours) == list(theirs)
-    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
-    assert torch.equal(after_ours, torch.rand(1))
 
 
 def test_without_a_compiler_torch_does_the_same(monkeypatch):

@@ -121,6 +121,19 @@ def test_resnet18_is_that_of_torchvision(memory_format):
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
 
 
+def test_resnet18_starts_as_that_of_torchvision():
+    torch.manual_seed(0)
+    ours, theirs = build(CONFIGS["resnet18"]).network.state_dict(), torchvision_resnet18()
+    expected = theirs.state_dict()
+    assert list(ours) == list(expected)
+    for name, value in expected.items():
+        if value.dim() == 4:
+            assert ours[name].mean().abs() < 0.05 * value.std()
+            assert ours[name].std() / value.std() == pytest.approx(1, abs=0.05)
+        else:
+            assert torch.equal(ours[name], value)
+
+
 def torchvision_resnet18():
     from torchvision.models import resnet18
 
