@@ -81,6 +81,11 @@ def peak_memory_bytes(device: torch.device) -> int:
     """Peak memory of this process: on the GPU what was allocated there, else the resident set."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    with contextlib.suppress(OSError):
+        # On Linux rusage counts what the parent held when it started this process.
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

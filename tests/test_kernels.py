@@ -113,10 +113,12 @@ def test_known_statistics_are_used(dtype, additions):
 
 
 @needs_compiler
-def test_a_large_mean_does_not_swallow_the_variance():
+@pytest.mark.parametrize("is_sum", [False, True], ids=["alone", "of a sum"])
+def test_a_large_mean_does_not_swallow_the_variance(is_sum):
     x = images((8, 16, 16, 16), torch.float32, mean=1000.0, scale=0.1)
-    *_, variance = batch_norm_act(x, None, None, *draw_parameters(16), EPS, 0.1)
-    expected = x.double().var((0, 2, 3), unbiased=False)
+    before = images((8, 16, 16, 16), torch.float32, mean=1000.0, scale=0.1) if is_sum else None
+    *_, variance = batch_norm_act(x, before, None, *draw_parameters(16), EPS, 0.1)
+    expected = (x if before is None else x + before).double().var((0, 2, 3), unbiased=False)
     torch.testing.assert_close(variance.double(), expected, rtol=1e-4, atol=0)
 
 

@@ -239,7 +239,7 @@ void forward(const element *x, const element *before, element *joined, const ele
         if (partial) {
             /* Around the first row, so that squares of a large mean do not swallow the variance. */
             for (int64_t c = 0; c < channels; c += LANES)
-                store_floats(pivot + c, load(x + c));
+                store_floats(pivot + c, before ? load(x + c) + load(before + c) : load(x + c));
             sum_statistics(x, before, joined, pivot, partial + thread * 2 * channels, first, last,
                            channels);
 #pragma omp barrier
