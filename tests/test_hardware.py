@@ -16,6 +16,6 @@ def peak_of_a_process():
 
 def test_peak_memory_is_not_that_of_the_process_that_started_this_one():
     alone = peak_of_a_process()
-    held = np.ones(3 * alone // 4, np.uint16)  # half as much again
+    held = np.ones(3 * alone // 4, np.uint16)  # 1.5 times what that process had
     assert peak_of_a_process() < 1.2 * alone
     del held

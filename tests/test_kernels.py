@@ -157,7 +157,7 @@ def test_the_module_is_batch_norm_and_activation_and_additions(channels, slope):
     x, before, after, *_ = draw_inputs((4, channels, 5, 5), torch.float32, "before after")
     joined = BatchNormAct(channels, momentum=0.3, negative_slope=slope)
     norm = nn.BatchNorm2d(channels, EPS, 0.3)
-    assert can_take(x) == (channels == 16)
+    assert can_take(x, joined.parameters()) == (channels == 16)
     norm.load_state_dict(joined.state_dict())
 
     def agree():
@@ -198,7 +198,38 @@ def test_gradients_in_evaluation_mode_are_there():
     ids=["contiguous", "double", "meta", "24 channels", "one value"],
 )
 def test_other_batches_are_left_to_torch(x):
-    assert not can_take(x)
+    assert not can_take(x, ())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+def test_parameters_of_other_types_are_left_to_torch(training, dtype):
+    x = images((4, 16, 5, 5), dtype, mean=0.3)
+    ours, theirs = BatchNormAct(16).to(dtype), nn.BatchNorm2d(16).to(dtype)
+    with torch.no_grad():
+        assert torch.equal(ours.train(training)(x), theirs.train(training)(x))
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+def test_other_numbers_of_channels_are_refused(training):
+    with torch.no_grad(), pytest.raises(RuntimeError, match="running_mean should contain 32"):
+        BatchNormAct(16).train(training)(images((4, 32, 5, 5), torch.float32))
+
+
+@needs_compiler
+def test_second_gradients_are_refused():
+    x, _, _, *parameters = draw_inputs((4, 16, 5, 5), torch.float32, "")
+    _, y, *_ = batch_norm_act(x.requires_grad_(), None, None, *parameters, EPS, 0.1)
+    (gradient,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
+    with pytest.raises(RuntimeError, match="batch_norm_act_backward has no gradients"):
+        gradient.square().sum().backward()
+
+
+@needs_compiler
+def test_statistics_are_not_differentiable():
+    x, before, _, *parameters = draw_inputs((4, 16, 5, 5), torch.float32, "before")
+    results = batch_norm_act(x.requires_grad_(), before, None, *parameters, EPS, 0.1)
+    assert [result.requires_grad for result in results] == [True, True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -207,7 +238,7 @@ def test_other_batches_are_left_to_torch(x):
     ids=["shape", "dtype"],
 )
 def test_what_is_added_must_be_alike(added):
-    assert not can_take(images((2, 16, 4, 4), torch.float32), added)
+    assert not can_take(images((2, 16, 4, 4), torch.float32), (), added)
 
 
 @pytest.mark.parametrize("compiler", ["no-such-compiler", "false"], ids=["none", "fails"])
@@ -217,7 +248,7 @@ def test_without_a_compiler_torch_does_the_same(compiler, monkeypatch, tmp_path)
     library.load.cache_clear()
     try:
         x = images((4, 16, 5, 5), torch.float32)
-        assert not can_take(x)
+        assert not can_take(x, ())
         y = BatchNormAct(16, negative_slope=0.1)(x)
         assert (y.mean((0, 2, 3)) > 0).all()
     finally:

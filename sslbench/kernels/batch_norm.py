@@ -1,6 +1,7 @@
 """Batch normalisation, the activation after it and additions around it, as one operation."""
 
 import ctypes
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -15,11 +16,12 @@ CHANNEL_MULTIPLE, MAX_CHANNELS = 16, 4096
 ROOM_PER_CHANNEL = 2
 
 
-def can_take(x: Tensor, *added: Tensor | None) -> bool:
+def can_take(x: Tensor, of_channels: Iterable[Tensor], *added: Tensor | None) -> bool:
     """Whether the kernel takes a batch: in channels_last on a processor, where C is compiled.
 
     Args:
         x: The images, `(B, C, H, W)`.
+        of_channels: Parameters and statistics, which must be `(C,)` float32.
         added: Tensors that must be like `x`.
     """
     return (
@@ -30,8 +32,18 @@ def can_take(x: Tensor, *added: Tensor | None) -> bool:
         and x.numel() > x.shape[1]  # one value has no deviation: torch says so
         and x.shape[1] % CHANNEL_MULTIPLE == 0
         and x.shape[1] <= MAX_CHANNELS
+        and all(_is_of_channels(tensor, x) for tensor in of_channels)
         and all(_is_like(tensor, x) for tensor in added if tensor is not None)
         and library.load("batch_norm", *DEFINES[x.dtype]) is not None
+    )
+
+
+def _is_of_channels(tensor: Tensor, x: Tensor) -> bool:
+    return (
+        tensor.device == x.device
+        and tensor.dtype == torch.float32
+        and tensor.shape == x.shape[1:2]
+        and tensor.is_contiguous()
     )
 
 
@@ -44,7 +56,31 @@ def _is_like(tensor: Tensor, x: Tensor) -> bool:
     )
 
 
-@operation
+def _keep_for_backward(ctx: Any, inputs: tuple, output: tuple) -> None:
+    x, before, after, weight, bias, ctx.eps, ctx.slope = inputs
+    joined, y, mean, variance = output
+    ctx.is_sum, ctx.is_added_to = before is not None, after is not None
+    normalized, result = joined if ctx.is_sum else x, y if ctx.is_added_to else None
+    ctx.save_for_backward(normalized, result, weight, bias, mean, variance)
+    ctx.mark_non_differentiable(mean, variance)
+    ctx.set_materialize_grads(False)
+
+
+def _backward(
+    ctx: Any, passed: Tensor | None, dy: Tensor | None, *_: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    x, y, *parameters = ctx.saved_tensors
+    passed = passed if ctx.is_sum else None
+    if dy is None:
+        return passed, passed, *[None] * 5
+    dx, dafter, dweight, dbias = batch_norm_act_backward(
+        x, dy, y, passed, *parameters, ctx.eps, ctx.slope
+    )
+    dbefore = dx if ctx.is_sum else None
+    return dx, dbefore, dafter if ctx.is_added_to else None, dweight, dbias, None, None
+
+
+@operation(_backward, _keep_for_backward)
 def batch_norm_act(
     x: Tensor,
     before: Tensor | None,
@@ -61,7 +97,8 @@ def batch_norm_act(
         before: Like `x`, or None.
         after: Like `x`, or None.
         weight: `(C,)` float32, as `bias` is.
-        slope: Of the activation below zero: 0 is ReLU, 1 none at all.
+        slope: Of the activation below zero: 0 is ReLU, but for an infinite z, which becomes NaN;
+            1 is none at all.
 
     Returns:
         `x + before`, like `x` (empty without `before`); the result, like `x`; the batch's mean and
@@ -73,7 +110,7 @@ def batch_norm_act(
     return joined, y, mean, variance
 
 
-@operation
+@operation()
 def normalize_act(
     x: Tensor,
     before: Tensor | None,
@@ -85,11 +122,11 @@ def normalize_act(
     eps: float,
     slope: float,
 ) -> tuple[Tensor, Tensor]:
-    """Return `batch_norm_act`'s first two by statistics that are known. It has no gradients."""
+    """Return `batch_norm_act`'s first two by statistics that are known, without gradients."""
     return _normalize(x, before, after, weight, bias, mean, variance, None, eps, slope)
 
 
-@operation
+@operation()
 def batch_norm_act_backward(
     x: Tensor,
     dy: Tensor,
@@ -159,29 +196,3 @@ def _call(
         ctypes.c_float(slope),
         ctypes.c_int(torch.get_num_threads()),
     )
-
-
-def _keep_for_backward(ctx: Any, inputs: tuple, output: tuple) -> None:
-    x, before, after, weight, bias, ctx.eps, ctx.slope = inputs
-    joined, y, mean, variance = output
-    ctx.is_sum, ctx.is_added_to = before is not None, after is not None
-    normalized, result = joined if ctx.is_sum else x, y if ctx.is_added_to else None
-    ctx.save_for_backward(normalized, result, weight, bias, mean, variance)
-    ctx.set_materialize_grads(False)
-
-
-def _backward(
-    ctx: Any, passed: Tensor | None, dy: Tensor | None, *_: Tensor | None
-) -> tuple[Tensor | None, ...]:
-    x, y, *parameters = ctx.saved_tensors
-    passed = passed if ctx.is_sum else None
-    if dy is None:
-        return passed, passed, *[None] * 5
-    dx, dafter, dweight, dbias = batch_norm_act_backward(
-        x, dy, y, passed, *parameters, ctx.eps, ctx.slope
-    )
-    dbefore = dx if ctx.is_sum else None
-    return dx, dbefore, dafter if ctx.is_added_to else None, dweight, dbias, None, None
-
-
-torch.library.register_autograd(batch_norm_act, _backward, setup_context=_keep_for_backward)

@@ -54,7 +54,21 @@ def _products_saved(height: int, width: int) -> float:
     return (3 * height - 2) * (3 * width - 2) / (16 * ceil(height / 2) * ceil(width / 2))
 
 
-@operation
+def _keep_for_backward(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs)
+
+
+def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    x, weight = ctx.saved_tensors
+    dy = dy.contiguous(memory_format=torch.channels_last)
+    by_images, by_weight = ctx.needs_input_grad
+    return (
+        conv3x3_backward_images(dy, weight) if by_images else None,
+        conv3x3_backward_weight(x, dy, weight) if by_weight else None,
+    )
+
+
+@operation(_backward, _keep_for_backward)
 def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
     """Convolve with stride 1 and padding 1.
 
@@ -69,7 +83,7 @@ def conv3x3(x: Tensor, weight: Tensor) -> Tensor:
     return _convolve(x, weight.data_ptr(), weight.stride(), weight.shape[0])
 
 
-@operation
+@operation()
 def conv3x3_backward_images(dy: Tensor, weight: Tensor) -> Tensor:
     """Return the gradient by the images, `(B, in, H, W)`, from that by the result, `dy`.
 
@@ -80,7 +94,7 @@ def conv3x3_backward_images(dy: Tensor, weight: Tensor) -> Tensor:
     return _convolve(dy, last, (by_in, by_out, -by_row, -by_column), weight.shape[1])
 
 
-@operation
+@operation()
 def conv3x3_backward_weight(x: Tensor, dy: Tensor, weight: Tensor) -> Tensor:
     """Return the gradient by the filters, `(out, in, 3, 3)` float32, from that by the result."""
     dweight = torch.empty_like(weight)
@@ -117,20 +131,3 @@ def _call(
         *(ctypes.c_int64(stride) for stride in strides),
         num_threads,
     )
-
-
-def _keep_for_backward(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs)
-
-
-def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    x, weight = ctx.saved_tensors
-    dy = dy.contiguous(memory_format=torch.channels_last)
-    by_images, by_weight = ctx.needs_input_grad
-    return (
-        conv3x3_backward_images(dy, weight) if by_images else None,
-        conv3x3_backward_weight(x, dy, weight) if by_weight else None,
-    )
-
-
-torch.library.register_autograd(conv3x3, _backward, setup_context=_keep_for_backward)

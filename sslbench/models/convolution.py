@@ -28,7 +28,7 @@ class Conv3x3(nn.Conv2d):
         dtype = self._computed_in(x)
         if dtype is None:
             return super().forward(x)
-        if self._is_wrong_in_bf16(x):
+        if dtype == torch.bfloat16 and self._is_wrong_in_bf16(x):
             with torch.autocast("cpu", enabled=False):
                 return super().forward(x.float()).to(dtype)
         x = x.to(dtype)
@@ -88,7 +88,7 @@ class _SmallConvolution(torch.autograd.Function):
         return dx, dweight, None
 
 
-@operation
+@operation()
 def conv3x3_filter_products(x: Tensor, dy: Tensor, stride: int) -> Tensor:
     """Return the gradient by 3x3 filters, padding 1, as nine products.
 

@@ -36,12 +36,11 @@ class BatchNormAct(nn.BatchNorm2d):
     def _normalize(
         self, x: Tensor, before: Tensor | None, after: Tensor | None
     ) -> tuple[Tensor, Tensor]:
+        parameters, statistics = (self.weight, self.bias), (self.running_mean, self.running_var)
         wants_gradient = torch.is_grad_enabled() and not self.training
-        if wants_gradient or not can_take(x, before, after):
+        if wants_gradient or not can_take(x, (*parameters, *statistics), before, after):
             return self._normalize_by_torch(x, before, after)
-        parameters = (self.weight, self.bias)
         if not self.training:
-            statistics = (self.running_mean, self.running_var)
             return normalize_act(
                 x, before, after, *parameters, *statistics, self.eps, self.negative_slope
             )
