@@ -67,15 +67,20 @@ def test_two_sweeps_at_once_train_each_cell_once(undisturbed, tmp_path):
     assert len(trained) == 2 * len(undisturbed)  # each cell says so twice: curve and validation
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
-def test_ctrl_c_saves_the_running_cells(launcher, tmp_path):
-    process = start(tmp_path, *SMALL, "steps=4000", "seed=0,1", f"hydra/launcher={launcher}")
+@pytest.mark.parametrize(
+    ("launcher", "send"),
+    [("basic", os.killpg), ("joblib", os.killpg), ("joblib", os.kill)],
+    ids=["basic", "joblib", "joblib-main-process-only"],
+)
+def test_ctrl_c_saves_the_running_cells(launcher, send, tmp_path):
+    slow = ["data=digits", "tracking=off", "model=resnet18", "log_every=1"]  # steps take a while
+    process = start(tmp_path, *slow, "steps=4000", "seed=0,1", f"hydra/launcher={launcher}")
     running = 2 if launcher == "joblib" else 1
     deadline = time.monotonic() + 60
     while len(list(tmp_path.glob("outputs/cells/*/metrics.jsonl"))) < running:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
+    send(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     assert "Traceback" not in output

@@ -1,11 +1,13 @@
 """Each cell of a sweep in a process of its own, so that its end is never the sweep's."""
 
 import logging
+import math
 import multiprocessing
 import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import wait
@@ -19,6 +21,7 @@ from sslbench.orphans import exit_with_parent
 # them would import before all else, as the main module of the process that started it.
 PRELOADED = ["sslbench.train", "sslbench.run", "sklearn.linear_model", "wandb"]
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SAME_SIGNAL_SECONDS = 1.0
 
 
 def run_isolated(function: Callable[..., None], *arguments: object) -> int:
@@ -56,11 +59,20 @@ def _child(function: Callable[..., None], arguments: tuple, level: int) -> None:
 
 @contextmanager
 def _signals_passed_on(process: BaseProcess) -> Iterator[None]:
-    """Pass signals to the process, then leave with the signal's exit code once it has ended."""
+    """Pass signals to the process, then leave with the signal's exit code once it has ended.
+
+    One Ctrl-C may come twice, from the terminal and from the sweep; passed on twice, the process
+    would not save.
+    """
     received: list[int] = []
+    last_passed_on = -math.inf
 
     def pass_on(signal_number: int, frame: FrameType | None) -> None:
+        nonlocal last_passed_on
         received.append(signal_number)
+        if time.monotonic() - last_passed_on < SAME_SIGNAL_SECONDS:
+            return
+        last_passed_on = time.monotonic()
         if process.is_alive():
             os.kill(process.pid, signal.SIGTERM)
 

@@ -1,9 +1,14 @@
 """A sweep: plan every cell, then train what is to do, one process each."""
 
+import multiprocessing
+import os
 import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from types import FrameType
 from typing import Any
 
 from sslbench.cells import RUNNING, Busy
@@ -16,7 +21,7 @@ from sslbench.sweep.plan import Plan, PlannedCell, Planner, stages
 from sslbench.sweep.present import exit_report, headline, live_overview, outcome, plan_table
 
 POLL_SECONDS = 1.0
-SAVING_SECONDS = 60.0
+SAVING_SECONDS, SAVING_POLL_SECONDS = 60.0, 0.1
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,8 @@ def run_sweep(
     print(headline(plan), flush=True)
     interrupted = False
     try:
-        _train(plan, launch)
+        with _saving_before_interrupt(plan):
+            _train(plan, launch)
     except (KeyboardInterrupt, CellStopped):
         interrupted = True
         _wait_for_running(plan)
@@ -78,13 +84,40 @@ def run_sweep(
     raise CellStopped(128 + signal.SIGINT if interrupted else 1)
 
 
+@contextmanager
+def _saving_before_interrupt(plan: Plan) -> Iterator[None]:
+    """Let Ctrl-C interrupt only when the running cells have saved; a second one acts at once.
+
+    joblib, when it is interrupted, kills its workers with all that they started.
+    """
+    previous = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or previous is signal.SIG_IGN:
+        yield
+        return
+
+    def interrupt(signal_number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, previous)
+        workers = multiprocessing.active_children()
+        for worker in workers:  # a terminal tells them too; `kill` does not
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGINT)
+        if workers:
+            _wait_for_running(plan)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
 def _wait_for_running(plan: Plan) -> None:
-    """Wait until interrupted cells have saved; they finish their step first."""
+    """Wait until the cells that run now have saved; they finish their step first."""
+    running = [cell for cell in plan.to_do() if cell.folder.state() == RUNNING]
     deadline = time.monotonic() + SAVING_SECONDS
-    while time.monotonic() < deadline:
-        if all(cell.folder.state() != RUNNING for cell in plan.to_do()):
-            return
-        time.sleep(POLL_SECONDS)
+    while time.monotonic() < deadline and any(c.folder.state() == RUNNING for c in running):
+        time.sleep(SAVING_POLL_SECONDS)
 
 
 def _train(plan: Plan, launch: Callable[[list[list[str]]], Any]) -> None:
