@@ -85,5 +85,6 @@ def test_ctrl_c_saves_the_running_cells(launcher, send, tmp_path):
     assert process.returncode == 130, output
     assert "Traceback" not in output
     assert "the same command goes on" in output
+    assert "RuntimeWarning" not in output
     found = [record.status for record in records(tmp_path).values() if record]
     assert found == ["interrupted"] * running

@@ -17,9 +17,16 @@ from types import FrameType
 from sslbench.exits import CellStopped
 from sslbench.orphans import exit_with_parent
 
-# Imported once by the server that the cells' processes are forked from. The first is what each of
-# them would import before all else, as the main module of the process that started it.
-PRELOADED = ["sslbench.train", "sslbench.run", "sklearn.linear_model", "wandb"]
+# Imported once by the server that the cells' processes are forked from. The first two are what each
+# of them would import before all else, for the main module of the process that started it; that
+# module itself would be warned of.
+PRELOADED = [
+    "sslbench.config.compose",
+    "sslbench.jobs",
+    "sslbench.run",
+    "sklearn.linear_model",
+    "wandb",
+]
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SAME_SIGNAL_SECONDS = 1.0
 
