@@ -122,7 +122,7 @@ def normalize_act(
     eps: float,
     slope: float,
 ) -> tuple[Tensor, Tensor]:
-    """Return `batch_norm_act`'s first two by statistics that are known, without gradients."""
+    """Return `batch_norm_act`'s first two by a known `mean` and `variance`, `(C,)` float32 each."""
     return _normalize(x, before, after, weight, bias, mean, variance, None, eps, slope)
 
 

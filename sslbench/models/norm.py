@@ -22,15 +22,15 @@ class BatchNormAct(nn.BatchNorm2d):
         self.negative_slope = negative_slope
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the activation of normalised `x`."""
+        """Return the activation of normalised `x`, `(B, C, H, W)`."""
         return self._normalize(x, None, None)[1]
 
     def of_sum(self, x: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
-        """Return `x + before`, and the activation of it normalised."""
+        """Return `x + before`, `(B, C, H, W)` each, and the activation of it normalised."""
         return self._normalize(x, before, None)
 
     def plus(self, x: Tensor, after: Tensor) -> Tensor:
-        """Return the activation of normalised `x`, plus `after`."""
+        """Return the activation of (normalised `x`) + `after`, `(B, C, H, W)` each."""
         return self._normalize(x, None, after)[1]
 
     def _normalize(
