@@ -10,6 +10,8 @@ import pytest
 from test_cli import environment, train
 from test_sweep import SMALL, records
 
+from sslbench.cells import CellFolder
+
 
 def start(tmp_path, *arguments):
     return subprocess.Popen(
@@ -65,6 +67,21 @@ def test_two_sweeps_at_once_train_each_cell_once(undisturbed, tmp_path):
     assert {name: r.results for name, r in records(tmp_path).items()} == undisturbed
     trained = [line for output in outputs for line in output.splitlines() if "step 12/12" in line]
     assert len(trained) == 2 * len(undisturbed)  # each cell says so twice: curve and validation
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_ctrl_c_does_not_wait_for_another_sweeps_cells(launcher, tmp_path):
+    assert train(tmp_path, "-m", *SMALL, "steps=1", "seed=0").returncode == 0
+    (cell,) = (tmp_path / "outputs" / "cells").iterdir()
+    (cell / "record.json").unlink()
+    with CellFolder(tmp_path / "outputs", cell.name).locked():
+        process = start(tmp_path, *SMALL, "steps=1", "seed=0", f"hydra/launcher={launcher}")
+        while not (line := process.stdout.readline()).startswith("waiting for 1"):
+            assert line
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=20)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize(

@@ -70,12 +70,15 @@ def run_sweep(
         return
     print(headline(plan), flush=True)
     interrupted = False
-    try:
+
+    def launch_saving(jobs: list[list[str]]) -> None:
         with _saving_before_interrupt(plan):
-            _train(plan, launch)
+            launch(jobs)
+
+    try:
+        _train(plan, launch_saving)
     except (KeyboardInterrupt, CellStopped):
         interrupted = True
-        _wait_for_running(plan)
     report = exit_report(plan)
     if report is None:
         print(f"all {len(plan.cells)} cells are done", flush=True)
@@ -120,7 +123,7 @@ def _wait_for_running(plan: Plan) -> None:
         time.sleep(SAVING_POLL_SECONDS)
 
 
-def _train(plan: Plan, launch: Callable[[list[list[str]]], Any]) -> None:
+def _train(plan: Plan, launch: Callable[[list[list[str]]], None]) -> None:
     """Train what is to do, parents first, then what another sweep has left unfinished."""
     to_do = plan.to_do()
     with live_overview(plan):
@@ -129,6 +132,8 @@ def _train(plan: Plan, launch: Callable[[list[list[str]]], Any]) -> None:
             if ready:
                 launch([cell.overrides for cell in ready])
         elsewhere = [cell for cell in plan.cells if cell.folder.state() == RUNNING]
+        if elsewhere:
+            print(f"waiting for {len(elsewhere)} of another sweep's cells", flush=True)
         while elsewhere:
             time.sleep(POLL_SECONDS)
             left = [cell for cell in elsewhere if cell.folder.state() == RUNNING]
