@@ -114,6 +114,7 @@ def _train_and_evaluate(
         save_contact_sheet(folder / SHEET, parts.dataset, parts.feed)
 
     def validate() -> dict[str, float]:
+        method.eval()  # all of it: averaged weights are evaluated beside those that train
         encoder = method.evaluated_encoder
         embeddings, labels = evaluator.embed_split(encoder, images.val)
         classifier = method.classifier(lambda: evaluator.embed_split(encoder, images.train))

@@ -2,13 +2,18 @@
 
 import json
 import signal
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from crash import in_process, kill_at_step, kill_in_checkpoint, signal_at_step, tiny_cell, train
 
 from sslbench import checkpoint
+from sslbench.cells import CellFolder
+from sslbench.config import settings as schema
+from sslbench.config.identity import cell_id
 from sslbench.files import read_curves
+from sslbench.jobs import train_cell
 
 METHODS = {
     "supervised": ("method=supervised", "steps=18"),
@@ -114,3 +119,18 @@ def test_a_loss_that_is_not_finite_stops_the_cell_and_names_the_images(tmp_path)
     assert record.failures == 1
     assert json.loads((cell.path / "record.json").read_text())["status"] == "failed"
     assert train(tmp_path, *overrides).failures == 2
+
+
+def test_how_often_a_cell_is_validated_changes_nothing_that_it_learns(tmp_path):
+    digests = set()
+    for epochs in (0.01, 100):
+        settings, _ = tiny_cell(
+            tmp_path / str(epochs), *METHODS["semi"], "steps=3", f"method.eval_every={epochs}"
+        )
+        settings = replace(settings, model=schema.ResNet18(name="resnet18"))  # it normalises
+        settings.method.select = "last"
+        cell = CellFolder(settings.outputs, cell_id(settings))
+        with cell.locked():
+            record = train_cell(settings, cell, show_bar=False)
+        digests.add(record.results["weights_sha256"])
+    assert len(digests) == 1
