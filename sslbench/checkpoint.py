@@ -30,11 +30,19 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Load an optimizer's state but its learning rates, which a graph may hold by address."""
-    rates = [group["lr"] for group in optimizer.param_groups]
-    optimizer.load_state_dict(state)
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
+    """Load what an optimizer has gathered; its options stay those that it was built with.
+
+    They are the cell's, but for what depends on the device, which may be another one now, and the
+    learning rate, which a graph may hold by address.
+    """
+    options = [
+        {name: value for name, value in group.items() if name != "params"}
+        for group in optimizer.param_groups
+    ]
+    saved = zip(state["param_groups"], options, strict=True)
+    optimizer.load_state_dict(state | {"param_groups": [group | own for group, own in saved]})
+    for group, own in zip(optimizer.param_groups, options, strict=True):
+        group.update(own)
 
 
 def drop_optimizer(path: Path) -> None:

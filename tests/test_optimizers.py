@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from sslbench.checkpoint import load_optimizer
 from sslbench.optimizers import OPTIMIZERS, without_compiler
 
 SETTINGS = {
@@ -41,6 +42,19 @@ def test_steps_and_states_are_those_of_torch(name):
     parameters, _ = train(without_compiler(OPTIMIZERS[name]), state=state, **SETTINGS[name])
     expected, _ = train(OPTIMIZERS[name], state=state, **SETTINGS[name])
     assert all(torch.equal(a, b) for a, b in zip(parameters, expected, strict=True))
+
+
+def test_a_checkpoint_of_another_device_keeps_this_ones_options():
+    _, there = train(OPTIMIZERS["adam"], **SETTINGS["adam"])
+    line = nn.Linear(4, 3)
+    rate = torch.tensor(0.2)
+    here = OPTIMIZERS["adam"](line.parameters(), lr=rate, fused=False, capturable=True)
+    load_optimizer(here, there.state_dict())
+    [group] = here.param_groups
+    assert (group["capturable"], group["fused"]) == (True, False)
+    assert group["lr"] is rate
+    first, second = (o.state[o.param_groups[0]["params"][0]]["exp_avg"] for o in (here, there))
+    assert torch.equal(first, second)
 
 
 def test_hooks_run_and_gradients_are_not_recorded():
