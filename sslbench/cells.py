@@ -1,5 +1,6 @@
 """The folder of a cell: where its files are, who works in it, and how far it is."""
 
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from sslbench.record import Record, load_record
 
-RUNNING, MISSING = "running", "missing"
+RUNNING, MISSING, UNREADABLE = "running", "missing", "unreadable"
 PATIENCE_SECONDS = 1.0
 """For whoever only looks at a cell, and holds it for milliseconds."""
 
@@ -55,12 +56,22 @@ class CellFolder:
             lock.release()
 
     def state(self) -> str:
-        """Return the record's status, `running` while it is held, `missing` without either."""
-        if not self.path.is_dir():
-            return MISSING
-        try:
-            with FileLock(self.path / ".lock", timeout=0):
-                record = self.record()
-        except Timeout:
+        """Return the record's status; `running` while it is held, `missing` or `unreadable`."""
+        if self._is_held():
             return RUNNING
+        try:
+            record = self.record()
+        except ValueError:
+            return UNREADABLE
         return MISSING if record is None else record.status
+
+    def _is_held(self) -> bool:
+        try:
+            with (self.path / ".lock").open() as file:
+                # Shared, so that two who look at once are not taken for one who trains.
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False

@@ -26,10 +26,11 @@ BUSY_EXIT_CODE = os.EX_TEMPFAIL
 def job(config: Config) -> None:
     """Train the cell that `config` describes, unless it is done.
 
+    In a sweep whatever goes wrong with it is its own affair: its record says it, or the log.
+
     Raises:
         UsageError: Exit code 2, before anything is trained.
-        CellStopped: Outside a sweep, exit code 1 where the cell failed, 128 + n where signal n
-            stopped it. In a sweep the cell's record says it.
+        CellStopped: Exit code 1 where the cell failed, 128 + n where signal n stopped it.
     """
     context = job_context()
     try:
@@ -40,10 +41,13 @@ def job(config: Config) -> None:
             _refuse_sweep_without_multirun(context)
             _train_here(settings)
     except ValueError as error:
-        raise UsageError(error) from None
+        if not context.in_sweep:
+            raise UsageError(error) from None
+        log.error("sslbench: %s", error)
     except Exception:  # ours, not the user's; Hydra would leave with the code of bad usage
         log.exception("this is a bug in sslbench")
-        raise CellStopped(1) from None
+        if not context.in_sweep:
+            raise CellStopped(1) from None
 
 
 def _refuse_sweep_without_multirun(context: JobContext) -> None:

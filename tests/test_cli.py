@@ -23,9 +23,10 @@ def environment(tmp_path):
     return clean | {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
-def train(tmp_path, *arguments):
+def train(tmp_path, *arguments, env=None):
+    env = env or environment(tmp_path)
     return subprocess.run(
-        command(*arguments), cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True
+        command(*arguments), cwd=tmp_path, env=env, capture_output=True, text=True
     )
 
 

@@ -1,11 +1,13 @@
 """Sweeps: planned as a whole, contained failures, gone on with after a crash."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cells import TINY, compose_settings
@@ -15,8 +17,8 @@ from test_cli import ROOT, environment, train
 from sslbench.cells import Busy, CellFolder
 from sslbench.preflight import Preflight
 from sslbench.record import Record, load_record
-from sslbench.sweep.plan import BadCells, Planner, parent_overrides, stages
-from sslbench.sweep.present import _Overview
+from sslbench.sweep.plan import BadCells, Planner, parent_overrides
+from sslbench.sweep.present import _Overview, exit_report
 from sslbench.sweep.slots import device_slot
 
 SMALL = ("data=digits", "tracking=off", "model.channels=8", "method.batch_size=8", "log_every=2")
@@ -58,7 +60,6 @@ class TestPlan:
         barlow, semi = plan.cells
         assert barlow.settings.seed == 2
         assert semi.settings.init_from == barlow.cell_id
-        assert stages(plan.to_do()) == [[barlow], [semi]]
         assert f"init.from='{barlow.cell_id}'" in semi.overrides
 
     def test_a_parent_that_is_asked_for_too_is_one_cell(self, tmp_path):
@@ -68,6 +69,26 @@ class TestPlan:
         assert semi.parent is first
         assert other_parent.settings.seed == 1
         assert other_parent.settings.method.knn_k == 200
+        assert [c.cell_id for c in planner(tmp_path).plan([child, barlow]).cells[:2]] == [
+            first.cell_id,
+            semi.cell_id,
+        ]
+
+    @pytest.mark.parametrize(
+        "key", ["ratio=1:1,1:5", "optimizer.lr=0.1,0.2", "steps=3,4", "model.channels=4,8"]
+    )
+    def test_a_child_is_the_same_cell_in_any_sweep(self, key, tmp_path):
+        name, _, values = key.partition("=")
+        children = [
+            ["method=semi", "init.from=barlow", f"{name}={value}"] for value in values.split(",")
+        ]
+        alone = [planner(tmp_path).plan([child]).cells[-1].cell_id for child in children]
+        for order in (children, children[::-1]):
+            cells = planner(tmp_path).plan(order).cells
+            assert len(cells) == 4
+            assert {c.cell_id for c in cells if c.parent is not None} == set(alone)
+        asked = [f"method=barlow {name}={values.split(',')[0]}".split()]
+        assert {c.cell_id for c in planner(tmp_path).plan([*asked, *children]).cells} >= set(alone)
 
     def test_done_cells_are_skipped_and_failed_ones_tried_up_to_a_limit(self, tmp_path):
         [cell] = planner(tmp_path).plan([["seed=5"]]).cells
@@ -82,12 +103,9 @@ class TestPlan:
 
     def test_parents_keep_what_is_not_the_methods(self):
         overrides = ["steps=3", "method=semi", "method.ema=0.9", "ratio=1:5", "init.from=x"]
-        assert parent_overrides(overrides, "barlow") == ["steps=3", "ratio=1:5", "method=barlow"]
-        assert parent_overrides(overrides, "barlow steps=9") == [
-            "ratio=1:5",
-            "method=barlow",
-            "steps=9",
-        ]
+        start = ["method=barlow", "init.from=null"]
+        assert parent_overrides(overrides, "barlow") == ["steps=3", "ratio=1:5", *start]
+        assert parent_overrides(overrides, "barlow steps=9") == ["ratio=1:5", *start, "steps=9"]
 
 
 def test_a_cell_is_held_by_one_process(tmp_path):
@@ -97,6 +115,25 @@ def test_a_cell_is_held_by_one_process(tmp_path):
         with pytest.raises(Busy), CellFolder(tmp_path, "cell").locked():
             pass
     assert folder.state() == "missing"
+
+
+def test_who_looks_at_a_cell_is_not_taken_for_who_trains_it(tmp_path):
+    folder = CellFolder(tmp_path, "cell")
+    with folder.locked():
+        Record("cell", "done", {}).save(folder.path)
+    with ThreadPoolExecutor(4) as pool:
+        states = list(pool.map(lambda _: folder.state(), range(2000)))
+    assert set(states) == {"done"}
+
+
+def test_an_unreadable_record_is_named_and_not_overwritten(tmp_path):
+    plan = planner(tmp_path).plan([["seed=0"]])
+    [cell] = plan.cells
+    cell.folder.path.mkdir(parents=True)
+    (cell.folder.path / "record.json").write_text("{")
+    assert "delete it to run the cell" in exit_report(plan)
+    with pytest.raises(BadCells, match="delete it to run the cell"):
+        planner(tmp_path).plan([["seed=0"]])
 
 
 def test_who_only_looks_at_a_cell_does_not_keep_it_from_being_trained(tmp_path):
@@ -211,6 +248,23 @@ def test_a_failed_parent_blocks_its_children(tmp_path):
     statuses = {name.partition("-")[0]: r.status for name, r in records(tmp_path).items()}
     assert statuses == {"barlow": "failed", "semi": "blocked"}
     assert "did not finish" in result.stdout
+
+
+def test_an_experiments_file_may_say_where_cells_start_from(tmp_path):
+    shutil.copytree(ROOT / "conf", tmp_path / "conf")
+    mine = tmp_path / "conf" / "experiment" / "mine.yaml"
+    body = "# @package _global_\ndefaults: [{override /method: semi}]\ninit: {from: barlow}\n"
+    mine.write_text(body)
+    command = ["-m", "experiment=mine", *SMALL, "steps=2", "seed=0,1"]
+    env = environment(tmp_path) | {"SSLBENCH_CONF": str(tmp_path / "conf")}
+    result = train(tmp_path, *command, env=env)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "4 cells: 4 to do" in result.stdout
+    mine.write_text(body + "method: {threshold: 0.5}\n")
+    result = train(tmp_path, *command, env=env)
+    assert result.returncode == 2
+    assert "Key 'threshold' not in 'BarlowTwins'" in result.stderr
+    assert "hydra.sweeper.params" in result.stderr
 
 
 def test_the_papers_plan_is_18_cells_a_seed(tmp_path):

@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 import pytest
 from test_cli import environment, train
 from test_sweep import SMALL, records
 
 from sslbench.cells import CellFolder
+from sslbench.record import DONE, INTERRUPTED, Record, load_record
 
 
 def start(tmp_path, *arguments):
@@ -69,19 +71,61 @@ def test_two_sweeps_at_once_train_each_cell_once(undisturbed, tmp_path):
     assert len(trained) == 2 * len(undisturbed)  # each cell says so twice: curve and validation
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
-def test_ctrl_c_does_not_wait_for_another_sweeps_cells(launcher, tmp_path):
-    assert train(tmp_path, "-m", *SMALL, "steps=1", "seed=0").returncode == 0
+@contextmanager
+def sweep_that_waits(tmp_path, *arguments):
+    """Hold the one cell that was trained here, without its record, while a sweep waits for it."""
     (cell,) = (tmp_path / "outputs" / "cells").iterdir()
-    (cell / "record.json").unlink()
+    (cell / "record.json").rename(tmp_path / "record.json")
     with CellFolder(tmp_path / "outputs", cell.name).locked():
-        process = start(tmp_path, *SMALL, "steps=1", "seed=0", f"hydra/launcher={launcher}")
+        process = start(tmp_path, *arguments)
         while not (line := process.stdout.readline()).startswith("waiting for 1"):
             assert line
+        yield process, cell
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_ctrl_c_does_not_wait_for_another_sweeps_cells(launcher, tmp_path):
+    arguments = (*SMALL, "steps=1", "seed=0", f"hydra/launcher={launcher}")
+    assert train(tmp_path, "-m", *arguments).returncode == 0
+    with sweep_that_waits(tmp_path, *arguments) as (process, _):
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=20)
     assert process.returncode == 130, output
     assert "Traceback" not in output
+
+
+def test_what_another_sweep_leaves_is_taken_over(tmp_path):
+    arguments = (*SMALL, "steps=1", "seed=0")
+    assert train(tmp_path, "-m", *arguments).returncode == 0
+    with sweep_that_waits(tmp_path, *arguments) as (process, cell):
+        Record(cell.name, INTERRUPTED, {}).save(cell)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert load_record(cell).status == DONE
+
+
+def test_a_child_waits_for_a_parent_that_another_sweep_trains(tmp_path):
+    arguments = (*SMALL, "steps=1", "seed=0")
+    assert train(tmp_path, "-m", *arguments, "method=barlow").returncode == 0
+    start_from = "init.from='barlow method.batch_size=8'"
+    arguments = (*arguments, "method=semi", start_from)
+    with sweep_that_waits(tmp_path, *arguments) as (process, cell):
+        (tmp_path / "record.json").rename(cell / "record.json")
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
+    assert [record.status for record in records(tmp_path).values()] == [DONE, DONE]
+
+
+def test_a_sweep_leaves_with_the_code_of_the_signal_that_stopped_it(tmp_path):
+    process = start(tmp_path, *SMALL, "steps=100000", "seed=0")
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.glob("outputs/cells/*/metrics.jsonl")):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, output
+    assert "the same command goes on" in output
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """From the cells that a sweep asks for to what there is to do."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
-from sslbench.cells import RUNNING, CellFolder
-from sslbench.config.identity import cell_id
+from sslbench.cells import RUNNING, UNREADABLE, CellFolder
+from sslbench.config.identity import cell_id, identity
 from sslbench.config.settings import Settings
 from sslbench.initial import names_a_method
 from sslbench.preflight import Preflight
@@ -65,6 +67,8 @@ class Planner:
         self._retry_failed = retry_failed
         self._retry_limit = retry_limit
         self._cells: dict[str, PlannedCell] = {}
+        self._starts: dict[str, tuple[dict[str, Any], PlannedCell]] = {}
+        """Cells asked for that start from no other one, with what `_apart_from_method` says."""
 
     def plan(self, requests: Iterable[list[str]]) -> Plan:
         """Plan the cells that lists of overrides lead to.
@@ -74,13 +78,16 @@ class Planner:
         """
         problems: dict[str, list[str]] = {}
         requests = list(requests)
+        composed: list[tuple[list[str], Settings]] = []
         for overrides in requests:
-            try:
-                self._add(overrides)
-            except Exception as error:  # Hydra's and OmegaConf's errors share no base class
-                problems.setdefault(_reason(error), []).append(
-                    " ".join(overrides).replace("\\:", ":")
-                )
+            with _noted(problems, overrides):
+                composed.append((overrides, self._compose(overrides)))
+        # Children last, so that they find the cells to start from wherever those were asked for.
+        for overrides, settings in sorted(composed, key=lambda job: _is_child(job[1])):
+            with _noted(problems, overrides):
+                cell = self._add(overrides, settings)
+                if settings.init_from is None:
+                    self._starts[cell.cell_id] = _apart_from_method(cell.settings), cell
         if problems:
             num_bad = sum(len(jobs) for jobs in problems.values())
             lines = [f"{num_bad} of {len(requests)} cells are invalid; nothing was started:"]
@@ -90,9 +97,9 @@ class Planner:
             raise BadCells("\n".join(lines))
         return Plan(list(self._cells.values()), len(requests))
 
-    def _add(self, overrides: list[str]) -> PlannedCell:
-        settings, parent = self._compose(overrides), None
-        if names_a_method(settings.init_from):
+    def _add(self, overrides: list[str], settings: Settings) -> PlannedCell:
+        parent = None
+        if _is_child(settings):
             parent = self._parent(overrides, settings)
             settings = self._preflight.make_concrete(replace(settings, init={"from": None}))
             settings = replace(settings, init={"from": parent.cell_id})
@@ -111,26 +118,63 @@ class Planner:
         return self._cells[folder.cell_id]
 
     def _parent(self, overrides: list[str], child: Settings) -> PlannedCell:
-        """Return the cell that a child starts from: one that the sweep asks for, else a new one."""
-        asked_for = [
-            cell
-            for cell in self._cells.values()
-            if cell.settings.method.name == child.init_from  # and nothing more is said of it
-            and cell.settings.init_from is None
-            and (cell.settings.model, cell.settings.seed) == (child.model, child.seed)
-        ]
-        if len(asked_for) == 1:
-            return asked_for[0]
-        return self._add(parent_overrides(overrides, child.init_from))
+        """Return the cell that a child starts from: its own but for its method and that one's.
+
+        Where the sweep asks for one such cell with other settings of its method, it is that one.
+        """
+        words = parent_overrides(overrides, child.init_from)
+        try:
+            settings = self._compose(words)
+        except Exception as error:
+            raise ValueError(
+                f"init.from={child.init_from}: there is no such cell beside this one; if an "
+                "experiment's file sets what only one of both methods has, set it in "
+                f"hydra.sweeper.params or in init.from: {_reason(error)}"
+            ) from error
+        if len(child.init_from.split()) == 1:  # nothing more is said of it
+            wanted = _apart_from_method(self._preflight.make_concrete(settings))
+            found = [
+                cell
+                for rest, cell in self._starts.values()
+                if cell.settings.method.name == child.init_from and rest == wanted
+            ]
+            if len(found) == 1:
+                return found[0]
+        return self._add(words, settings)
 
     def _state(self, folder: CellFolder) -> str:
         state = folder.state()
         if state in (DONE, RUNNING):
             return state
+        if state == UNREADABLE:
+            folder.record()  # raises
         if state == FAILED:
             tried_enough = folder.record().failures >= self._retry_limit
             return FAILED if tried_enough or not self._retry_failed else TO_DO
         return TO_DO
+
+
+@contextmanager
+def _noted(problems: dict[str, list[str]], overrides: list[str]) -> Iterator[None]:
+    """Note an error by its reason instead of raising it."""
+    try:
+        yield
+    except Exception as error:  # Hydra's and OmegaConf's errors share no base class
+        words = " ".join(overrides).replace("\\:", ":")
+        problems.setdefault(_reason(error), []).append(words)
+
+
+def _is_child(settings: Settings) -> bool:
+    return names_a_method(settings.init_from)
+
+
+def _apart_from_method(settings: Settings) -> dict[str, Any]:
+    """Return what tells a cell from others, but for its method and the rate that it brings."""
+    contents = identity(settings)
+    del contents["method"]
+    if settings.optimizer.lr == settings.method.adam_lr:
+        contents["optimizer"].pop("lr", None)
+    return contents
 
 
 def _reason(error: Exception) -> str:
@@ -147,7 +191,7 @@ def parent_overrides(overrides: list[str], init_from: str) -> list[str]:
     """Return the overrides of the cell to start from: the child's, but for its method's.
 
     >>> parent_overrides(["method=semi", "seed=1", "steps=5", "method.ema=0.9"], "barlow steps=9")
-    ['seed=1', 'method=barlow', 'steps=9']
+    ['seed=1', 'method=barlow', 'init.from=null', 'steps=9']
     """
     method, *others = init_from.split()
     replaced = {override.partition("=")[0] for override in others}
@@ -156,25 +200,12 @@ def parent_overrides(overrides: list[str], init_from: str) -> list[str]:
         key = override.partition("=")[0].lstrip("+~")
         if key not in replaced and key.partition(".")[0] not in ("method", "init"):
             kept.append(override)
-    return [*kept, f"method={method}", *others]
+    return [*kept, f"method={method}", "init.from=null", *others]
 
 
 def concrete_overrides(overrides: list[str], settings: Settings) -> list[str]:
     """Add what was settled here, so that a worker need not settle it again."""
     kept = [override for override in overrides if not override.startswith("init.from=")]
     kept.append(f"data.name={settings.data.name}")
-    if settings.init_from is not None:
-        kept.append(f"init.from='{settings.init_from}'")
-    return kept
-
-
-def stages(cells: list[PlannedCell]) -> list[list[PlannedCell]]:
-    """Split cells into stages: each one's parent is in an earlier stage, or not among them."""
-    left, found = list(cells), []
-    while left:
-        waiting = {cell.cell_id for cell in left}
-        ready = [cell for cell in left if cell.parent is None or cell.parent.cell_id not in waiting]
-        assert ready, "cells that start from each other"
-        found.append(ready)
-        left = [cell for cell in left if cell not in ready]
-    return found
+    start = "null" if settings.init_from is None else f"'{settings.init_from}'"
+    return [*kept, f"init.from={start}"]

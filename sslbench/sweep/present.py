@@ -61,7 +61,10 @@ def plan_table(plan: Plan, costs: dict[str, Cost | None], workers: int) -> str:
 
 def outcome(cell: PlannedCell) -> str:
     """Say in a line or two how a cell of a sweep ended."""
-    record = cell.folder.record()
+    try:
+        record = cell.folder.record()
+    except ValueError as error:
+        return f"{cell.cell_id}: {error}"
     if record is None:
         return f"{cell.cell_id}: not run"
     if record.status == DONE:

@@ -15,9 +15,9 @@ from sslbench.cells import RUNNING, Busy
 from sslbench.config.settings import Settings
 from sslbench.exits import CellStopped, UsageError
 from sslbench.preflight import Preflight
-from sslbench.record import BLOCKED, DONE, Record, settings_to_dict
+from sslbench.record import BLOCKED, DONE, FAILED, Record, settings_to_dict
 from sslbench.sweep.estimate import Estimator
-from sslbench.sweep.plan import Plan, PlannedCell, Planner, stages
+from sslbench.sweep.plan import Plan, PlannedCell, Planner
 from sslbench.sweep.present import exit_report, headline, live_overview, outcome, plan_table
 
 POLL_SECONDS = 1.0
@@ -50,7 +50,7 @@ def run_sweep(
 
     Raises:
         UsageError: Exit code 2, before anything is trained.
-        CellStopped: Exit code 1 where a cell did not finish.
+        CellStopped: Exit code 1 where a cell did not finish, 128 + n where signal n stopped them.
     """
     preflight = Preflight()
     planner = Planner(
@@ -69,7 +69,7 @@ def run_sweep(
         print(plan_table(plan, costs, options.workers))
         return
     print(headline(plan), flush=True)
-    interrupted = False
+    stopped = None
 
     def launch_saving(jobs: list[list[str]]) -> None:
         with _saving_before_interrupt(plan):
@@ -77,14 +77,16 @@ def run_sweep(
 
     try:
         _train(plan, launch_saving)
-    except (KeyboardInterrupt, CellStopped):
-        interrupted = True
+    except KeyboardInterrupt:
+        stopped = CellStopped(128 + signal.SIGINT)
+    except CellStopped as by_signal:
+        stopped = by_signal
     report = exit_report(plan)
     if report is None:
         print(f"all {len(plan.cells)} cells are done", flush=True)
         return
     print(report, flush=True)
-    raise CellStopped(128 + signal.SIGINT if interrupted else 1)
+    raise stopped or CellStopped(1)
 
 
 @contextmanager
@@ -124,25 +126,27 @@ def _wait_for_running(plan: Plan) -> None:
 
 
 def _train(plan: Plan, launch: Callable[[list[list[str]]], None]) -> None:
-    """Train what is to do, parents first, then what another sweep has left unfinished."""
-    to_do = plan.to_do()
+    """Train what is to do, parents first, and what another sweep leaves unfinished."""
+    to_start = plan.to_do()
+    elsewhere = [cell for cell in plan.cells if cell.state == RUNNING]
+    announced = False
     with live_overview(plan):
-        for stage in stages(to_do):
-            ready = [cell for cell in stage if not _blocked(cell)]
+        while to_start or elsewhere:
+            pending = {cell.cell_id for cell in [*to_start, *elsewhere]}
+            free = [c for c in to_start if c.parent is None or c.parent.cell_id not in pending]
+            to_start = [cell for cell in to_start if cell not in free]
+            ready = [cell for cell in free if not _blocked(cell)]
             if ready:
                 launch([cell.overrides for cell in ready])
-        elsewhere = [cell for cell in plan.cells if cell.folder.state() == RUNNING]
-        if elsewhere:
-            print(f"waiting for {len(elsewhere)} of another sweep's cells", flush=True)
-        while elsewhere:
-            time.sleep(POLL_SECONDS)
-            left = [cell for cell in elsewhere if cell.folder.state() == RUNNING]
-            abandoned = [
-                cell for cell in elsewhere if cell not in left and cell.folder.record() is None
-            ]
-            if abandoned:
-                launch([cell.overrides for cell in abandoned])
-            elsewhere = left
+                elsewhere += [cell for cell in ready if cell.folder.state() == RUNNING]
+            elif not free:
+                if not announced:
+                    print(f"waiting for {len(elsewhere)} of another sweep's cells", flush=True)
+                    announced = True
+                time.sleep(POLL_SECONDS)
+                ended = [cell for cell in elsewhere if cell.folder.state() != RUNNING]
+                elsewhere = [cell for cell in elsewhere if cell not in ended]
+                to_start += [cell for cell in ended if cell.folder.state() not in (DONE, FAILED)]
 
 
 def _blocked(cell: PlannedCell) -> bool:
