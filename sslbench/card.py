@@ -40,9 +40,9 @@ def card(record: Record) -> str:
     model, method = settings["model"]["name"], settings["method"]["name"]
     parts = [
         f"# {record.cell}",
-        f"Encoder `{model}`, trained {METHODS[method]}. Seed {settings['seed']}, ratio of labelled "
-        f"to unlabelled images {settings['ratio']['name']}. Accuracy on the test images: "
-        f"**{results['test']['accuracy']:.2%}**.",
+        f"Encoder `{model}`, trained {METHODS.get(method, f'by {method}')}. Seed "
+        f"{settings['seed']}, ratio of labelled to unlabelled images {settings['ratio']['name']}. "
+        f"Accuracy on the test images: **{results['test']['accuracy']:.2%}**.",
         "## Load the encoder",
         _snippet(record),
         "The encoder is frozen, in eval mode, with its normalisation inside.",

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sslbench.config.identity import SEPARATOR
-from sslbench.config.settings import Settings
+from sslbench.config.settings import Method, Settings
 from sslbench.record import DONE, load_record
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ def cells_folder(outputs: str) -> Path:
 def names_a_method(init_from: str | None) -> bool:
     """Whether to start from the cell of another method: `barlow`, or `barlow steps=9` and so on."""
     method, *overrides = (init_from or "").split() or [""]
-    return method in ("supervised", "barlow", "semi") and all("=" in word for word in overrides)
+    known = {kind.name for kind in Method.__subclasses__()}
+    return method in known and all("=" in word for word in overrides)
 
 
 def concrete_initial(settings: Settings) -> Settings:

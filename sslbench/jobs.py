@@ -109,7 +109,9 @@ def _cell_process(settings: Settings) -> None:
     try:
         with cell.locked():
             if settings.device == "auto" and torch.cuda.is_available():
-                with device_slot(torch.cuda.device_count(), settings.cells_per_device) as device:
+                count = torch.cuda.device_count()
+                names = [str(torch.cuda.get_device_properties(n).uuid) for n in range(count)]
+                with device_slot(names, settings.cells_per_device) as device:
                     settings = dataclasses.replace(settings, device=f"cuda:{device}")
                     record = train_cell(settings, cell, show_bar=False)
             else:

@@ -59,7 +59,7 @@ class Means:
 
 @dataclass
 class Progress:
-    """How far training has come. `seconds` counts training alone, over all interruptions."""
+    """How far training has come. `seconds` are those of the loop, its validations among them."""
 
     step: int = 0
     seconds: float = 0.0

@@ -4,16 +4,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from sslbench.config.settings import Data, Settings
-from sslbench.data import Dataset, concrete_data, open_dataset
+from sslbench.data import Dataset, concrete_data, is_here, open_dataset
 from sslbench.files import make_writable_folder
 from sslbench.initial import concrete_initial
 from sslbench.schedule import Schedule, build_schedule
 
 
 class Preflight:
-    """Checks cells; what many cells share, such as a data set, is looked at once."""
+    """Checks cells; what many cells share, such as a data set, is looked at once.
 
-    def __init__(self) -> None:
+    Args:
+        may_download: Otherwise data that is not here yet is taken for STL-10, and not checked.
+    """
+
+    def __init__(self, *, may_download: bool = True) -> None:
+        self._may_download = may_download
         self._concrete: dict[str, Data | ValueError] = {}
         self._datasets: dict[str, Dataset] = {}
 
@@ -28,13 +33,18 @@ class Preflight:
             outputs = Path(settings.outputs)
             make_writable_folder(outputs)
             try:
-                self._concrete[key] = concrete_data(settings.data, outputs)
+                self._concrete[key] = self._concrete_data(settings.data, outputs)
             except ValueError as error:  # a server that does not answer is asked once
                 self._concrete[key] = error
         data = self._concrete[key]
         if isinstance(data, ValueError):
             raise data
         return concrete_initial(replace(settings, data=data))
+
+    def _concrete_data(self, data: Data, outputs: Path) -> Data:
+        if self._may_download or is_here(data):
+            return concrete_data(data, outputs)
+        return replace(data, name="stl10")
 
     def dataset(self, settings: Settings) -> Dataset:
         """Open the data of concrete settings, which checks its files."""
@@ -52,9 +62,10 @@ class Preflight:
         from sslbench.build import pool_indices
 
         dataset = self.dataset(settings)
-        pool = [] if settings.method.name == "supervised" else pool_indices(settings, dataset)
-        images = pool if settings.method.name == "barlow" else dataset.train_indices
-        return build_schedule(settings.method, len(images), settings.steps)
+        method = settings.method
+        pool = pool_indices(settings, dataset) if method.uses_pool else []
+        images = pool if method.epochs_are_of_pool else dataset.train_indices
+        return build_schedule(method, len(images), settings.steps)
 
     def check(self, settings: Settings) -> None:
         """Check concrete settings against the data, the checkpoint and the device.
@@ -69,7 +80,8 @@ class Preflight:
         from sslbench.initial import load_initial_encoder
 
         choose_device(settings.device)
-        self.schedule(settings)
+        if self._may_download or is_here(settings.data):
+            self.schedule(settings)
         if settings.init_from is not None:
             with torch.device("meta"):
                 encoder = build_encoder(settings.model)

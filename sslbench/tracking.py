@@ -213,9 +213,8 @@ def start_tracker(
     tracking = settings.tracking
     if tracking.name == "off":
         return NullTracker()
-    parts = [settings.method.name, settings.model.name, settings.ratio.name]
-    if settings.method.name == "supervised":
-        parts.pop()
+    parts = [settings.method.name, settings.model.name]
+    parts += [settings.ratio.name] if settings.method.uses_pool else []
     run = start_run(
         tracking,
         folder,

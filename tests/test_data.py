@@ -123,6 +123,12 @@ def test_a_fold_that_is_not_there(tmp_path):
         open_dataset(layout_settings(tmp_path, fold=0), tmp_path / "outputs")
 
 
+def test_each_class_needs_a_labeled_image(tmp_path):
+    make_layout(tmp_path, num_train=9)
+    with pytest.raises(ValueError, match=r"no labelled image of truck; each class"):
+        open_dataset(Data(name="layout", root=str(tmp_path)), tmp_path)
+
+
 def test_statistics_are_measured_once_for_each_content(tmp_path, monkeypatch):
     make_layout(tmp_path / "a")
     make_layout(tmp_path / "b", seed=1)

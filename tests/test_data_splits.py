@@ -89,6 +89,14 @@ def test_the_pool_is_rounded_to_whole_images():
     assert len(pool(5, labeled=3, num_labeled=50)) == 83
 
 
+def test_a_ratio_that_admits_no_image_is_refused():
+    with pytest.raises(ValueError, match="admits none of 1,200 .* 60 labelled"):
+        pool(1, labeled=1000, num_available=1200, num_labeled=60)
+    for ratio in ({"unlabeled": -1}, {"unlabeled": 5, "of": "batch"}):
+        with pytest.raises(ValueError, match="admits none of 0 "):
+            pool(num_available=0, **ratio)
+
+
 def test_all_none_and_batch_ratios():
     for indices in (pool(-1, num_available=30), pool(7, num_available=30, of="batch")):
         assert sorted(indices) == list(range(30))

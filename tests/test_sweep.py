@@ -18,7 +18,7 @@ from sslbench.cells import Busy, CellFolder
 from sslbench.preflight import Preflight
 from sslbench.record import Record, load_record
 from sslbench.sweep.plan import BadCells, Planner, parent_overrides
-from sslbench.sweep.present import _Overview, exit_report
+from sslbench.sweep.present import _Overview, exit_report, plan_table
 from sslbench.sweep.slots import device_slot
 
 SMALL = ("data=digits", "tracking=off", "model.channels=8", "method.batch_size=8", "log_every=2")
@@ -162,10 +162,27 @@ def test_a_killed_process_holds_nothing(tmp_path):
 
 
 def test_device_slots_are_shared_out_and_given_back(tmp_path):
-    with device_slot(2, 1, tmp_path) as first, device_slot(2, 1, tmp_path) as second:
+    both = ("a", "b")
+    with device_slot(both, 1, tmp_path) as first, device_slot(both, 1, tmp_path) as second:
         assert {first, second} == {0, 1}
-    with device_slot(1, 2, tmp_path) as first, device_slot(1, 2, tmp_path) as second:
+    with device_slot(("a",), 2, tmp_path) as first, device_slot(("a",), 2, tmp_path) as second:
         assert first == second == 0
+    # Who sees the second device alone does not wait for the first, and takes the second one away.
+    with device_slot(("a",), 1, tmp_path), device_slot(("b",), 1, tmp_path) as visible:
+        assert visible == 0
+    with device_slot(("b",), 1, tmp_path), device_slot(both, 1, tmp_path) as left:
+        assert left == 0
+
+
+def test_device_slots_are_for_all_users(tmp_path):
+    folder = tmp_path / "slots"
+    mask = os.umask(0o077)
+    try:
+        with device_slot(("a",), 1, folder):
+            modes = {path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir())}
+    finally:
+        os.umask(mask)
+    assert modes == {0o777, 0o666}
 
 
 SABOTAGE = """
@@ -280,6 +297,35 @@ def test_the_papers_plan_is_18_cells_a_seed(tmp_path):
         "semi": 24,
     }
     assert not (tmp_path / "outputs" / "cells").exists()
+
+
+def test_a_dry_run_needs_no_data_and_fetches_none(tmp_path):
+    plan = ("hydra.sweeper.dry_run=true", "data.url=http://127.0.0.1:9/")
+    result = train(tmp_path, "-m", "experiment=paper", *plan)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("18 cells: 18 to do")
+    assert "STL-10 is not in data: the sweep would download it first" in result.stdout
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_plan_tells_apart_what_ids_do_not(tmp_path):
+    thresholds = [["method=semi", f"method.threshold={t}", "seed=1"] for t in (0, 0.7)]
+    plan = planner(tmp_path).plan(thresholds)
+    lines = plan_table(plan, {}, 1).splitlines()[2:]
+    assert [line.split()[-1] for line in lines] == ["method.threshold=0", "method.threshold=0.7"]
+    for cell in plan.cells:
+        assert f"settings: {cell.overrides[1]}" in exit_report(plan)
+
+
+def test_what_is_not_tried_again_is_said(tmp_path):
+    [cell] = planner(tmp_path).plan([["seed=5"]]).cells
+    cell.folder.path.mkdir(parents=True)
+    Record(cell.cell_id, "failed", {}, failures=3).save(cell.folder.path)
+    report = exit_report(planner(tmp_path).plan([["seed=5"]]))
+    assert "the same command" not in report
+    assert "1 were not tried again" in report
+    assert "hydra.sweeper.retry_limit=4 tries them" in report
+    assert planner(tmp_path, retry_limit=4).plan([["seed=5"]]).cells[0].state == "to do"
 
 
 def test_a_dry_run_estimates_time_and_memory_by_a_probe(tmp_path):

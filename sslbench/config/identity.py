@@ -39,8 +39,9 @@ def identity(settings: Settings) -> dict[str, Any]:
         contents[group].pop(name, None)
     # Model and method are told apart by their settings, and their class where those are default.
     contents["model"].pop("name", None)
-    if isinstance(settings.method, Supervised):
+    if not settings.method.uses_pool:
         contents.pop("ratio")
+    if isinstance(settings.method, Supervised):
         contents["augmentation"].pop("view_b")
     if not isinstance(settings.method, Semi):
         contents.get("ratio", {}).pop("of", None)
@@ -64,7 +65,7 @@ def cell_id(settings: Settings) -> str:
     canonical = json.dumps(identity(settings), sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(canonical.encode()).hexdigest()[:8]
     parts = [settings.method.name, settings.model.name]
-    if not isinstance(settings.method, Supervised):
+    if settings.method.uses_pool:
         parts.append(settings.ratio.name.replace(":", "to"))
     parts += [settings.data.name, f"s{settings.seed}", digest]
     return "-".join(parts)

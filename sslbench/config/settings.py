@@ -11,6 +11,7 @@ A field with `metadata=EXECUTION` says how a cell is run and is no part of its i
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from omegaconf import MISSING
 
@@ -115,7 +116,12 @@ class WideResNet(Model):
 
 @dataclass
 class Method:
-    """How the encoder learns. Epochs are passes over the labelled images, or over the pool."""
+    """How the encoder learns."""
+
+    uses_pool: ClassVar[bool] = True
+    """Whether it learns from unlabelled images; without them the ratio is no part of a cell."""
+    epochs_are_of_pool: ClassVar[bool] = False
+    """Whether an epoch is a pass over the pool, and not over the labelled images."""
 
     name: str = MISSING
     epochs: float = 100.0
@@ -141,12 +147,16 @@ class Method:
 class Supervised(Method):
     """Cross-entropy on the labelled images (paper, table 1)."""
 
+    uses_pool: ClassVar[bool] = False
+
     name: str = "supervised"
 
 
 @dataclass
 class BarlowTwins(Method):
     """Barlow Twins on the pool, then a linear probe on the frozen encoder (paper, table 2)."""
+
+    epochs_are_of_pool: ClassVar[bool] = True
 
     name: str = "barlow"
     epochs: float = 4.0
@@ -421,13 +431,8 @@ class Settings:
         _positive("log_every", self.log_every)
         if self.threads is not None:
             _positive("threads", self.threads)
-        if self.method.name == "semi" and self.ratio.unlabeled == 0:
+        if self.method.uses_pool and self.ratio.unlabeled == 0:
             raise ValueError(
-                f"method=semi ratio={self.ratio.name}: semi-supervised learning needs unlabelled "
-                "images; pick a ratio such as ratio=1:5"
-            )
-        if self.method.name == "barlow" and self.ratio.unlabeled == 0:
-            raise ValueError(
-                f"method=barlow ratio={self.ratio.name}: Barlow Twins learns from unlabelled "
-                "images; pick ratio=1:20, or ratio=all for all of them"
+                f"method={self.method.name} ratio={self.ratio.name}: this method learns from "
+                "unlabelled images; pick a ratio such as ratio=1:20, or ratio=all for all of them"
             )

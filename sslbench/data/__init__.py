@@ -113,6 +113,11 @@ def open_dataset(settings: Data, outputs: Path, release: Release = OFFICIAL) -> 
     )
 
 
+def is_here(settings: Data) -> bool:
+    """Whether the data can be opened without a download."""
+    return settings.name not in ("auto", "stl10") or (Path(settings.root) / FOLDER).exists()
+
+
 def dataset_name(settings: Data) -> str:
     """Return what concrete data is called: `stl10`, `digits`, or the folder of a `layout` set."""
     if settings.name != "layout":
@@ -187,5 +192,14 @@ def _labeled_indices(settings: Data, layout: Layout) -> np.ndarray:
             settings.num_labeled,
             len(layout.class_names),
             settings.split_seed,
+        )
+    counts = np.bincount(layout.train_labels[indices], minlength=len(layout.class_names))
+    if not counts.all():
+        missing = ", ".join(
+            name for name, count in zip(layout.class_names, counts, strict=True) if not count
+        )
+        raise ValueError(
+            f"data={settings.name}: no labelled image of {missing}; each class in class_names.txt "
+            "needs one"
         )
     return indices

@@ -95,13 +95,19 @@ def unlabeled_pool(num_available: int, num_labeled: int, ratio: "Ratio", seed: i
         int64 positions, in random order where the ratio counts the pool's images.
 
     Raises:
-        ValueError: If there are too few unlabelled images.
+        ValueError: If there are too few unlabelled images, or the ratio admits none.
     """
     if ratio.unlabeled == 0:
         return np.empty(0, np.int64)
-    if ratio.unlabeled == -1 or ratio.of == "batch":
+    takes_all = ratio.unlabeled == -1 or ratio.of == "batch"
+    needed = num_available if takes_all else round(num_labeled * ratio.unlabeled / ratio.labeled)
+    if needed == 0:
+        raise ValueError(
+            f"ratio={ratio.name}: admits none of {num_available:,} unlabelled images beside "
+            f"{num_labeled} labelled ones; pick one with more of them, such as ratio=1:1"
+        )
+    if takes_all:
         return np.arange(num_available)
-    needed = round(num_labeled * ratio.unlabeled / ratio.labeled)
     if needed > num_available:
         if num_available >= num_labeled:
             largest = f"1:{num_available // num_labeled}"

@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from sslbench.config.settings import Settings
+from sslbench.data import is_here
 from sslbench.files import write_json
 from sslbench.initial import cells_folder
 from sslbench.preflight import Preflight
@@ -72,7 +73,9 @@ class Estimator:
             )
 
     def cost(self, settings: Settings) -> Cost | None:
-        """Return the cost of a cell, or None where nothing tells it."""
+        """Return the cost of a cell, or None where nothing tells it or its data is not here."""
+        if not is_here(settings.data):
+            return None
         schedule = self._preflight.schedule(settings)
         like = self._records.get(likeness(settings_to_dict(settings)))
         if like:

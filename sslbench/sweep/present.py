@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sslbench.cells import MISSING, RUNNING
+from sslbench.data import is_here
 from sslbench.files import read_curves
 from sslbench.record import DONE, FAILED, RECORD
 from sslbench.sweep.estimate import Cost
@@ -36,17 +37,38 @@ def headline(plan: Plan) -> str:
     return f"{len(plan.cells)} cells: " + ", ".join(parts)
 
 
+IN_ID = ("model", "method", "ratio", "seed", "data", "data.name", "experiment")
+"""Overrides that a cell's id tells already, or that are alike in a sweep."""
+
+
+def distinctions(plan: Plan) -> dict[str, str]:
+    """Return by cell the overrides that not all cells have and that its id does not tell."""
+    common = set.intersection(*(set(cell.overrides) for cell in plan.cells))
+    return {
+        cell.cell_id: " ".join(
+            override
+            for override in cell.overrides
+            if override not in common
+            and override.partition("=")[0] not in IN_ID
+            and override != "init.from=null"
+        )
+        for cell in plan.cells
+    }
+
+
 def plan_table(plan: Plan, costs: dict[str, Cost | None], workers: int) -> str:
     """List every cell with its state and cost, and the total time of what is to do."""
     width = max(len(cell.cell_id) for cell in plan.cells)
-    lines = [headline(plan), f"{'cell':{width}}  state    time      memory    from"]
+    settings = distinctions(plan)
+    lines = [headline(plan), f"{'cell':{width}}  state    time      memory    from     settings"]
     for cell in plan.cells:
-        line = f"{cell.cell_id:{width}}  {cell.state:7}"
         cost = costs.get(cell.cell_id)
+        figures = f"{'':27}"
         if cost is not None:
             memory = f"{cost.memory_bytes / GIB:.1f} GiB"
-            line += f"  {duration(cost.seconds):8}  {memory:8}  {cost.source}"
-        lines.append(line)
+            figures = f"{duration(cost.seconds):8}  {memory:8}  {cost.source:7}"
+        line = f"{cell.cell_id:{width}}  {cell.state:7}  {figures}  {settings[cell.cell_id]}"
+        lines.append(line.rstrip())
     left = [cost for cell in plan.to_do() if (cost := costs.get(cell.cell_id)) is not None]
     if left:
         total = sum(cost.seconds for cost in left)
@@ -56,6 +78,9 @@ def plan_table(plan: Plan, costs: dict[str, Cost | None], workers: int) -> str:
         )
         if workers > 1:
             lines.append(f"with {workers} workers: about {duration(total / workers)}")
+    for root in sorted({c.settings.data.root for c in plan.cells if not is_here(c.settings.data)}):
+        lines += [f"STL-10 is not in {root}: the sweep would download it first (2.6 GB);"]
+        lines += ["where it cannot be had, data=auto takes the stand-in"]
     return "\n".join(lines)
 
 
@@ -149,7 +174,22 @@ def exit_report(plan: Plan) -> str | None:
     failed = [cell for cell in plan.cells if cell.folder.state() != DONE]
     if not failed:
         return None
+    settings = distinctions(plan)
     lines = [f"{len(failed)} of {len(plan.cells)} cells are not done:"]
-    lines += [f"  {outcome(cell)}" for cell in failed]
-    lines.append("the same command goes on with them; the others are kept")
+    for cell in failed:
+        told = settings[cell.cell_id]
+        lines += [f"  {outcome(cell)}", *[f"      settings: {told}"] * bool(told)]
+    left = [cell for cell in failed if cell.state == FAILED]
+    if len(left) < len(failed):
+        lines.append("the same command goes on with them; the others are kept")
+    if left:
+        lines.append(
+            f"{len(left)} were not tried again: hydra.sweeper.retry_failed=true "
+            f"hydra.sweeper.retry_limit={1 + max(_failures(cell) for cell in left)} tries them"
+        )
     return "\n".join(lines)
+
+
+def _failures(cell: PlannedCell) -> int:
+    record = cell.folder.record()
+    return 0 if record is None else record.failures

@@ -52,7 +52,7 @@ def run_sweep(
         UsageError: Exit code 2, before anything is trained.
         CellStopped: Exit code 1 where a cell did not finish, 128 + n where signal n stopped them.
     """
-    preflight = Preflight()
+    preflight = Preflight(may_download=not options.dry_run)
     planner = Planner(
         compose,
         preflight,

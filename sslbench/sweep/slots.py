@@ -2,8 +2,9 @@
 
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import product
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -12,22 +13,33 @@ POLL_SECONDS = 0.5
 
 
 @contextmanager
-def device_slot(num_devices: int, per_device: int, folder: Path | None = None) -> Iterator[int]:
-    """Wait for a place on a device and hold it; yields the device's number.
+def device_slot(
+    devices: Sequence[str], per_device: int, folder: Path | None = None
+) -> Iterator[int]:
+    """Wait for a place on a device and hold it; yields the device's position in `devices`.
 
     A place is a locked file, so that a killed process gives it back.
+
+    Args:
+        devices: Names that are the same for all programs on this machine, whichever devices are
+            visible to them.
+        per_device: Places on each.
+        folder: Where the files are; none: one for all users of this machine.
     """
     folder = folder or Path(tempfile.gettempdir()) / "sslbench-devices"
-    folder.mkdir(mode=0o777, parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    with suppress(PermissionError):  # another user made it, and did this
+        folder.chmod(0o777)
+    places = list(product(range(per_device), enumerate(devices)))  # one on each device first
     while True:
-        for place in range(num_devices * per_device):  # one cell on each device first
-            lock = FileLock(folder / f"{place}.lock", mode=0o666)
+        for place, (device, name) in places:
+            lock = FileLock(folder / f"{name}-{place}.lock", mode=0o666)
             try:
                 lock.acquire(timeout=0)
             except Timeout:
                 continue
             try:
-                yield place % num_devices
+                yield device
             finally:
                 lock.release()
             return

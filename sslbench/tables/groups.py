@@ -220,7 +220,7 @@ def place(cell: Cell) -> Entry:
     row = Row(
         method=method,
         model=settings.model.name,
-        ratio=None if method == paper.SUPERVISED else settings.ratio.name,
+        ratio=settings.ratio.name if settings.method.uses_pool else None,
         init=_initial_method(settings.init_from),
     )
     root = settings.data.root
