@@ -16,7 +16,14 @@ from sslbench.config.settings import Settings
 from sslbench.cores import available_cores
 from sslbench.exits import CellStopped, UsageError
 from sslbench.preflight import Preflight
-from sslbench.record import DONE, FAILED, INTERRUPTED, Record, settings_to_dict
+from sslbench.record import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    Record,
+    is_of_other_code,
+    settings_to_dict,
+)
 from sslbench.sweep.isolation import run_isolated
 
 log = logging.getLogger(__name__)
@@ -67,6 +74,8 @@ def _train_here(settings: Settings) -> None:
     record = cell.record()
     if record is not None and record.status == DONE:
         print("done before: found, not trained again")
+        if is_of_other_code(record):
+            print(f"it was trained by other code than this: delete {cell.path} to train it anew")
     else:
         preflight.check(settings)
         try:

@@ -1,6 +1,7 @@
 """One JSON file per cell: what the report reads. A failure is a record too."""
 
 import dataclasses
+import hashlib
 import importlib.metadata
 import json
 import platform
@@ -18,6 +19,9 @@ RECORD, SETTINGS = "record.json", "settings.json"
 DONE, FAILED, INTERRUPTED, BLOCKED = "done", "failed", "interrupted", "blocked"
 STATUSES = (DONE, FAILED, INTERRUPTED, BLOCKED)
 PACKAGES = ("sslbench", "torch", "torchvision", "numpy", "scikit-learn", "hydra-core", "wandb")
+
+NUMBERS_APART = ("tables", "sweep", "report.py", "dashboard.py", "card.py", "progress.py")
+"""Parts of the package that no cell's numbers come from."""
 
 RULES = {
     "train.loss": "mean of the training loss over the steps since the last but one validation",
@@ -94,14 +98,31 @@ def model_settings(contents: dict[str, Any]) -> schema.Model:
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of Python, the packages whose numbers matter, and this code's commit."""
+    """Versions of Python, the packages whose numbers matter, this code's commit and digest."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             found[package] = "not installed"
-    return found | {"commit": _git_commit()}
+    return found | {"commit": _git_commit(), "code": code_digest()}
+
+
+@cache
+def code_digest() -> str:
+    """Return 12 hex digits that change with the code that a cell's numbers come from."""
+    package = Path(__file__).resolve().parent
+    sha = hashlib.sha256()
+    for path in sorted(path for kind in ("*.py", "*.c") for path in package.rglob(kind)):
+        name = path.relative_to(package)
+        if name.parts[0] not in NUMBERS_APART:
+            sha.update(f"{name}\n".encode() + path.read_bytes())
+    return sha.hexdigest()[:12]
+
+
+def is_of_other_code(record: Record) -> bool:
+    """Whether a cell was trained by other code than this."""
+    return record.runtime.get("versions", {}).get("code") not in (None, code_digest())
 
 
 def _git_commit() -> str:

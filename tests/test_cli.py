@@ -104,6 +104,7 @@ def test_a_cell_is_trained_found_done_and_started_from(tmp_path):
     assert "stand-in" in first.stdout
     again = train(tmp_path, *FAST, "steps=2")
     assert again.stdout.splitlines()[0] == "done before: found, not trained again"
+    assert "other code" not in again.stdout
     [cell] = (tmp_path / "outputs" / "cells").iterdir()
     child = train(tmp_path, *FAST, "method=semi", "steps=2", f"init.from={cell.name}")
     assert child.returncode == 0, child.stderr

@@ -16,9 +16,9 @@ from test_cli import ROOT, environment, train
 
 from sslbench.cells import Busy, CellFolder
 from sslbench.preflight import Preflight
-from sslbench.record import Record, load_record
+from sslbench.record import Record, code_digest, load_record
 from sslbench.sweep.plan import BadCells, Planner, parent_overrides
-from sslbench.sweep.present import _Overview, exit_report, plan_table
+from sslbench.sweep.present import _Overview, exit_report, headline, plan_table
 from sslbench.sweep.slots import device_slot
 
 SMALL = ("data=digits", "tracking=off", "model.channels=8", "method.batch_size=8", "log_every=2")
@@ -100,6 +100,16 @@ class TestPlan:
         assert states == ["done", "to do", "failed", "to do"]
         Record(cell.cell_id, "failed", {}, failures=1).save(cell.folder.path)
         assert planner(tmp_path, retry_failed=False).plan([["seed=5"]]).cells[0].state == "failed"
+
+    def test_cells_of_other_code_are_counted(self, tmp_path):
+        cells = planner(tmp_path).plan([["seed=1"], ["seed=2"], ["seed=3"]]).cells
+        found = ({"code": code_digest()}, {"code": "0123456789ab"}, {})
+        for cell, versions in zip(cells, found, strict=True):
+            cell.folder.path.mkdir(parents=True)
+            Record(cell.cell_id, "done", {}, runtime={"versions": versions}).save(cell.folder.path)
+        text = headline(planner(tmp_path).plan([["seed=1"], ["seed=2"], ["seed=3"]]))
+        assert text.startswith("3 cells: 3 done\n1 of those done were trained by other code")
+        assert str(cells[1].folder.path) in text
 
     def test_parents_keep_what_is_not_the_methods(self):
         overrides = ["steps=3", "method=semi", "method.ema=0.9", "ratio=1:5", "init.from=x"]

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from sslbench.cells import MISSING, RUNNING
 from sslbench.data import is_here
 from sslbench.files import read_curves
-from sslbench.record import DONE, FAILED, RECORD
+from sslbench.record import DONE, FAILED, RECORD, is_of_other_code
 from sslbench.sweep.estimate import Cost
 from sslbench.sweep.plan import Plan, PlannedCell
 
@@ -28,13 +28,18 @@ def duration(seconds: float) -> str:
 
 
 def headline(plan: Plan) -> str:
-    """Count the cells of a plan by their states."""
+    """Count the cells of a plan by their states, and those that other code has trained."""
     counts = plan.counts()
     parts = [f"{number} {state}" for state, number in sorted(counts.items())]
     duplicates = plan.num_requested - len(plan.cells)
     if duplicates > 0:
         parts.append(f"{duplicates} asked for twice")
-    return f"{len(plan.cells)} cells: " + ", ".join(parts)
+    line = f"{len(plan.cells)} cells: " + ", ".join(parts)
+    older = [c for c in plan.cells if c.state == DONE and is_of_other_code(c.folder.record())]
+    if older:
+        line += f"\n{len(older)} of those done were trained by other code than this, such as "
+        line += f"{older[0].folder.path}: delete their folders to train them anew"
+    return line
 
 
 IN_ID = ("model", "method", "ratio", "seed", "data", "data.name", "experiment")
