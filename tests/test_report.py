@@ -46,6 +46,16 @@ def claim_of(report, number, group_has="STL-10"):
     return next(c for c in report.claims if c.number == number and group_has in c.group)
 
 
+def test_a_method_that_the_paper_has_not_gets_a_table(tmp_path):
+    settings = make_settings("convnet", "supervised")
+    settings = dataclasses.replace(settings, method=dataclasses.replace(settings.method))
+    settings.method.name = "mine"
+    make_cell(tmp_path, settings, files=False)
+    report = build_report(tmp_path)
+    [table] = [table for table in report.tables if table.title.startswith("By mine")]
+    assert line_of(table)["model"] == "ConvNet"
+
+
 # The paper's own figures
 
 

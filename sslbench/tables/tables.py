@@ -108,6 +108,12 @@ DESIGNS = (
 )
 
 
+def _design_of(method: str) -> Design:
+    """Return the table of a method that the paper has not."""
+    metrics = (TRAIN, VAL, TRAIN_LOSS, TEST)
+    return Design(method, f"By {method}", (), lambda row: row.method == method, metrics, {})
+
+
 def build_tables(groups: list[Group], outputs: str) -> list[Table]:
     """Return the tables of each group, then the ablations.
 
@@ -123,6 +129,9 @@ def build_tables(groups: list[Group], outputs: str) -> list[Table]:
             if group.is_paper or any(row in group.rows for row in rows if row not in covered):
                 tables.append(_design_table(design, rows, group, outputs))
                 covered.update(rows)
+        for method in sorted({row.method for row in group.rows if row not in covered}):
+            design = _design_of(method)
+            tables.append(_design_table(design, _rows_of(design, group), group, outputs))
     return tables + ablation_tables(groups)
 
 
