@@ -26,7 +26,8 @@ def evaluate_cell(
     """Score the method's weights on all splits; save the embeddings of `val` and `test`.
 
     Args:
-        train_means: Of the last training steps; they stand under `train`.
+        train_means: Of the last training steps, with `num_images` if `accuracy` is among them;
+            they stand under `train`.
 
     Returns:
         The `results` of the cell's record.
@@ -37,7 +38,7 @@ def evaluate_cell(
     classifier = method.classifier(lambda: (train_embeddings, train_labels))
     plain = score(classify(classifier, train_embeddings), train_labels)
     results: dict[str, Any] = {
-        "train": {"accuracy": plain.accuracy} | train_means,
+        "train": {"accuracy": plain.accuracy, "num_images": len(train_labels)} | train_means,
         "train_plain": asdict(plain),
     }
     knn = {}

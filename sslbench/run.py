@@ -154,8 +154,11 @@ def _train_and_evaluate(
 
     weights = checkpoint.BEST if settings.method.select == "best" else checkpoint.LAST
     method.load_state_dict(checkpoint.load(folder / weights)["method"])
+    train_means: dict[str, float] = dict(progress.epoch_means)
+    if "accuracy" in train_means:
+        train_means["num_images"] = parts.schedule.last_window * settings.method.batch_size
     record.results = evaluate_cell(
-        method, settings.method, evaluator, images, progress.epoch_means, folder
+        method, settings.method, evaluator, images, train_means, folder
     ) | {
         "weights": weights,
         "weights_sha256": checkpoint.digest(method),

@@ -15,6 +15,11 @@ class Schedule:
     evaluate_at: frozenset[int]
     snapshot_at: frozenset[int]
 
+    @property
+    def last_window(self) -> int:
+        """Steps after the last but one evaluation, or all."""
+        return self.total_steps - max(self.evaluate_at - {self.total_steps}, default=0)
+
 
 def build_schedule(method: settings.Method, num_images: int, steps: int | None = None) -> Schedule:
     """Convert epochs over `num_images` images to steps; `steps` overrides `method.epochs`."""

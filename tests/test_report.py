@@ -18,7 +18,7 @@ from sslbench.config.identity import cell_id
 from sslbench.config.presets import compose_settings
 from sslbench.record import BLOCKED, DONE, FAILED, INTERRUPTED
 from sslbench.report import build_report, failed_claims, main
-from sslbench.tables import claims, paper
+from sslbench.tables import claims, paper, statistics
 from sslbench.tables.changes import settings_from_dict
 from sslbench.tables.claims import CONTRADICTED, HOLDS, NO_DATA, UNDECIDED, Comparison
 from sslbench.tables.contents import Table
@@ -252,6 +252,25 @@ def test_seeds_that_are_all_alike_have_an_interval_over_images(tmp_path):
     line = line_of(table_of(build_report(tmp_path), "table1"), model="ConvNet")
     assert (line["ours"], line["n"]) == ("60.00 ± 0.00", 3)
     assert line["95 % interval"] == "[58.79, 61.19]*"
+
+
+@pytest.mark.parametrize(("seen", "counted"), [(None, 5000), (128, 128), (5024, 5000)])
+def test_train_accuracy_is_a_share_of_the_images_that_the_last_steps_saw(seen, counted, tmp_path):
+    for ratio, accuracy in (("1:1", 0.6), ("1:5", 0.65)):
+        settings = make_settings("convnet", "semi", ratio, data="stl10")
+        folder = make_cell(tmp_path, settings, accuracy=accuracy, files=False)
+        record = json.loads((folder / "record.json").read_text())
+        if seen is not None:
+            record["results"]["train"]["num_images"] = seen
+        (folder / "record.json").write_text(json.dumps(record))
+    report = build_report(tmp_path)
+    line = line_of(table_of(report, "table4"), "train acc", model="ConvNet", ratio="1:1")
+    low, high = statistics.wilson_interval(0.61, counted)
+    assert line["95 % interval"] == f"[{100 * low:.2f}, {100 * high:.2f}]*"
+    (comparison,) = [c for c in claim_of(report, 6).comparisons if c.metric == "train acc"]
+    expected = statistics.two_proportions(0.66, 0.61, counted, counted)
+    assert comparison.p == pytest.approx(expected.p)
+    assert comparison.high == pytest.approx(expected.high)
 
 
 def test_states_other_than_done_are_shown_and_asked_for_again(tmp_path):
@@ -522,6 +541,8 @@ def test_corrupt_records_are_named_and_skipped(tmp_path, capsys):
         ("results/test/accuracy", 70.0),
         ("results/test/accuracy", "0.7"),
         ("results/train/loss", float("nan")),
+        ("results/train/num_images", 0),
+        ("results/train/num_images", "128"),
         ("data/num_test", 0),
     ],
 )

@@ -65,6 +65,19 @@ def test_two_runs_with_one_seed_are_bitwise_equal(method, undisturbed, tmp_path)
     assert_same(tmp_path, method, undisturbed(method))
 
 
+@pytest.mark.parametrize(
+    ("method", "num_images"),
+    [("supervised", 3 * 8), ("barlow", 60), ("semi", 3 * 8)],  # validated after steps 15 and 18
+)
+def test_the_train_accuracy_is_a_share_of_as_many_images_as_are_recorded(
+    method, num_images, undisturbed
+):
+    train_results = undisturbed(method)[0].results["train"]
+    assert train_results["num_images"] == num_images
+    num_correct = train_results["accuracy"] * num_images
+    assert num_correct == pytest.approx(round(num_correct), abs=1e-4)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_killed_between_checkpoints(method, undisturbed, tmp_path):
     for step in (5, 9):

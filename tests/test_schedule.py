@@ -25,6 +25,12 @@ def test_an_epoch_shorter_than_a_step_is_evaluated_at_steps():
     assert schedule.evaluate_at <= {1, 2}
 
 
+def test_the_last_window_is_what_follows_the_last_but_one_evaluation():
+    assert build_schedule(settings.Supervised(batch_size=32), 5000, 160).last_window == 4
+    assert build_schedule(settings.Supervised(epochs=2), 1000).last_window == 8
+    assert build_schedule(settings.Supervised(), 5000, 7).last_window == 7
+
+
 def test_steps_override_epochs():
     assert build_schedule(settings.Semi(), 5000, 7).total_steps == 7
 

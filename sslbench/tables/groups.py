@@ -57,7 +57,7 @@ class Entry:
     def num_images(self, split: str) -> int:
         """Return how many images an accuracy of a split is a share of."""
         assert self.cell.record is not None
-        return self.cell.record.data["num_labeled" if split == "train" else f"num_{split}"]
+        return _num_images(self.cell.record, split)
 
 
 @dataclass
@@ -240,13 +240,21 @@ def _require_figures(record: Record) -> None:
     for split in ("train", "val", "test"):
         figures = record.results[split]
         accuracy, loss = figures["accuracy"], figures.get("loss")
-        num_images = record.data["num_labeled" if split == "train" else f"num_{split}"]
+        num_images = _num_images(record, split)
         if not (_is_number(accuracy) and 0 <= accuracy <= 1):
             raise ValueError(f"the {split} accuracy is {accuracy!r}")
         if not (loss is None or _is_number(loss)):
             raise ValueError(f"the {split} loss is {loss!r}")
         if not (isinstance(num_images, int) and num_images > 0):
             raise ValueError(f"{num_images!r} {split} images")
+
+
+def _num_images(record: Record, split: str) -> int:
+    if split != "train":
+        return record.data[f"num_{split}"]
+    num_labeled = record.data["num_labeled"]
+    # The last steps may see fewer images than there are, or some again; old records do not say.
+    return min(record.results["train"].get("num_images", num_labeled), num_labeled)
 
 
 def _is_number(value: Any) -> bool:
