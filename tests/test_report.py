@@ -247,6 +247,15 @@ def test_one_seed_has_a_marked_interval_over_images(tmp_path):
     assert line["95 % interval"] == "[58.79, 61.19]*"
 
 
+def test_intervals_of_few_seeds_stay_within_what_an_accuracy_can_be(tmp_path):
+    for seed, accuracy in enumerate((0.07, 0.12, 0.32)):
+        settings = make_settings("convnet", "barlow", data="stl10", seed=seed)
+        make_cell(tmp_path, settings, accuracy=accuracy, files=False)
+    table = table_of(build_report(tmp_path), "table2")
+    for figure in ("train acc", "test acc", "k-NN test acc"):
+        assert line_of(table, figure, model="ConvNet")["95 % interval"].startswith("[0.00, ")
+
+
 def test_seeds_that_are_all_alike_have_an_interval_over_images(tmp_path):
     supervised_seeds(tmp_path, {"convnet": (0.6, 0.6, 0.6)}, files=False)
     line = line_of(table_of(build_report(tmp_path), "table1"), model="ConvNet")

@@ -206,7 +206,7 @@ def _spread(
     # Accuracies that are all alike, by the coarseness of few images, show no certainty.
     if len(set(found)) > 1 or (len(found) > 1 and metric.name == "loss"):
         low, high = statistics.t_interval(found)
-        if metric.name == "accuracy":  # few seeds may lead beyond what a share can be
+        if metric.name != "loss":  # few seeds may lead beyond what a share can be
             low, high = max(low, 0.0), min(high, 1.0)
         return mean, deviation, low, high, "t"
     if metric.name == "loss":
