@@ -401,6 +401,18 @@ def test_weights_of_a_cell_that_is_not_there_are_not_the_papers_start(tmp_path):
     assert group.command(row, "outputs") is None
 
 
+def test_starts_from_different_checkpoints_are_told_apart(tmp_path):
+    for path, accuracy in (("a.pt#1a2b3c4d5e6f7081", 0.5), ("b#.pt#90a1b2c3d4e5f607", 0.6)):
+        settings = make_settings("convnet", "semi", init_from=f"/weights/{path}")
+        make_cell(tmp_path, settings, accuracy=accuracy, files=False)
+    report = build_report(tmp_path)
+    assert report.problems == []
+    (table,) = report.tables
+    for label, ours in (("checkpoint 1a2b3c4d", "50.00"), ("checkpoint 90a1b2c3", "60.00")):
+        assert line_of(table, model="ConvNet", **{"from": label})["ours"] == ours
+    assert all("init.from=barlow" in command for command in table.commands)
+
+
 @pytest.mark.parametrize(
     ("start", "label"),
     [

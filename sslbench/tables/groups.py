@@ -32,7 +32,7 @@ MIN_SEEDS = 3
 PAPER_SETTINGS = "the paper's settings"
 MAX_SLUG = 60
 CHECKPOINT, UNKNOWN = "checkpoint", "unknown weights"
-"""Stand for weights that are no cell's, and for those of a cell that is not there."""
+"""Stand for weights that are no cell's, with a digest, and for those of a cell not there."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,8 @@ class Group:
         none, or if the group's changes are of settings that the row's model or method does not
         have.
         """
-        nameless = row.init in (CHECKPOINT, UNKNOWN) or "init.from=" in (row.init or "")
+        init = row.init or ""
+        nameless = init.startswith((CHECKPOINT, UNKNOWN)) or "init.from=" in init
         if nameless or not self._applies_to(row):
             return None
         held = self.rows.get(row, {})
@@ -182,7 +183,7 @@ def find_groups(cells: Iterable[Cell]) -> tuple[list[Group], list[str]]:
     groups: dict[str, Group] = {}
     for entry in entries.values():
         row = entry.row
-        if entry.start is not None and row.init != CHECKPOINT:
+        if entry.start is not None and SEPARATOR not in entry.start:
             start = entries.get(entry.start)
             row = row._replace(init=initial_label(entry, start) if start else UNKNOWN)
         key = json.dumps([entry.data, entry.changes], sort_keys=True)
@@ -262,10 +263,12 @@ def _is_number(value: Any) -> bool:
 
 
 def _initial_method(init_from: str | None) -> str | None:
-    """Return the method of the cell that weights come from, or `CHECKPOINT`."""
+    """Return the method of the cell that weights come from, or `checkpoint 1a2b3c4d`."""
     if init_from is None:
         return None
-    return CHECKPOINT if SEPARATOR in init_from else init_from.partition("-")[0]
+    if SEPARATOR in init_from:
+        return f"{CHECKPOINT} {init_from.rpartition(SEPARATOR)[2][:8]}"
+    return init_from.partition("-")[0]
 
 
 def initial_label(entry: Entry, start: Entry) -> str:
