@@ -32,6 +32,7 @@ from sslbench.tables import html as page
 from sslbench.tables.figures import figures_started
 from sslbench.tables.figures.album import Album
 from sslbench.tables.figures.embeddings import Projecting
+from sslbench.tables.figures.ratios import draw_ratios
 from sslbench.tables.html import write_html
 
 FEW = {"num_images": (60, 80)}
@@ -251,6 +252,35 @@ def test_curves_are_means_over_seeds(sweep):
     assert {line[-1] for line in semi} == {"2"}
     assert 60 < float(semi[-1][6]) < 80
     assert 0 < float(semi[-1][7]) < 5
+
+
+def album_of(outputs):
+    """An album of the one group of cells; it returns pictures instead of saving them."""
+    report = build_report(outputs)
+    (album,) = [Album(group, report) for group in report.groups]
+    album.save = lambda canvas, *_: canvas
+    return album
+
+
+def test_ratios_are_placed_by_unlabelled_images_per_labelled_one(tmp_path):
+    ratios = {"1:8": 0.7, "2:10": 0.6, "1:5": 0.6, "1:20": 0.8}
+    for ratio, accuracy in ratios.items():
+        settings = make_settings("convnet", "semi", ratio, overrides=("steps=40",))
+        make_cell(tmp_path, settings, accuracy=accuracy, files=False)
+    ax = draw_ratios(album_of(tmp_path)).axes[2]
+    assert list(ax.get_xticks()) == [5, 8, 20]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["1:5\n2:10", "1:8", "1:20"]
+    line, *_ = ax.containers[0]
+    assert [x * 1.03 for x in line.get_xdata()] == pytest.approx([5, 5, 8, 20])
+    assert list(line.get_ydata()) == pytest.approx([60, 60, 70, 80], abs=0.2)
+
+
+def test_ratios_are_named_in_the_order_of_unlabelled_images_per_labelled_one(tmp_path):
+    for model, ratio in (("convnet", "2:10"), ("resnet18", "1:8"), ("wrn45_2", "all")):
+        settings = make_settings(model, "semi", ratio, overrides=("steps=40",))
+        make_cell(tmp_path, settings, files=False)
+    title = album_of(tmp_path).way_title(("semi", None))
+    assert title == "semi-supervised\n2:10, 1:8, all"
 
 
 def test_nothing_is_drawn_from_nothing(tmp_path):

@@ -311,9 +311,18 @@ def is_ablation(group: Group, groups: list[Group]) -> bool:
 
 
 def row_order(row: Row) -> tuple[str, float, str]:
-    """Sort rows by model, then by the number of unlabelled images."""
-    unlabeled = (row.ratio or "").rpartition(":")[2]
-    return row.model, float(unlabeled) if unlabeled.isdigit() else float("inf"), str(row)
+    """Sort rows by model, then by unlabelled images per labelled one."""
+    return row.model, unlabeled_per_labeled(row.ratio), str(row)
+
+
+def unlabeled_per_labeled(ratio: str | None) -> float:
+    """Return U / L of a ratio `L:U`; infinity for `all`, `none` and no ratio.
+
+    >>> unlabeled_per_labeled("2:10"), unlabeled_per_labeled("all")
+    (5.0, inf)
+    """
+    match = re.fullmatch(r"([1-9]\d{0,8}):([1-9]\d{0,8})", ratio or "")
+    return int(match[2]) / int(match[1]) if match else math.inf
 
 
 def slug(text: str) -> str:

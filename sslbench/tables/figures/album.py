@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from sslbench.palette import LINES
 from sslbench.tables.contents import Figure, Report
 from sslbench.tables.figures.look import STYLE, blank, write_png
-from sslbench.tables.groups import Entry, Group, row_order, slug
+from sslbench.tables.groups import Entry, Group, slug, unlabeled_per_labeled
 from sslbench.tables.paper import (
     FULL_RATIO,
     METHOD_TITLES,
@@ -55,7 +55,8 @@ class Album:
     def way_title(self, way: Way, separator: str = "\n") -> str:
         ratios = {row.ratio for row in self.grid[way].values()} - {None}
         title = _title(way, separator)
-        return title + (f"{separator}{', '.join(sorted(ratios))}" if way[0] == SEMI else "")
+        in_order = sorted(sorted(ratios), key=unlabeled_per_labeled)
+        return title + (f"{separator}{', '.join(in_order)}" if way[0] == SEMI else "")
 
     def with_data(self, found: Iterable[Row]) -> tuple[list[Way], list[str]]:
         """Return the ways and models that any of the rows has."""
@@ -105,7 +106,7 @@ def _grid(group: Group) -> Grid:
     grid: Grid = {}
 
     def preference(row: Row) -> tuple[bool, bool, float]:
-        return bool(group.done(row)), row.ratio == FULL_RATIO, row_order(row)[1]
+        return bool(group.done(row)), row.ratio == FULL_RATIO, unlabeled_per_labeled(row.ratio)
 
     for row in sorted(group.rows, key=preference):
         grid.setdefault((row.method, row.init), {})[row.model] = row

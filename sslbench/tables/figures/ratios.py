@@ -1,4 +1,4 @@
-"""Accuracy of the semi-supervised method against the number of unlabelled images."""
+"""Accuracy of the semi-supervised method against unlabelled images per labelled one."""
 
 import numpy as np
 import pandas as pd
@@ -8,12 +8,12 @@ from sslbench.tables import paper
 from sslbench.tables.contents import Figure
 from sslbench.tables.figures.album import Album, model_place
 from sslbench.tables.figures.look import WIDTH
-from sslbench.tables.groups import row_order
+from sslbench.tables.groups import unlabeled_per_labeled
 from sslbench.tables.paper import METRIC_TITLES, SEMI, TEST, TRAIN, VAL, Row
 
 
 def draw_ratios(album: Album) -> Figure | None:
-    """Draw accuracy against the number of unlabelled images, beside the paper's."""
+    """Draw accuracy against unlabelled images per labelled one, beside the paper's."""
     group = album.group
     rows = [row for row in group.rows if row.method == SEMI and row.init is None]
     rows = sorted((row for row in rows if np.isfinite(_unlabeled(row))), key=_unlabeled)
@@ -25,7 +25,7 @@ def draw_ratios(album: Album) -> Figure | None:
         for metric in (TRAIN, VAL, TEST)
         if (values := [entry.value(metric) for entry in group.done(row).values()])
     ]
-    if len({each["ratio"] for each in found}) < 2:
+    if len({each["x"] for each in found}) < 2:
         return None
     frame = pd.DataFrame(found)
     canvas = Canvas((WIDTH, 2.9), layout="constrained")
@@ -47,8 +47,9 @@ def draw_ratios(album: Album) -> Figure | None:
                 style = {"color": color, "marker": marker, "markerfacecolor": "white"}
                 ax.plot(*reported, linestyle=":", linewidth=1, **style)
         ax.set(xscale="log", title=METRIC_TITLES[metric].replace("acc", "accuracy"))
-        places = frame.drop_duplicates("ratio")
-        ax.set_xticks(places["x"], places["ratio"])
+        # 1:5 and 2:10 are in one place.
+        ratios = frame.groupby("x")["ratio"].agg(lambda each: "\n".join(each.unique()))
+        ax.set_xticks(ratios.index, ratios)
         ax.minorticks_off()
         ax.set_xlabel("labelled : unlabelled")
         ax.grid(axis="y")
@@ -71,4 +72,4 @@ def _reported(model: str, metric: paper.Metric) -> tuple[list[float], list[float
 
 
 def _unlabeled(row: Row) -> float:
-    return row_order(row)[1]
+    return unlabeled_per_labeled(row.ratio)
