@@ -3,15 +3,18 @@
 import json
 import re
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from synthetic import CLASSES, make_cell, make_settings
 
 from sslbench import embed
+from sslbench.config.identity import cell_id
 from sslbench.embed import (
     Embeddings,
     align_tsne,
@@ -281,6 +284,37 @@ def test_ratios_are_named_in_the_order_of_unlabelled_images_per_labelled_one(tmp
         make_cell(tmp_path, settings, files=False)
     title = album_of(tmp_path).way_title(("semi", None))
     assert title == "semi-supervised\n2:10, 1:8, all"
+
+
+def test_long_titles_stay_beside_their_panels(tmp_path, monkeypatch):
+    monkeypatch.setitem(CLASSES, "digits", list("0123456789"))  # the fixture's are long
+    changes = ("steps=9", "optimizer=sgd", "optimizer.lr=0.001", "method.projector=[64,64,64]")
+    long = (*changes, "augmentation.view_a.crop_scale=[0.2,1.0]")
+    child = make_settings("convnet", "semi", overrides=("steps=40",))
+    for overrides in (("steps=9", "optimizer.lr=0.001"), long):
+        parent = make_settings("convnet", "barlow", overrides=overrides)
+        make_cell(tmp_path, parent, files=False)
+        make_cell(tmp_path, replace(child, init={"from": cell_id(parent)}), **FEW)
+    found = {}
+
+    def measure(_, canvas, name, *__):
+        canvas.set_dpi(100)
+        FigureCanvasAgg(canvas).draw()
+        texts = [text for ax in canvas.axes for text in (ax.title, ax.yaxis.label)]
+        boxes = [t.get_window_extent() for t in texts if "semi-supervised" in t.get_text()]
+        if boxes:  # the starts are pictures of their own
+            found[name] = (boxes, canvas.bbox, canvas.axes[0].get_window_extent())
+
+    monkeypatch.setattr(Album, "save", measure)
+    draw_figures(build_report(tmp_path))
+    assert found.keys() == {"curves", "confusion", "tsne", "pca"}
+    for (first, second), sheet, panel in found.values():
+        assert not first.overlaps(second)
+        for box in (first, second):
+            assert sheet.x0 <= box.x0 < box.x1 <= sheet.x1
+            assert sheet.y0 <= box.y0 < box.y1 <= sheet.y1
+        assert panel.width > 160  # hundredths of an inch
+        assert panel.height > 130
 
 
 def test_nothing_is_drawn_from_nothing(tmp_path):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import cycle
+from textwrap import wrap
 
 import numpy as np
 import pandas as pd
@@ -23,6 +24,8 @@ from sslbench.tables.paper import (
     Row,
 )
 
+TITLE_WIDTH, TITLE_LINES, LINE_INCHES = 22, 3, 0.14
+"""Characters that fit along a panel, lines that pictures have room for, height of one more."""
 Way = tuple[str, str | None]
 """How a row was trained: its method, and whose weights it started from."""
 Grid = dict[Way, dict[str, Row]]
@@ -53,10 +56,17 @@ class Album:
         return next(iter(self.group.done(row).values()), None)
 
     def way_title(self, way: Way, separator: str = "\n") -> str:
-        ratios = {row.ratio for row in self.grid[way].values()} - {None}
-        title = _title(way, separator)
-        in_order = sorted(sorted(ratios), key=unlabeled_per_labeled)
-        return title + (f"{separator}{', '.join(in_order)}" if way[0] == SEMI else "")
+        method, init = way_words(way)
+        parts = [method, f"from {init}" if init else ""]
+        if way[0] == SEMI:
+            ratios = {row.ratio for row in self.grid[way].values()} - {None}
+            parts.append(", ".join(sorted(sorted(ratios), key=unlabeled_per_labeled)))
+        return separator.join(line for part in parts for line in wrap(part, TITLE_WIDTH))
+
+    def title_inches(self, ways: list[Way]) -> float:
+        """Return what the titles' lines need beyond the room that pictures have for them."""
+        lines = max(self.way_title(way).count("\n") + 1 for way in ways)
+        return LINE_INCHES * max(0, lines - TITLE_LINES)
 
     def with_data(self, found: Iterable[Row]) -> tuple[list[Way], list[str]]:
         """Return the ways and models that any of the rows has."""
@@ -123,11 +133,6 @@ def _index(known: Sequence[str], name: str) -> int:
 def model_place(model: str) -> tuple[int, str]:
     """Return what sorts models as the paper does, its own first."""
     return _index(MODELS, model), model
-
-
-def _title(way: Way, separator: str) -> str:
-    method, init = way_words(way)
-    return method + (f"{separator}from {init}" if init else "")
 
 
 def way_words(way: Way) -> tuple[str, str]:

@@ -29,7 +29,8 @@ def draw_confusions(album: Album) -> Figure | None:
     if not shares:
         return None
     ways, models = album.with_data(shares)
-    canvas = Canvas((1.3 + 2.05 * len(models), 0.9 + 2.05 * len(ways)), layout="constrained")
+    width = 1.3 + 2.05 * len(models) + album.title_inches(ways)
+    canvas = Canvas((width, 0.9 + 2.05 * len(ways)), layout="constrained")
     axes = canvas.subplots(len(ways), len(models), squeeze=False)
     ticks = np.arange(len(names))
     for (ax, row), (i, j) in album.panels(axes, ways, models, shares):
@@ -42,7 +43,9 @@ def draw_confusions(album: Album) -> Figure | None:
         ax.set_yticks(ticks, names if leftmost else [])
         ax.set_xticks(ticks, names if lowest else [], rotation=90)
     canvas.supxlabel("taken for")
-    bar = canvas.colorbar(image, ax=axes, location="right", aspect=40, shrink=0.6)
+    # To the left, or the layout takes the gap beside a square for room for its labels.
+    left = (0.0, 0.5)
+    bar = canvas.colorbar(image, ax=axes, location="right", aspect=40, shrink=0.6, panchor=left)
     bar.set_label("share of the class's test images (%)")
     bar.outline.set_visible(False)
     frame = pd.concat(

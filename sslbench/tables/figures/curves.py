@@ -63,7 +63,8 @@ def draw_learning_curves(album: Album, curves: Curves) -> Figure | None:
     ways = [way for way in album.grid if any(bands[way, split] for split, *_ in panels)]
     if not ways:
         return None
-    canvas = Canvas((max(WIDTH, 1.8 * len(ways)), 4.2), layout="constrained")
+    height = 4.2 + album.title_inches(ways)
+    canvas = Canvas((max(WIDTH, 1.8 * len(ways)), height), layout="constrained")
     axes = canvas.subplots(2, len(ways), squeeze=False, sharex="col", sharey=False)
     for column, way in enumerate(ways):
         for ax, (split, _, label, _) in zip(axes[:, column], panels, strict=True):

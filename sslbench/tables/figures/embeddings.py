@@ -137,6 +137,7 @@ def draw_embeddings(album: Album, projecting: Projecting) -> list[Figure | None]
     first = next(iter(found.values()))
     names = class_names(first.entry)
     ways, models = album.with_data(found)
+    width = 0.6 + 2.2 * len(models) + album.title_inches(ways)
     seeds = {each.entry.seed for each in found.values()}
     frame = pd.DataFrame(
         {"method": row.method, "from": row.init, "model": row.model, "seed": each.entry.seed}
@@ -150,7 +151,7 @@ def draw_embeddings(album: Album, projecting: Projecting) -> list[Figure | None]
         ("tsne", "t-SNE", TSNE_NOTE),
         ("pca", "PCA", "The two directions of most variance, for a quick look. "),
     ):
-        canvas = Canvas((0.6 + 2.2 * len(models), 0.6 + 2.5 * len(ways)), layout="constrained")
+        canvas = Canvas((width, 0.6 + 2.5 * len(ways)), layout="constrained")
         axes = canvas.subplots(len(ways), len(models), squeeze=False)
         for (ax, row), _ in album.panels(axes, ways, models, found):
             scatter(ax, found[row].of(kind)[0], size=7)
