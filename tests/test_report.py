@@ -16,7 +16,7 @@ from synthetic import CLASSES, SIZES, make_cell, make_settings
 from sslbench import report as door
 from sslbench.config.identity import cell_id
 from sslbench.config.presets import compose_settings
-from sslbench.record import BLOCKED, DONE, FAILED, INTERRUPTED
+from sslbench.record import BLOCKED, DONE, FAILED, INTERRUPTED, load_record
 from sslbench.report import build_report, failed_claims, main
 from sslbench.tables import claims, paper, statistics
 from sslbench.tables.changes import settings_from_dict
@@ -44,6 +44,16 @@ def line_of(table, figure="test acc", **where):
 
 def claim_of(report, number, group_has="STL-10"):
     return next(c for c in report.claims if c.number == number and group_has in c.group)
+
+
+def test_a_table_of_cells_by_different_code_says_so(tmp_path):
+    for seed, code in enumerate(("a", "a", "b")):
+        folder = make_cell(tmp_path, make_settings("convnet", seed=seed), files=False)
+        record = load_record(folder)
+        record.runtime["versions"] = {"code": code}
+        record.save(folder)
+        [table] = build_report(tmp_path).tables
+        assert ("trained by 2 versions of the code" in table.note) == (code == "b")
 
 
 def test_a_method_that_the_paper_has_not_gets_a_table(tmp_path):

@@ -135,6 +135,15 @@ def build_tables(groups: list[Group], outputs: str) -> list[Table]:
     return tables + ablation_tables(groups)
 
 
+def _code_note(group: Group, rows: list[Row]) -> str:
+    """Say so where rows hold cells that different code has trained."""
+    done = [entry.cell.record for row in rows for entry in group.done(row).values()]
+    digests = {record.runtime.get("versions", {}).get("code") for record in done} - {None}
+    if len(digests) < 2:
+        return ""
+    return f" Its cells were trained by {len(digests)} versions of the code (`versions.code`)."
+
+
 def _rows_of(design: Design, group: Group) -> list[Row]:
     rows = list(design.rows)
     others = [row for row in group.rows if design.admits(row) and row not in rows]
@@ -158,7 +167,7 @@ def _design_table(design: Design, rows: list[Row], group: Group, outputs: str) -
     return Table(
         name=design.name if group.is_paper else f"{design.name}-{slug(group.title)}",
         title=f"{design.title} ({group.title})",
-        note=NOTE + (PAPER_NOTE if group.is_paper else OTHER_NOTE),
+        note=NOTE + (PAPER_NOTE if group.is_paper else OTHER_NOTE) + _code_note(group, rows),
         frame=frame,
         values=pd.DataFrame(values),
         commands=commands,
