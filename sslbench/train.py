@@ -1,9 +1,14 @@
 """Train cells: `python -m sslbench.train model=wrn45_2 method=semi ratio=1:20`."""
 
-from sslbench.config.compose import hydra_main
-from sslbench.jobs import job
+import sys
 
-main = hydra_main(job)
+try:
+    from sslbench.config.compose import hydra_main
+    from sslbench.jobs import job
+
+    main = hydra_main(job)
+except KeyboardInterrupt:  # imports take a second
+    sys.exit(130)
 
 if __name__ == "__main__":
     main()

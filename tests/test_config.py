@@ -11,6 +11,7 @@ from sslbench.config import settings as schema
 from sslbench.config.compose import ALL_CORES, conf_dir, num_workers, to_settings
 from sslbench.config.identity import cell_id
 from sslbench.cores import available_cores
+from sslbench.train import main
 
 CONF = Path(conf_dir())
 FILES = sorted(CONF.rglob("*.yaml"))
@@ -116,6 +117,54 @@ def test_added_keys_are_refused_with_a_hint():
         compose_settings("+optimizer.lrr=1")
     with pytest.raises(ValueError, match="init"):
         compose_settings("+init.form=x")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("-m experiment=table1 --cfg job", "Only one of --run, --multirun, --cfg"),
+        ("--resolve model=convnet", "The --resolve flag can only be used"),
+        ("experiment=quote", 'quote.yaml", line 1, column 10 found unexpected end of stream'),
+        ("-m experiment=quote", 'quote.yaml", line 1, column 10 found unexpected end of stream'),
+        ("--package x --cfg job", "package 'x' not found"),
+    ],
+)
+def test_what_hydra_refuses_is_one_line(arguments, message, tmp_path, monkeypatch, capsys):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment" / "quote.yaml").write_text('method: {"semi}')
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    monkeypatch.setattr(sys, "argv", ["", "--config-dir", str(tmp_path), *arguments.split()])
+    with pytest.raises(SystemExit) as refused:
+        main()
+    assert refused.value.code == 2
+    said = capsys.readouterr().err
+    assert message in said
+    assert said.count("\n") == 1
+
+
+def test_hydras_traceback_is_there_for_who_asks(monkeypatch):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    monkeypatch.setattr(sys, "argv", ["", "--resolve"])
+    with pytest.raises(ValueError, match="--resolve"):
+        main()
+
+
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_is_quiet(monkeypatch, tmp_path):
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    monkeypatch.setattr(sys, "argv", ["", "--cfg", "job"])
+    monkeypatch.setattr("hydra._internal.hydra.Hydra.show_cfg", interrupt)
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 130
+    (tmp_path / "hydra.py").write_text("raise KeyboardInterrupt")  # while it is imported
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{CONF.parent}"}
+    command = [sys.executable, "-m", "sslbench.train"]
+    importing = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True)
+    assert (importing.returncode, importing.stderr) == (130, b"")
 
 
 @pytest.mark.parametrize("method", ["semi", "barlow"])

@@ -3,6 +3,7 @@
 import copy
 import difflib
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
@@ -18,8 +19,10 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from sslbench.config import ratio, settings
+from sslbench.config.errors import REFUSALS, reason
 from sslbench.config.settings import Settings
 from sslbench.cores import available_cores
+from sslbench.exits import CellStopped, UsageError
 
 Config = DictConfig
 
@@ -73,10 +76,7 @@ def register() -> None:
 
 
 def hydra_main(task: Callable[[Config], Any]) -> Callable[[], None]:
-    """Decorate `task` as `@hydra.main`, and make exit code 2 of what Hydra itself refuses.
-
-    Hydra exits with 1 on a bad configuration; 1 is for cells that failed.
-    """
+    """Decorate `task` as `@hydra.main`; what Hydra itself refuses is bad usage, in few words."""
     register()
     options = {"config_path": conf_dir(), "config_name": "config"}
     if tuple(int(part) for part in hydra.__version__.split(".")[:2]) < (1, 4):
@@ -84,8 +84,17 @@ def hydra_main(task: Callable[[Config], Any]) -> Callable[[], None]:
     decorated = hydra.main(**options)(task)
 
     def main() -> None:
+        wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+        # So Hydra raises its errors; it would print them and exit with 1, which failed cells have.
+        os.environ["HYDRA_FULL_ERROR"] = "1"
         try:
             decorated()
+        except KeyboardInterrupt:
+            raise CellStopped(128 + signal.SIGINT) from None
+        except REFUSALS as error:
+            if wants_traceback:
+                raise
+            raise UsageError(reason(error)) from None
         except SystemExit as leaving:
             # Ours are subclasses, so a plain one is Hydra's.
             if type(leaving) is SystemExit and leaving.code == 1:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sslbench.cells import RUNNING, UNREADABLE, CellFolder
+from sslbench.config.errors import reason
 from sslbench.config.identity import cell_id, identity
 from sslbench.config.settings import Settings
 from sslbench.initial import names_a_method
@@ -129,7 +130,7 @@ class Planner:
             raise ValueError(
                 f"init.from={child.init_from}: there is no such cell beside this one; if an "
                 "experiment's file sets what only one of both methods has, set it in "
-                f"hydra.sweeper.params or in init.from: {_reason(error)}"
+                f"hydra.sweeper.params or in init.from: {reason(error)}"
             ) from error
         if len(child.init_from.split()) == 1:  # nothing more is said of it
             wanted = _apart_from_method(self._preflight.make_concrete(settings))
@@ -161,7 +162,7 @@ def _noted(problems: dict[str, list[str]], overrides: list[str]) -> Iterator[Non
         yield
     except Exception as error:  # Hydra's and OmegaConf's errors share no base class
         words = " ".join(overrides).replace("\\:", ":")
-        problems.setdefault(_reason(error), []).append(words)
+        problems.setdefault(reason(error), []).append(words)
 
 
 def _is_child(settings: Settings) -> bool:
@@ -175,16 +176,6 @@ def _apart_from_method(settings: Settings) -> dict[str, Any]:
     if settings.optimizer.lr == settings.method.adam_lr:
         contents["optimizer"].pop("lr", None)
     return contents
-
-
-def _reason(error: Exception) -> str:
-    """Return an error's message without what Hydra adds about its own workings."""
-    if isinstance(error, ValueError):
-        return str(error)
-    text = f"{error}\n{error.__cause__ or ''}"
-    for start in ("Config search path", "    full_key:", "To append to your config"):
-        text = text.partition(start)[0]
-    return "\n".join(line for line in text.splitlines() if line.strip()) or repr(error)
 
 
 def parent_overrides(overrides: list[str], init_from: str) -> list[str]:
