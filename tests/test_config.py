@@ -127,11 +127,21 @@ def test_added_keys_are_refused_with_a_hint():
         ("experiment=quote", 'quote.yaml", line 1, column 10 found unexpected end of stream'),
         ("-m experiment=quote", 'quote.yaml", line 1, column 10 found unexpected end of stream'),
         ("--package x --cfg job", "package 'x' not found"),
+        ("modle=convnet", "key modle; did you mean model?\n"),
+        ("experimnt=table1", "key experimnt; did you mean experiment?\n"),
+        ("method=semi method.treshold=0", "method.treshold; did you mean method.threshold?\n"),
+        ("method.treshold=0", "method.treshold; did you mean method.threshold?\n"),
+        ("method.threshold=0", "method.threshold; it belongs to method=semi\n"),
+        ("model=resnet18 model.dropout=0", "belongs to model=convnet and model=wrn45_2\n"),
+        ("init.form=barlow", "init.form; did you mean init.from?\n"),
+        ("hydra.sweeper.dryrun=true", "did you mean hydra.sweeper.dry_run?\n"),
+        ("experiment=typo", "In 'experiment/typo': unknown key optimizer.lrr; did you mean opti"),
     ],
 )
 def test_what_hydra_refuses_is_one_line(arguments, message, tmp_path, monkeypatch, capsys):
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "quote.yaml").write_text('method: {"semi}')
+    (tmp_path / "experiment" / "typo.yaml").write_text("# @package _global_\noptimizer: {lrr: 1}")
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     monkeypatch.setattr(sys, "argv", ["", "--config-dir", str(tmp_path), *arguments.split()])
     with pytest.raises(SystemExit) as refused:

@@ -46,11 +46,17 @@ class TestPlan:
     def test_every_bad_cell_is_listed_with_its_reason(self, tmp_path):
         with pytest.raises(BadCells) as refused:
             planner(tmp_path).plan(
-                [["method=semi"], ["model=foo"], ["method=semi", "ratio=none"], ["steps=0"]]
+                [
+                    ["method=semi"],
+                    ["model=foo"],
+                    ["method=semi", "ratio=none"],
+                    ["steps=0"],
+                    ["method.ema=0"],
+                ]
             )
         message = str(refused.value)
-        assert message.startswith("3 of 4 cells are invalid; nothing was started")
-        for words in ("model=foo", "ratio=none", "steps=0"):
+        assert message.startswith("4 of 5 cells are invalid; nothing was started")
+        for words in ("model=foo", "ratio=none", "steps=0", "it belongs to method=semi"):
             assert words in message
 
     def test_a_parent_is_planned_before_its_child(self, tmp_path):
@@ -290,7 +296,7 @@ def test_an_experiments_file_may_say_where_cells_start_from(tmp_path):
     mine.write_text(body + "method: {threshold: 0.5}\n")
     result = train(tmp_path, *command, env=env)
     assert result.returncode == 2
-    assert "Key 'threshold' not in 'BarlowTwins'" in result.stderr
+    assert "unknown key method.threshold; it belongs to method=semi" in result.stderr
     assert "hydra.sweeper.params" in result.stderr
 
 

@@ -1,7 +1,6 @@
 """Where conf/ lies, what Hydra must know before it composes, and from its config to settings."""
 
 import copy
-import difflib
 import os
 import signal
 import sys
@@ -19,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from sslbench.config import ratio, settings
-from sslbench.config.errors import REFUSALS, reason
+from sslbench.config.errors import REFUSALS, reason, unknown_key
 from sslbench.config.settings import Settings
 from sslbench.cores import available_cores
 from sslbench.exits import CellStopped, UsageError
@@ -142,9 +141,7 @@ def _refuse_unknown_keys(node: DictConfig, path: str = "") -> None:
     names = [field.name for field in fields(kind)]
     for key in node:
         if key not in names:
-            near = difflib.get_close_matches(str(key), names, 1)
-            hint = f"did you mean {path}{near[0]}?" if near else f"known: {', '.join(names)}"
-            raise ValueError(f"unknown key {path}{key}; {hint}")
+            raise ValueError(unknown_key(node, f"{path}{key}"))
         child = node._get_node(key)
         if isinstance(child, DictConfig):
             _refuse_unknown_keys(child, f"{path}{key}.")
