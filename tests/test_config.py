@@ -112,6 +112,13 @@ def test_values_out_of_range_are_named(override):
     assert value in str(refused.value)
 
 
+@pytest.mark.parametrize("key", ["optimizer.lr", "method.epochs", "optimizer.weight_decay"])
+@pytest.mark.parametrize("value", ["1e999", "-inf", "nan"])
+def test_numbers_are_finite(key, value):
+    with pytest.raises(ValueError, match=f"{key}=(-?inf|nan): must be finite"):
+        compose_settings(f"{key}={value}")
+
+
 def test_added_keys_are_refused_with_a_hint():
     with pytest.raises(ValueError, match=r"optimizer\.lrr; did you mean optimizer\.lr\?"):
         compose_settings("+optimizer.lrr=1")
@@ -127,6 +134,10 @@ def test_added_keys_are_refused_with_a_hint():
         ("experiment=quote", 'quote.yaml", line 1, column 10 found unexpected end of stream'),
         ("-m experiment=quote", 'quote.yaml", line 1, column 10 found unexpected end of stream'),
         ("--package x --cfg job", "package 'x' not found"),
+        ("-m seed=0,1,", "seed=0,1,: cannot be read as key=value (mismatched input '<EOF>');"),
+        ("model={a", "model={a: cannot be read as key=value (no viable"),
+        ("seed", "seed: cannot be read as key=value (missing EQUAL at '<EOF>')"),
+        ('seed="0', 'seed="0: cannot be read'),
         ("modle=convnet", "key modle; did you mean model?\n"),
         ("experimnt=table1", "key experimnt; did you mean experiment?\n"),
         ("method=semi method.treshold=0", "method.treshold; did you mean method.threshold?\n"),

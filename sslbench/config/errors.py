@@ -3,7 +3,7 @@
 import difflib
 from dataclasses import fields, is_dataclass
 
-from hydra.errors import ConfigCompositionException, HydraException
+from hydra.errors import ConfigCompositionException, HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 from yaml import YAMLError
@@ -18,6 +18,10 @@ def reason(error: Exception) -> str:
     """Return an error's message without what Hydra adds about its own workings."""
     if isinstance(error, YAMLError):
         return " ".join(str(error).split())
+    if isinstance(error, OverrideParseException):
+        detail = error.message.removeprefix(f"Error parsing override '{error.override}'\n")
+        detail = detail.splitlines()[0].partition(" expecting ")[0]
+        return f"{error.override}: cannot be read as key=value ({detail}); check commas and quotes"
     cause = error.__cause__ or error.__context__
     composing = isinstance(error, ConfigCompositionException)
     if composing and isinstance(cause, ConfigKeyError | ConfigAttributeError):

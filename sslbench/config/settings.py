@@ -24,11 +24,13 @@ def _require(holds: bool, name: str, value: object, rule: str) -> None:
 
 
 def _positive(name: str, value: float) -> None:
-    _require(value > 0 and math.isfinite(value), name, value, "must be greater than 0")
+    _require(math.isfinite(value), name, value, "must be finite")
+    _require(value > 0, name, value, "must be greater than 0")
 
 
 def _not_negative(name: str, value: float) -> None:
-    _require(value >= 0 and math.isfinite(value), name, value, "must not be negative")
+    _require(math.isfinite(value), name, value, "must be finite")
+    _require(value >= 0, name, value, "must not be negative")
 
 
 def _fraction(name: str, value: float) -> None:
