@@ -55,8 +55,6 @@ def assert_refused(result, *words):
     ("arguments", "words"),
     [
         (["model=foo"], ["model/foo", "wrn45_2"]),
-        (["ratio=1:0"], ["ratio/1:0", "1:20"]),
-        (["ratio=abc"], ["ratio/abc"]),
         (["optimizer.lr=abc"], ["optimizer.lr", "abc"]),
         (["optimizer.lr=-1"], ["optimizer.lr=-1", "greater than 0"]),
         (["+optimizer.lrr=1"], ["optimizer.lrr", "did you mean optimizer.lr?"]),

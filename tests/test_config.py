@@ -10,6 +10,7 @@ from cells import compose_config, compose_settings
 from sslbench.config import settings as schema
 from sslbench.config.compose import ALL_CORES, conf_dir, num_workers, to_settings
 from sslbench.config.identity import cell_id
+from sslbench.config.ratio import RULE
 from sslbench.cores import available_cores
 from sslbench.train import main
 
@@ -21,6 +22,7 @@ CHOICES = [
     for group in (*GROUPS, "experiment")
     for path in (CONF / group).glob("*.yaml")
 ]
+NO_RATIOS = ("1-20", "1:0", "01:05", "1:0.5", "abc")
 
 
 def test_all_yaml_files_are_seen():
@@ -138,6 +140,11 @@ def test_added_keys_are_refused_with_a_hint():
         ("model={a", "model={a: cannot be read as key=value (no viable"),
         ("seed", "seed: cannot be read as key=value (missing EQUAL at '<EOF>')"),
         ('seed="0', 'seed="0: cannot be read'),
+        *((f"ratio={ratio}", f"ratio={ratio}: {RULE}\n") for ratio in NO_RATIOS),
+        ("data=digits ratio=20", f"ratio=20: {RULE}; in YAML, put it in quotes\n"),
+        ("seed=1 model=18", "model=18: a choice is a name; --help lists them\n"),
+        ("optimizer=1e-3", "optimizer=1e-3: a choice is a name"),
+        ("experiment=unquoted", "int. Supported: string or list; put a ratio in quotes\n"),
         ("modle=convnet", "key modle; did you mean model?\n"),
         ("experimnt=table1", "key experimnt; did you mean experiment?\n"),
         ("method=semi method.treshold=0", "method.treshold; did you mean method.threshold?\n"),
@@ -152,6 +159,9 @@ def test_added_keys_are_refused_with_a_hint():
 def test_what_hydra_refuses_is_one_line(arguments, message, tmp_path, monkeypatch, capsys):
     (tmp_path / "experiment").mkdir()
     (tmp_path / "experiment" / "quote.yaml").write_text('method: {"semi}')
+    (tmp_path / "experiment" / "unquoted.yaml").write_text(
+        "# @package _global_\ndefaults: [{override /ratio: 1:7}]"
+    )
     (tmp_path / "experiment" / "typo.yaml").write_text("# @package _global_\noptimizer: {lrr: 1}")
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
     monkeypatch.setattr(sys, "argv", ["", "--config-dir", str(tmp_path), *arguments.split()])

@@ -8,10 +8,12 @@ import sys
 import textwrap
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
-from cells import TINY, compose_settings
+from cells import TINY, compose_config, compose_settings
 from filelock import FileLock
+from hydra.utils import instantiate
 from test_cli import ROOT, environment, train
 
 from sslbench.cells import Busy, CellFolder
@@ -52,12 +54,32 @@ class TestPlan:
                     ["method=semi", "ratio=none"],
                     ["steps=0"],
                     ["method.ema=0"],
+                    ["seed=1", "ratio=67"],
                 ]
             )
         message = str(refused.value)
-        assert message.startswith("4 of 5 cells are invalid; nothing was started")
-        for words in ("model=foo", "ratio=none", "steps=0", "it belongs to method=semi"):
+        assert message.startswith("5 of 6 cells are invalid; nothing was started")
+        for words in ("model=foo", "ratio=none", "steps=0", "to method=semi", "ratio=67: write"):
             assert words in message
+
+    @pytest.mark.parametrize(
+        ("axis", "job"),
+        [
+            ("{seed: 0}", "seed=0"),
+            ("{model.widths: [16, 32]}", "model.widths=[16,32]"),
+            ("{ratio: [61, 67]}", None),
+            ("{ratio: ['1:1', '1:7']}", None),
+        ],
+    )
+    def test_an_axis_is_no_list_but_its_value_may_be_one(self, axis, job):
+        config = compose_config(f"+hydra.sweeper.grids.mine={axis}", with_hydra=True)
+        sweeper = instantiate(config.hydra.sweeper)
+        sweeper.hydra_context = SimpleNamespace(config_loader=None)
+        if job is not None:
+            assert sweeper._requests([]) == [[job]]
+        else:
+            with pytest.raises(ValueError, match="ratio: .*: put the values of an axis in quotes"):
+                sweeper._requests([])
 
     def test_a_parent_is_planned_before_its_child(self, tmp_path):
         child = ["method=semi", "seed=2", "init.from=barlow"]

@@ -3,6 +3,7 @@
 Hydra imports this file at every start, so it imports the rest of the project only when it sweeps.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +18,9 @@ class GridsSweeperConf:
 
     _target_: str = "hydra_plugins.sslbench_sweeper.grids.GridsSweeper"
     max_batch_size: int | None = None
-    params: dict[str, str] | None = None
-    """One grid's axes: override -> values."""
-    grids: dict[str, dict[str, str]] = field(default_factory=dict)
+    params: dict[str, Any] | None = None
+    """One grid's axes: override -> values, in one string."""
+    grids: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Several grids by name, each with axes of its own."""
     only: list[str] | None = None
     """Names of the grids to run; none: all."""
@@ -43,8 +44,8 @@ class GridsSweeper(BasicSweeper):
     def __init__(
         self,
         max_batch_size: int | None,
-        params: dict[str, str] | None = None,
-        grids: dict[str, dict[str, str]] | None = None,
+        params: dict[str, Any] | None = None,
+        grids: dict[str, dict[str, Any]] | None = None,
         only: list[str] | None = None,
         dry_run: bool = False,
         probe: bool = True,
@@ -85,7 +86,7 @@ class GridsSweeper(BasicSweeper):
         """Expand the grids to the overrides of each cell; the command line's come last and win.
 
         Raises:
-            ValueError: If the experiment is swept, or a grid unknown.
+            ValueError: If the experiment is swept, a grid unknown, or an axis a list.
         """
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         for override in parser.parse_overrides(list(arguments)):
@@ -101,6 +102,12 @@ class GridsSweeper(BasicSweeper):
         jobs: list[list[str]] = []
         for grid in axes:
             overrides = {**self.params, **grid}
+            for key, value in overrides.items():
+                if "." not in key and isinstance(value, Sequence) and not isinstance(value, str):
+                    raise ValueError(
+                        f"{key}: {value}: put the values of an axis in quotes, as in "
+                        'ratio: "1:1,1:7" or seed: "0,1"'
+                    )
             given = {argument.partition("=")[0] for argument in arguments}
             lines = [f"{key}={value}" for key, value in overrides.items() if key not in given]
             parsed = parser.parse_overrides([*lines, *arguments])

@@ -93,7 +93,7 @@ def hydra_main(task: Callable[[Config], Any]) -> Callable[[], None]:
         except REFUSALS as error:
             if wants_traceback:
                 raise
-            raise UsageError(reason(error)) from None
+            raise UsageError(reason(error, sys.argv[1:])) from None
         except SystemExit as leaving:
             # Ours are subclasses, so a plain one is Hydra's.
             if type(leaving) is SystemExit and leaving.code == 1:

@@ -10,6 +10,7 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
 LISTED = ("1:1", "1:5", "1:20")
+RULE = "write L:U with whole numbers from 1, such as 1:20, or all or none"
 PATTERN = re.compile(r"ratio/([1-9]\d{0,8}):([1-9]\d{0,8})(\.yaml)?")
 
 

@@ -130,7 +130,7 @@ class Planner:
             raise ValueError(
                 f"init.from={child.init_from}: there is no such cell beside this one; if an "
                 "experiment's file sets what only one of both methods has, set it in "
-                f"hydra.sweeper.params or in init.from: {reason(error)}"
+                f"hydra.sweeper.params or in init.from: {reason(error, words)}"
             ) from error
         if len(child.init_from.split()) == 1:  # nothing more is said of it
             wanted = _apart_from_method(self._preflight.make_concrete(settings))
@@ -162,7 +162,7 @@ def _noted(problems: dict[str, list[str]], overrides: list[str]) -> Iterator[Non
         yield
     except Exception as error:  # Hydra's and OmegaConf's errors share no base class
         words = " ".join(overrides).replace("\\:", ":")
-        problems.setdefault(reason(error), []).append(words)
+        problems.setdefault(reason(error, overrides), []).append(words)
 
 
 def _is_child(settings: Settings) -> bool:
