@@ -88,6 +88,26 @@ def test_any_ratio_is_a_choice(ratio, labeled, unlabeled):
 
 
 @pytest.mark.parametrize(
+    ("overrides", "ratio"),
+    [
+        ("ratio.unlabeled=5", "1:5"),
+        ("ratio=2:10", "1:5"),
+        ("ratio=14:7", "2:1"),
+        ("ratio.unlabeled=-1 ratio.labeled=3", "all"),
+        ("ratio=all ratio.unlabeled=20", "1:20"),
+        ("ratio.name=mine", "1:20"),
+    ],
+)
+@pytest.mark.parametrize("of", ["ratio.of=pool", "ratio.of=batch"])
+def test_a_ratio_is_named_by_its_numbers_in_lowest_terms(overrides, ratio, of):
+    shared = ("method=semi", "data=digits", of)
+    found, same = (compose_settings(*shared, *it.split()) for it in (overrides, f"ratio={ratio}"))
+    assert found.ratio == same.ratio
+    assert found.ratio.name == ratio
+    assert cell_id(found) == cell_id(same)
+
+
+@pytest.mark.parametrize(
     "override",
     [
         "optimizer.lr=-1",

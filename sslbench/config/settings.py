@@ -282,9 +282,10 @@ class Augmentation:
 
 @dataclass
 class Ratio:
-    """labelled : unlabelled."""
+    """labelled : unlabelled, in lowest terms: 2:10 is 1:5, by whatever name."""
 
     name: str = MISSING
+    """Follows from the numbers."""
     labeled: int = 1
     unlabeled: int = 20
     """0: no unlabelled images; -1: all of them."""
@@ -296,6 +297,12 @@ class Ratio:
         _one_of("ratio.of", self.of, ("pool", "batch"))
         _positive("ratio.labeled", self.labeled)
         _require(self.unlabeled >= -1, "ratio.unlabeled", self.unlabeled, "must be -1 or more")
+        if self.unlabeled > 0:
+            divisor = math.gcd(self.labeled, self.unlabeled)
+            self.labeled, self.unlabeled = self.labeled // divisor, self.unlabeled // divisor
+            self.name = f"{self.labeled}:{self.unlabeled}"
+        else:
+            self.labeled, self.name = 1, "all" if self.unlabeled else "none"
 
 
 @dataclass

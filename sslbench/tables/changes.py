@@ -61,7 +61,7 @@ def _preset(settings: Settings, choices: Changes) -> Settings:
     return replace(
         base,
         model=model.model if model else type(settings.model)(),
-        ratio=ratio.ratio if ratio else schema.Ratio(name=settings.ratio.name),
+        ratio=ratio.ratio if ratio else schema.Ratio(),
         seed=settings.seed,
     )
 
