@@ -41,7 +41,7 @@ def job(config: Config) -> None:
     """
     context = job_context()
     try:
-        settings = to_settings(config)
+        settings = to_settings(config, context.choices)
         if context.in_sweep:
             _train_isolated(settings, context.workers)
         else:
@@ -59,9 +59,10 @@ def job(config: Config) -> None:
 
 def _refuse_sweep_without_multirun(context: JobContext) -> None:
     if context.is_grid:
+        experiment = context.choices["experiment"]
         raise ValueError(
-            f"experiment={context.experiment} is a sweep of cells: add -m, as in\n"
-            f"    python -m sslbench.train -m experiment={context.experiment}"
+            f"experiment={experiment} is a sweep of cells: add -m, as in\n"
+            f"    python -m sslbench.train -m experiment={experiment}"
         )
     if context.sweep_options:
         raise ValueError(f"{context.sweep_options[0]} is for sweeps: add -m as the first argument")

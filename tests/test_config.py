@@ -36,6 +36,8 @@ def test_every_choice_composes_to_valid_settings(group, choice):
     settings = compose_settings(f"{group}={choice}", *overrides)
     if group in GROUPS:
         assert getattr(settings, group).name == choice
+        config = compose_config(f"{group}={choice}", *overrides, with_hydra=True)
+        assert to_settings(config) == settings
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
@@ -216,6 +218,20 @@ def test_ctrl_c_is_quiet(monkeypatch, tmp_path):
     command = [sys.executable, "-m", "sslbench.train"]
     importing = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True)
     assert (importing.returncode, importing.stderr) == (130, b"")
+
+
+@pytest.mark.parametrize(
+    ("override", "way_out"),
+    [
+        ("model.name=resnet18", "with model=convnet: use model=resnet18 or name it convnet"),
+        ("method.name=semi", "with method=supervised: use method=semi or"),
+        ("augmentation.name=barlow", "with augmentation=supervised: use augmentation=barlow or"),
+    ],
+)
+def test_a_name_is_its_choices(override, way_out):
+    config = compose_config(override, with_hydra=True)
+    with pytest.raises(ValueError, match=f"{override} {way_out}"):
+        to_settings(config)
 
 
 @pytest.mark.parametrize("method", ["semi", "barlow"])

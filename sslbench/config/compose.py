@@ -4,7 +4,7 @@ import copy
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -108,7 +108,8 @@ class JobContext:
     """How Hydra runs this job."""
 
     in_sweep: bool
-    experiment: str | None
+    choices: Mapping[str, Any]
+    """Of each config group."""
     is_grid: bool
     """Whether the config describes a sweep of cells, rather than one."""
     workers: int
@@ -122,7 +123,7 @@ def job_context() -> JobContext:
     config = HydraConfig.get()
     return JobContext(
         in_sweep=config.mode == RunMode.MULTIRUN,
-        experiment=config.runtime.choices.get("experiment"),
+        choices=config.runtime.choices,
         is_grid=bool(config.sweeper.get("params") or config.sweeper.get("grids")),
         workers=num_workers(config.launcher.get("n_jobs", 1)),
         sweep_options=[
@@ -147,18 +148,35 @@ def _refuse_unknown_keys(node: DictConfig, path: str = "") -> None:
             _refuse_unknown_keys(child, f"{path}{key}.")
 
 
-def to_settings(config: Config) -> Settings:
+def to_settings(config: Config, choices: Mapping[str, Any] | None = None) -> Settings:
     """Turn a composed config into settings.
 
+    Args:
+        choices: Of each config group; those that `config.hydra` has, where it is there.
+
     Raises:
-        ValueError: If a key is unknown, or a value missing or out of its range.
+        ValueError: If a key is unknown, a value missing or out of its range, or a name not its own.
     """
     if "hydra" in config:
+        choices = config.hydra.runtime.choices
         config = copy.deepcopy(config)
         with flag_override(config, ["struct", "readonly"], [False, False]):
             del config["hydra"]
     _refuse_unknown_keys(config)
     try:
-        return OmegaConf.to_object(config)
+        found = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
         raise ValueError(str(error)) from error
+    _refuse_false_names(found, choices or {})
+    return found
+
+
+def _refuse_false_names(found: Settings, choices: Mapping[str, Any]) -> None:
+    """Tables show these names. Those of other groups say what is done, or follow from numbers."""
+    for group in ("model", "method", "augmentation"):
+        name = getattr(found, group).name
+        chosen = str(choices.get(group, name)).rpartition("/")[2]
+        if name != chosen:
+            raise ValueError(
+                f"{group}.name={name} with {group}={chosen}: use {group}={name} or name it {chosen}"
+            )
