@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -33,12 +34,20 @@ class FrozenEncoder(nn.Module):
         self.requires_grad_(False)
         self.eval()
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Embed images: uint8, or floats between 0 and 1, not normalised.
+    def forward(self, images: Tensor | np.ndarray) -> Tensor:
+        """Embed images, a tensor or an array: uint8, or floats between 0 and 1, not normalised.
 
         Raises:
             ValueError: If the images have another shape, type or scale.
         """
+        if isinstance(images, np.ndarray):
+            # A copy: torch refuses reversed arrays, and warns of read-only ones.
+            images = torch.from_numpy(images.copy()).to(self.mean.device)
+        if images.ndim == 4 and images.shape[1:] == (IMAGE_SIDE, IMAGE_SIDE, 3):
+            raise ValueError(
+                f"images of shape {tuple(images.shape)}: channels come first: permute(0, 3, 1, 2) "
+                "a tensor, transpose(0, 3, 1, 2) an array"
+            )
         if images.ndim != 4 or images.shape[1:] != (3, IMAGE_SIDE, IMAGE_SIDE):
             raise ValueError(
                 f"images of shape {tuple(images.shape)}: resize them to (n, 3, {IMAGE_SIDE}, "

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,8 @@ def test_loading_draws_no_random_numbers(outputs):
     [
         (torch.zeros(2, 3, 32, 32, dtype=torch.uint8), r"\(2, 3, 32, 32\): resize"),
         (torch.zeros(3, 96, 96, dtype=torch.uint8), r"\(3, 96, 96\)"),
+        (torch.zeros(4, 96, 96, 3), r"\(4, 96, 96, 3\): channels come first: permute\(0, 3, 1"),
+        (np.zeros((4, 96, 96, 3), np.uint8), r"\(4, 96, 96, 3\): channels come first"),
         (torch.full((2, 3, 96, 96), 255.0), "images from 255 to 255: .* divide by 255"),
         (torch.linspace(-1, 1, 2 * 3 * 96 * 96).reshape(2, 3, 96, 96), "images from -1 to 1: "),
         (torch.full((2, 3, 96, 96), 1.6), "images from 1.6 to 1.6: "),
@@ -107,6 +110,19 @@ def test_floats_of_all_types_are_taken(dtype, outputs):
     found = encoder(images)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, encoder(images.float()))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_arrays_are_taken(dtype, outputs):
+    encoder = sslbench.load_encoder(cell_of(outputs, "supervised").path)
+    images = np.random.default_rng(0).integers(0, 2, (2, 3, 96, 96)).astype(dtype)
+    expected = encoder(torch.from_numpy(images.copy()))
+    images.flags.writeable = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert (encoder(images) == expected).all()
+    reversed_channels = np.ascontiguousarray(images[:, ::-1])[:, ::-1]
+    assert (encoder(reversed_channels) == expected).all()
 
 
 def test_images_that_resizing_overshot_are_taken(outputs):
