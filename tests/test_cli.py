@@ -59,7 +59,7 @@ def assert_refused(result, *words):
         (["optimizer.lr=-1"], ["optimizer.lr=-1", "greater than 0"]),
         (["+optimizer.lrr=1"], ["optimizer.lrr", "did you mean optimizer.lr?"]),
         (["model.name=resnet18"], ["use model=resnet18 or name it convnet"]),
-        (["method=semi", "ratio=none"], ["ratio=none", "ratio=1:5"]),
+        (["method=semi", "ratio=none"], ["ratio=none", "ratio=1:20"]),
         (["method=semi", "ratio=1:50", "data=digits"], ["ratio=1:50", "3,000", "1,200"]),
         (["data=stl10", "data.download=false"], ["tar -xzf", "data=digits", "data.url"]),
         (["init.from=nowhere.pt", "data=digits"], ["init.from=nowhere.pt"]),

@@ -25,7 +25,7 @@ def draw_ratios(album: Album) -> Figure | None:
         for metric in (TRAIN, VAL, TEST)
         if (values := [entry.value(metric) for entry in group.done(row).values()])
     ]
-    if len({each["x"] for each in found}) < 2:
+    if len({each["ratio"] for each in found}) < 2:
         return None
     frame = pd.DataFrame(found)
     canvas = Canvas((WIDTH, 2.9), layout="constrained")
@@ -47,9 +47,8 @@ def draw_ratios(album: Album) -> Figure | None:
                 style = {"color": color, "marker": marker, "markerfacecolor": "white"}
                 ax.plot(*reported, linestyle=":", linewidth=1, **style)
         ax.set(xscale="log", title=METRIC_TITLES[metric].replace("acc", "accuracy"))
-        # 1:5 and 2:10 are in one place.
-        ratios = frame.groupby("x")["ratio"].agg(lambda each: "\n".join(each.unique()))
-        ax.set_xticks(ratios.index, ratios)
+        places = frame.drop_duplicates("ratio")
+        ax.set_xticks(places["x"], places["ratio"])
         ax.minorticks_off()
         ax.set_xlabel("labelled : unlabelled")
         ax.grid(axis="y")
