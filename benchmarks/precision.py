@@ -6,8 +6,8 @@ Compared are the first step's loss, the mean loss of the last 20 steps, the accu
 validation images after the last step, and the embeddings of these: their mean norm and their
 deviation, averaged over dimensions. After some steps two runs part as any two runs do whose sums
 are rounded differently. How far, a third run says: fp32 again, its first weights nudged by one part
-in a million. What bf16 changes less than that nudge does is no fault of its precision. Each run has
-a process of its own.
+in a million, or by as much as `--nudge` says (bf16 itself rounds to one part in 256). What bf16
+changes less than that nudge does is no fault of its precision. Each run has a process of its own.
 """
 
 import argparse
@@ -39,9 +39,6 @@ BOUNDS = {
     "norm": 0.1,
     "std": 0.1,
 }
-NUDGE = 1e-6
-RUNS = {"fp32": ("fp32", 0.0), "bf16": ("bf16", 0.0), "nudged": ("fp32", NUDGE)}
-"""Precision and nudge."""
 ERRORS_OF_ACCURACY = 3
 """With few validation images an accuracy may differ by so many standard errors instead."""
 
@@ -56,6 +53,7 @@ def main() -> None:
     parser.add_argument(
         "--seeds", type=lambda text: [int(seed) for seed in text.split(",")], default=[0]
     )
+    parser.add_argument("--nudge", type=float, default=1e-6)
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.steps, arguments.batch_size = 2, 8
@@ -76,9 +74,10 @@ def run_all(model: str, method: str, arguments: argparse.Namespace) -> dict[str,
     if arguments.data_root:
         words += ["--data-root", str(arguments.data_root)]
     words += ["--quick"] * arguments.quick
-    found: dict[str, Runs] = {name: [] for name in RUNS}
+    kinds = {"fp32": ("fp32", 0.0), "bf16": ("bf16", 0.0), "nudged": ("fp32", arguments.nudge)}
+    found: dict[str, Runs] = {name: [] for name in kinds}
     for seed in arguments.seeds:
-        for name, (precision, nudge) in RUNS.items():
+        for name, (precision, nudge) in kinds.items():
             part = f"{model} {method} {precision} {seed} {nudge}"
             found[name].append(run_module("benchmarks.precision", "--part", part, *words))
     return found
