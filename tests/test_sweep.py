@@ -102,9 +102,7 @@ class TestPlan:
             semi.cell_id,
         ]
 
-    @pytest.mark.parametrize(
-        "key", ["ratio=1:1,1:5", "optimizer.lr=0.1,0.2", "steps=3,4", "model.channels=4,8"]
-    )
+    @pytest.mark.parametrize("key", ["ratio=1:1,1:5", "optimizer.lr=0.1,0.2"])
     def test_a_child_is_the_same_cell_in_any_sweep(self, key, tmp_path):
         name, _, values = key.partition("=")
         children = [
@@ -310,11 +308,11 @@ def test_an_experiments_file_may_say_where_cells_start_from(tmp_path):
     mine = tmp_path / "conf" / "experiment" / "mine.yaml"
     body = "# @package _global_\ndefaults: [{override /method: semi}]\ninit: {from: barlow}\n"
     mine.write_text(body)
-    command = ["-m", "experiment=mine", *SMALL, "steps=2", "seed=0,1"]
+    command = ["-m", "experiment=mine", *SMALL, "steps=1"]
     env = environment(tmp_path) | {"SSLBENCH_CONF": str(tmp_path / "conf")}
     result = train(tmp_path, *command, env=env)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "4 cells: 4 to do" in result.stdout
+    assert "2 cells: 2 to do" in result.stdout
     mine.write_text(body + "method: {threshold: 0.5}\n")
     result = train(tmp_path, *command, env=env)
     assert result.returncode == 2
