@@ -42,9 +42,10 @@ class Preflight:
         return concrete_initial(replace(settings, data=data))
 
     def _concrete_data(self, data: Data, outputs: Path) -> Data:
-        if self._may_download or is_here(data):
-            return concrete_data(data, outputs)
-        return replace(data, name="stl10")
+        return concrete_data(data, outputs) if self._may_open(data) else replace(data, name="stl10")
+
+    def _may_open(self, data: Data) -> bool:
+        return self._may_download or is_here(data)
 
     def dataset(self, settings: Settings) -> Dataset:
         """Open the data of concrete settings, which checks its files."""
@@ -80,7 +81,7 @@ class Preflight:
         from sslbench.initial import load_initial_encoder
 
         choose_device(settings.device)
-        if self._may_download or is_here(settings.data):
+        if self._may_open(settings.data):
             self.schedule(settings)
         if settings.init_from is not None:
             with torch.device("meta"):

@@ -27,6 +27,14 @@ def start(tmp_path, *arguments):
     )
 
 
+def wait_for_curves(tmp_path, number=1):
+    """Wait until so many cells have logged their first point."""
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.glob("outputs/cells/*/metrics.jsonl"))) < number:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 GRID = (*SMALL, "method=supervised,semi", "steps=12", "seed=0,1")
 
 
@@ -50,10 +58,7 @@ def test_a_killed_sweep_goes_on(launcher, undisturbed, tmp_path):
     arguments = (*GRID, "threads=1", f"hydra/launcher={launcher}")
     for wait in (0.2, 1.0):
         process = start(tmp_path, *arguments)
-        deadline = time.monotonic() + 60
-        while not list(tmp_path.glob("outputs/cells/*/metrics.jsonl")):
-            assert time.monotonic() < deadline, process.stdout.read()
-            time.sleep(0.02)
+        wait_for_curves(tmp_path)
         time.sleep(wait)
         os.kill(process.pid, signal.SIGKILL)  # its children have to notice
         process.communicate()
@@ -118,10 +123,7 @@ def test_a_child_waits_for_a_parent_that_another_sweep_trains(tmp_path):
 
 def test_a_sweep_leaves_with_the_code_of_the_signal_that_stopped_it(tmp_path):
     process = start(tmp_path, *SMALL, "steps=100000", "seed=0")
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("outputs/cells/*/metrics.jsonl")):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for_curves(tmp_path)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM, output
@@ -137,10 +139,7 @@ def test_ctrl_c_saves_the_running_cells(launcher, send, tmp_path):
     slow = ["data=digits", "tracking=off", "model=resnet18", "log_every=1"]  # steps take a while
     process = start(tmp_path, *slow, "steps=4000", "seed=0,1", f"hydra/launcher={launcher}")
     running = 2 if launcher == "joblib" else 1
-    deadline = time.monotonic() + 60
-    while len(list(tmp_path.glob("outputs/cells/*/metrics.jsonl"))) < running:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for_curves(tmp_path, running)
     send(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
