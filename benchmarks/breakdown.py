@@ -87,7 +87,7 @@ def measure(words: list[str], arguments: argparse.Namespace) -> dict[str, float]
 
     from sslbench.build import build_parts
     from sslbench.config.presets import compose_settings
-    from sslbench.hardware import autocast
+    from sslbench.engine.device import autocast
 
     class TimeOperations(TorchDispatchMode):
         def __torch_dispatch__(

@@ -94,7 +94,7 @@ def build_step(
     settings: "Settings", *, captured: bool
 ) -> tuple[Callable[[], object], "torch.device"]:
     from sslbench.build import build_parts
-    from sslbench.step import CapturedStep, record_cuda_graph
+    from sslbench.engine.step import CapturedStep, record_cuda_graph
 
     parts = build_parts(settings)
     parts.method.train()

@@ -111,7 +111,7 @@ def tabulate(group: str, runs: dict[str, list[dict[str, Any]]]) -> Table:
 
 def measure_part(words: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure a part in this process, on the device that sslbench chooses."""
-    from sslbench.hardware import choose_device, keep_freed_memory, use_threads
+    from sslbench.engine.device import choose_device, keep_freed_memory, use_threads
 
     keep_freed_memory()
     use_threads(None)
@@ -162,7 +162,7 @@ def augment(kind: str, arguments: argparse.Namespace) -> tuple[float, str]:
     from sslbench.build import build_views
     from sslbench.config.presets import compose_settings
     from sslbench.data import open_dataset
-    from sslbench.hardware import choose_device
+    from sslbench.engine.device import choose_device
 
     settings = compose_settings(["data=digits", "method=barlow"])
     view = settings.augmentation.view_a
@@ -206,7 +206,7 @@ def convolve(
     import torch
     from torch import nn
 
-    from sslbench.hardware import autocast
+    from sslbench.engine.device import autocast
     from sslbench.models.convolution import Conv3x3
 
     device, side = torch.device("cpu"), SIDE_OF_CHANNELS[channels]
@@ -260,8 +260,8 @@ class FixedFeed:
 def take_steps(method: str, kind: str, arguments: argparse.Namespace) -> tuple[float, str]:
     from itertools import count
 
-    from sslbench.hardware import autocast
-    from sslbench.step import EagerStep
+    from sslbench.engine.device import autocast
+    from sslbench.engine.step import EagerStep
 
     parts = build(f"model={arguments.model}", f"method={method}", arguments=arguments)
     feed, numbers = parts.feed, count()
@@ -328,8 +328,8 @@ def clustered_features(num_points: int) -> tuple["torch.Tensor", "torch.Tensor"]
 
 
 def probe(kind: str, arguments: argparse.Namespace) -> tuple[float, str]:
-    from sslbench.hardware import choose_device
-    from sslbench.probe import fit_linear_probe, knn_predict
+    from sslbench.engine.device import choose_device
+    from sslbench.evaluate.probe import fit_linear_probe, knn_predict
 
     device = choose_device("auto")
     features, labels = (
@@ -343,7 +343,7 @@ def probe(kind: str, arguments: argparse.Namespace) -> tuple[float, str]:
 
 
 def project(*_: str, arguments: argparse.Namespace) -> tuple[float, str]:
-    from sslbench.embed import project_tsne
+    from sslbench.evaluate.projection import project_tsne
 
     features = clustered_features(60 if arguments.quick else 1000)[0].numpy()
     project_tsne(features[:60])  # scikit-learn's import

@@ -174,7 +174,7 @@ def to_markdown(row: dict[str, Any]) -> str:
 
 def run_design(arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure one design in this process, or the machine and its ceilings."""
-    from sslbench.hardware import choose_device, use_threads
+    from sslbench.engine.device import choose_device, use_threads
 
     settings = compose(arguments)
     use_threads(settings.threads)
@@ -209,7 +209,7 @@ def compose(arguments: argparse.Namespace) -> "Settings":
 def run_naive(settings: "Settings", arguments: argparse.Namespace) -> dict[str, Any]:
     from benchmarks.baseline.naive import NaiveTrainer
     from sslbench.data import open_dataset
-    from sslbench.hardware import choose_device
+    from sslbench.engine.device import choose_device
 
     device = choose_device(settings.device)
     dataset = open_dataset(settings.data, Path(settings.outputs))
@@ -226,7 +226,7 @@ def run_ours(settings: "Settings", arguments: argparse.Namespace) -> dict[str, A
     from itertools import count
 
     from sslbench.build import build_parts
-    from sslbench.loop import Means
+    from sslbench.engine.loop import Means
 
     parts = build_parts(settings)
     flops = step_flops(settings, forward_flops(parts.method.encoder))

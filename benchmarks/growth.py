@@ -98,7 +98,7 @@ def pool(arguments: argparse.Namespace) -> Table:
 def step_on_pool(root: Path, arguments: argparse.Namespace) -> dict[str, float]:
     from sslbench.build import build_parts
     from sslbench.config.presets import compose_settings
-    from sslbench.hardware import peak_memory_bytes
+    from sslbench.engine.device import peak_memory_bytes
 
     overrides = ["data=layout", f"data.root={root}", f"outputs={root}/outputs", "tracking=off"]
     overrides += ["model=convnet", "model.channels=32", "method=barlow", "ratio=all"]
@@ -272,7 +272,7 @@ def make_cells(outputs: Path, size: int) -> None:
 def time_report(outputs: Path, arguments: argparse.Namespace) -> dict[str, float]:
     import torch
 
-    from sslbench.hardware import peak_memory_bytes
+    from sslbench.engine.device import peak_memory_bytes
     from sslbench.report import build_report, make_report, read_cells
 
     with scratch_folder() as empty:

@@ -140,7 +140,7 @@ def peak_memory_gb(device: "torch.device") -> float:
     Of pages that processes share each is charged its part. Workers are counted on Linux alone; on a
     GPU it is what was allocated there.
     """
-    from sslbench.hardware import peak_memory_bytes
+    from sslbench.engine.device import peak_memory_bytes
 
     peak = peak_memory_bytes(device)
     if device.type == "cpu":
@@ -181,8 +181,8 @@ def machine() -> dict[str, str]:
     import torch
     import torchvision
 
-    from sslbench.cores import available_cores
-    from sslbench.hardware import choose_device, describe
+    from sslbench.engine.device import choose_device, describe
+    from sslbench.processes import available_cores
 
     facts = {
         "processor": f"{describe(torch.device('cpu'))}, {available_cores()} cores",

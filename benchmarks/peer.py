@@ -132,7 +132,7 @@ def lightly_step(settings: Any, workers: int) -> tuple[Any, Any]:
     from torch import nn
 
     from sslbench.data import open_dataset
-    from sslbench.hardware import choose_device, use_threads
+    from sslbench.engine.device import choose_device, use_threads
 
     use_threads(settings.threads)
     device = choose_device(settings.device)

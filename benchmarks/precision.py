@@ -89,7 +89,7 @@ def train(words: list[str], arguments: argparse.Namespace) -> Run:
 
     from sslbench.build import build_parts
     from sslbench.config.presets import compose_settings
-    from sslbench.evaluate import classify, score
+    from sslbench.evaluate.score import classify, score
     from sslbench.randomness import derive_seed
 
     model, method_name, precision, seed, nudge = words

@@ -135,11 +135,11 @@ def finished_rows(outputs: Path, arguments: argparse.Namespace) -> list[tuple[st
 
 def find_finished(outputs: Path) -> float:
     """Time composing, identifying and finding the cell, once the imports are made."""
-    from sslbench.cells import CellFolder
-    from sslbench.config.identity import cell_id
+    from sslbench.cell.folder import CellFolder
+    from sslbench.cell.identity import cell_id
+    from sslbench.cell.record import DONE
     from sslbench.config.presets import compose_settings
-    from sslbench.preflight import Preflight
-    from sslbench.record import DONE
+    from sslbench.sweep.preflight import Preflight
 
     began = time.perf_counter()
     settings = compose_settings(

@@ -8,29 +8,29 @@ import torch
 from torch import nn
 
 from sslbench.augment.views import PlainView, RandomView
-from sslbench.batches import Feed, Source
+from sslbench.cell.start import load_initial_encoder
 from sslbench.config import settings as schema
 from sslbench.config.settings import Settings
 from sslbench.data import Dataset, open_dataset
+from sslbench.data.device import Images
+from sslbench.data.feed import Feed, Source
 from sslbench.data.splits import unlabeled_pool
-from sslbench.evaluate import Evaluator
-from sslbench.hardware import (
+from sslbench.engine.device import (
     autocast,
     choose_device,
     choose_precision,
     keep_freed_memory,
     use_threads,
 )
-from sslbench.images import Images
-from sslbench.initial import load_initial_encoder
+from sslbench.engine.schedule import Schedule, build_schedule
+from sslbench.engine.step import CapturedStep, EagerStep
+from sslbench.evaluate.score import Evaluator
 from sslbench.methods.barlow_twins import BarlowTwins
 from sslbench.methods.semi import Semi
 from sslbench.methods.supervised import Supervised
 from sslbench.models import MODELS
 from sslbench.optimizers import OPTIMIZERS, without_compiler
 from sslbench.randomness import derive_seed
-from sslbench.schedule import Schedule, build_schedule
-from sslbench.step import CapturedStep, EagerStep
 
 
 @dataclass(frozen=True)

@@ -82,8 +82,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.entity is None and not options.summary:
         parser.error("--entity is needed: your user or team on W&B")
-    from sslbench.exits import UsageError
-    from sslbench.files import make_writable_folder
+    from sslbench.atomic import make_writable_folder
+    from sslbench.exit_codes import UsageError
     from sslbench.report import build_report
     from sslbench.tables.tables import claim_tables
 
@@ -111,7 +111,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _require_workspaces() -> None:
     from importlib.util import find_spec
 
-    from sslbench.exits import UsageError
+    from sslbench.exit_codes import UsageError
 
     if find_spec("wandb_workspaces") is None:
         raise UsageError(
@@ -121,7 +121,7 @@ def _require_workspaces() -> None:
 
 
 def _require_key() -> None:
-    from sslbench.exits import UsageError
+    from sslbench.exit_codes import UsageError
     from sslbench.tracking import has_key
 
     if not has_key():
@@ -221,7 +221,7 @@ def _media_panels() -> list[Any]:
 
 def write_dashboard(report: "Report", tables: "list[Table]", entity: str, project: str) -> Path:
     """Write what would be saved as JSON below the report's folder, and return where."""
-    from sslbench.files import write_json
+    from sslbench.atomic import write_json
 
     models = {
         "workspace": build_workspace(entity, project),

@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who called: what is written there goes nowhere
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
-    from sslbench.exits import UsageError
+    from sslbench.exit_codes import UsageError
     from sslbench.tables.render import to_text, verdicts_to_text
 
     report = read_cells(options.outputs)

@@ -10,19 +10,11 @@ from typing import Any
 
 import torch
 
-from sslbench import checkpoint
+from sslbench.atomic import remove_temporaries, write_json
 from sslbench.build import build_parts
-from sslbench.card import CARD, save_card
-from sslbench.config.settings import Settings
-from sslbench.contact_sheet import save_contact_sheet
-from sslbench.data import Dataset
-from sslbench.evaluate import classify, score
-from sslbench.files import remove_temporaries, write_json
-from sslbench.hardware import describe, peak_memory_bytes
-from sslbench.interrupt import Interrupted, StopRequest
-from sslbench.loop import NonFiniteLoss, Training, fit
-from sslbench.methods.semi import Semi
-from sslbench.record import (
+from sslbench.cell import checkpoint
+from sslbench.cell.card import CARD, save_card
+from sslbench.cell.record import (
     DONE,
     FAILED,
     INTERRUPTED,
@@ -32,8 +24,16 @@ from sslbench.record import (
     settings_to_dict,
     versions,
 )
-from sslbench.results import evaluate_cell, save_embeddings
-from sslbench.schedule import learning_rate
+from sslbench.config.settings import Settings
+from sslbench.data import Dataset
+from sslbench.data.preview import save_contact_sheet
+from sslbench.engine.device import describe, peak_memory_bytes
+from sslbench.engine.loop import NonFiniteLoss, Training, fit
+from sslbench.engine.schedule import learning_rate
+from sslbench.engine.signals import Interrupted, StopRequest
+from sslbench.evaluate.cell import evaluate_cell, save_embeddings
+from sslbench.evaluate.score import classify, score
+from sslbench.methods.semi import Semi
 from sslbench.tracking import SHEET, Tracker, exit_code
 
 log = logging.getLogger(__name__)

@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 import numpy as np
 from PIL import Image
 
+from sslbench.cell.record import DONE, INTERRUPTED, Record
 from sslbench.config.settings import Settings, Tracking
-from sslbench.embed import choose_points, project_tsne, read_embeddings
+from sslbench.evaluate.projection import choose_points, project_tsne, read_embeddings
 from sslbench.palette import class_style
-from sslbench.record import DONE, INTERRUPTED, Record
 
 if TYPE_CHECKING:
     import wandb

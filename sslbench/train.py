@@ -4,7 +4,7 @@ import sys
 
 try:
     from sslbench.config.compose import hydra_main
-    from sslbench.jobs import job
+    from sslbench.sweep.job import job
 
     main = hydra_main(job)
 except KeyboardInterrupt:  # imports take a second

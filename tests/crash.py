@@ -7,11 +7,13 @@ from pathlib import Path
 
 from cells import TINY, compose_settings
 
-from sslbench import checkpoint, files, loop
-from sslbench.cells import CellFolder
-from sslbench.config.identity import cell_id
-from sslbench.jobs import train_cell
-from sslbench.preflight import Preflight
+from sslbench import atomic as files
+from sslbench.cell import checkpoint
+from sslbench.cell.folder import CellFolder
+from sslbench.cell.identity import cell_id
+from sslbench.engine import loop
+from sslbench.sweep.job import train_cell
+from sslbench.sweep.preflight import Preflight
 
 
 def tiny_cell(outputs, *overrides):

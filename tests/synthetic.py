@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sslbench.config.identity import cell_id
+from sslbench.cell.identity import cell_id
+from sslbench.cell.record import DONE, FAILED, INTERRUPTED, Record, settings_to_dict
 from sslbench.config.presets import compose_settings
 from sslbench.config.settings import BarlowTwins, Settings
-from sslbench.record import DONE, FAILED, INTERRUPTED, Record, settings_to_dict
 
 CLASSES = {
     "stl10": ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"],

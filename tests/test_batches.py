@@ -3,8 +3,8 @@ import pytest
 import torch
 from cells import TINY, compose_settings
 
-from sslbench.batches import IndexStream
 from sslbench.build import build_parts
+from sslbench.data.feed import IndexStream
 from sslbench.randomness import derive_seed, generator
 
 

@@ -7,11 +7,11 @@ import pytest
 import yaml
 from cells import compose_config, compose_settings
 
+from sslbench.cell.identity import cell_id
 from sslbench.config import settings as schema
 from sslbench.config.compose import ALL_CORES, conf_dir, num_workers, to_settings
-from sslbench.config.identity import cell_id
 from sslbench.config.ratio import RULE
-from sslbench.cores import available_cores
+from sslbench.processes import available_cores
 from sslbench.train import main
 
 CONF = Path(conf_dir())
@@ -320,7 +320,7 @@ class TestIdentity:
         assert self.id("augmentation.name=mine") == self.id()
 
     def test_a_field_equal_to_its_default_is_left_out(self):
-        from sslbench.config.identity import identity
+        from sslbench.cell.identity import identity
 
         contents = identity(compose_settings("data=digits", "method=semi"))
         assert contents["method"] == {"type": "Semi"}

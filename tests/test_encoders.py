@@ -15,10 +15,10 @@ from crash import tiny_cell, train
 from torch import nn
 
 import sslbench
-from sslbench.card import card
+from sslbench.cell.card import card
+from sslbench.cell.record import load_record, settings_to_dict
 from sslbench.config.presets import compose_settings
 from sslbench.data import open_dataset
-from sslbench.record import load_record, settings_to_dict
 from sslbench.tables.statistics import wilson_interval
 
 METHODS = {

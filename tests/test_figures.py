@@ -13,9 +13,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from synthetic import CLASSES, make_cell, make_settings
 
-from sslbench import embed
-from sslbench.config.identity import cell_id
-from sslbench.embed import (
+from sslbench.atomic import CurveFile, read_curves
+from sslbench.cell.identity import cell_id
+from sslbench.cell.record import FAILED
+from sslbench.evaluate import projection as embed
+from sslbench.evaluate.projection import (
     Embeddings,
     align_tsne,
     choose_points,
@@ -28,8 +30,6 @@ from sslbench.embed import (
     project_tsne,
     read_embeddings,
 )
-from sslbench.files import CurveFile, read_curves
-from sslbench.record import FAILED
 from sslbench.report import build_report
 from sslbench.tables import html as page
 from sslbench.tables.figures import figures_started

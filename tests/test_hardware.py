@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 
-CODE = "import torch; from sslbench.hardware import peak_memory_bytes; "
+CODE = "import torch; from sslbench.engine.device import peak_memory_bytes; "
 CODE += "print(peak_memory_bytes(torch.device('cpu')))"
 
 

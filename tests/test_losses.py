@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from sslbench.losses import (
+from sslbench.methods.losses import (
     barlow_twins_loss,
     cross_entropy,
     masked_cross_entropy,

@@ -3,9 +3,9 @@ import torch
 from cells import compose_settings
 from torch.testing import assert_close
 
-from sslbench import checkpoint
 from sslbench.build import build_method, build_optimizer
-from sslbench.hardware import autocast
+from sslbench.cell import checkpoint
+from sslbench.engine.device import autocast
 
 CPU = torch.device("cpu")
 METHODS = ("supervised", "barlow", "semi")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from sslbench.checkpoint import load_optimizer
+from sslbench.cell.checkpoint import load_optimizer
 from sslbench.optimizers import OPTIMIZERS, without_compiler
 
 SETTINGS = {

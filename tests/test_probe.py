@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sslbench.probe import fit_linear_probe, knn_predict
+from sslbench.evaluate.probe import fit_linear_probe, knn_predict
 
 
 def blobs(classes=3, n=30, dim=8, gap=6.0):

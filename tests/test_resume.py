@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from crash import in_process, kill_at_step, kill_in_checkpoint, signal_at_step, tiny_cell, train
 
-from sslbench import checkpoint
-from sslbench.cells import CellFolder
+from sslbench.atomic import read_curves
+from sslbench.cell import checkpoint
+from sslbench.cell.folder import CellFolder
+from sslbench.cell.identity import cell_id
 from sslbench.config import settings as schema
-from sslbench.config.identity import cell_id
-from sslbench.files import read_curves
-from sslbench.jobs import train_cell
+from sslbench.sweep.job import train_cell
 
 METHODS = {
     "supervised": ("method=supervised", "steps=18"),

@@ -2,7 +2,7 @@ import pytest
 from cells import compose_settings
 
 from sslbench.config import settings
-from sslbench.schedule import build_schedule, learning_rate
+from sslbench.engine.schedule import build_schedule, learning_rate
 
 
 def test_epochs_become_the_papers_steps():

@@ -6,10 +6,10 @@ import pytest
 import torch
 from cells import TINY, compose_settings
 
-from sslbench import checkpoint
-from sslbench.batches import Feed
 from sslbench.build import build_parts
-from sslbench.step import CapturedStep, EagerStep, StaticDraw
+from sslbench.cell import checkpoint
+from sslbench.data.feed import Feed
+from sslbench.engine.step import CapturedStep, EagerStep, StaticDraw
 
 METHODS = ("supervised", "barlow", "semi")
 CPU = torch.device("cpu")

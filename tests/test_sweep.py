@@ -16,10 +16,10 @@ from filelock import FileLock
 from hydra.utils import instantiate
 from test_cli import ROOT, environment, train
 
-from sslbench.cells import Busy, CellFolder
-from sslbench.preflight import Preflight
-from sslbench.record import Record, code_digest, load_record
+from sslbench.cell.folder import Busy, CellFolder
+from sslbench.cell.record import Record, code_digest, load_record
 from sslbench.sweep.plan import BadCells, Planner, parent_overrides
+from sslbench.sweep.preflight import Preflight
 from sslbench.sweep.present import _Overview, exit_report, headline, plan_table
 from sslbench.sweep.slots import device_slot
 
@@ -187,7 +187,7 @@ def test_who_only_looks_at_a_cell_does_not_keep_it_from_being_trained(tmp_path):
 def test_a_killed_process_holds_nothing(tmp_path):
     code = f"""
         import os, signal
-        from sslbench.cells import CellFolder
+        from sslbench.cell.folder import CellFolder
         with CellFolder({str(tmp_path)!r}, "cell").locked():
             os.kill(os.getpid(), signal.SIGKILL)
     """

@@ -11,8 +11,8 @@ import pytest
 from test_cli import environment, train
 from test_sweep import SMALL, records
 
-from sslbench.cells import CellFolder
-from sslbench.record import DONE, INTERRUPTED, Record, load_record
+from sslbench.cell.folder import CellFolder
+from sslbench.cell.record import DONE, INTERRUPTED, Record, load_record
 
 
 def start(tmp_path, *arguments):

@@ -15,8 +15,8 @@ from crash import in_process, kill_at_step, signal_at_step, tiny_cell, train
 from wandb_files import read_runs
 
 from sslbench import tracking
+from sslbench.cell.record import Record
 from sslbench.config.settings import Tracking
-from sslbench.record import Record
 
 SEMI = (
     "method=semi",
@@ -181,7 +181,7 @@ def test_a_second_ctrl_c_closes_the_run(tmp_path, monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sslbench.loop._Fit.take_step", interrupted)
+    monkeypatch.setattr("sslbench.engine.loop._Fit.take_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, *SHORT)
     _, cell = tiny_cell(tmp_path, *SHORT)

@@ -20,8 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 from sslbench.config import ratio, settings
 from sslbench.config.errors import REFUSALS, reason, unknown_key
 from sslbench.config.settings import Settings
-from sslbench.cores import available_cores
-from sslbench.exits import CellStopped, UsageError
+from sslbench.exit_codes import CellStopped, UsageError
+from sslbench.processes import available_cores
 
 Config = DictConfig
 

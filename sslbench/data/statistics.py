@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sslbench.files import write_json
+from sslbench.atomic import write_json
 
 CHUNK_IMAGES = 256
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from sslbench.atomic import write_json
 from sslbench.data.download import Unavailable, check_available, download, file_md5, part_of
 from sslbench.data.layout import (
     FOLDER,
@@ -20,7 +21,6 @@ from sslbench.data.layout import (
     Layout,
     read_layout,
 )
-from sslbench.files import write_json
 
 log = logging.getLogger(__name__)
 

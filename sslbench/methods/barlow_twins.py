@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 from sslbench.config import settings
-from sslbench.contracts import Batch, LabeledEmbeddings, Step
-from sslbench.losses import barlow_twins_loss
-from sslbench.probe import fit_linear_probe
+from sslbench.evaluate.probe import fit_linear_probe
+from sslbench.interfaces import Batch, LabeledEmbeddings, Step
+from sslbench.methods.losses import barlow_twins_loss
 
 
 def build_projector(dim: int, widths: list[int]) -> nn.Module:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from sslbench.config import settings
-from sslbench.contracts import Batch, LabeledEmbeddings, Step
-from sslbench.losses import cross_entropy, masked_cross_entropy
+from sslbench.interfaces import Batch, LabeledEmbeddings, Step
+from sslbench.methods.losses import cross_entropy, masked_cross_entropy
 from sslbench.methods.supervised import accuracy
 
 FIXMATCH_THRESHOLD = 0.95

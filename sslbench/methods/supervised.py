@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from sslbench.contracts import Batch, LabeledEmbeddings, Step
-from sslbench.losses import cross_entropy
+from sslbench.interfaces import Batch, LabeledEmbeddings, Step
+from sslbench.methods.losses import cross_entropy
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -7,13 +7,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from sslbench.atomic import write_json
+from sslbench.cell.record import DONE, load_record, settings_to_dict
+from sslbench.cell.start import cells_folder
 from sslbench.config.settings import Settings
 from sslbench.data import is_here
-from sslbench.files import write_json
-from sslbench.initial import cells_folder
-from sslbench.preflight import Preflight
-from sslbench.record import DONE, load_record, settings_to_dict
 from sslbench.sweep.isolation import run_isolated
+from sslbench.sweep.preflight import Preflight
 
 PROBE_SECONDS = 1.0
 
@@ -111,7 +111,7 @@ class Estimator:
 def measure(settings: Settings, path: Path) -> None:
     """Take a few steps and an evaluation of a cell, and write what they cost to `path`."""
     from sslbench.build import build_parts
-    from sslbench.hardware import peak_memory_bytes
+    from sslbench.engine.device import peak_memory_bytes
 
     began = time.monotonic()
     parts = build_parts(settings)

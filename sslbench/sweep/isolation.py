@@ -14,15 +14,15 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
 
-from sslbench.exits import CellStopped
-from sslbench.orphans import exit_with_parent
+from sslbench.exit_codes import CellStopped
+from sslbench.processes import exit_with_parent
 
 # Imported once by the server that the cells' processes are forked from. The first two are what each
 # of them would import before all else, for the main module of the process that started it; that
 # module itself would be warned of.
 PRELOADED = [
     "sslbench.config.compose",
-    "sslbench.jobs",
+    "sslbench.sweep.job",
     "sslbench.run",
     "sklearn.linear_model",
     "wandb",

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sslbench.cells import RUNNING, UNREADABLE, CellFolder
+from sslbench.cell.folder import RUNNING, UNREADABLE, CellFolder
+from sslbench.cell.identity import cell_id, identity
+from sslbench.cell.record import DONE, FAILED
+from sslbench.cell.start import names_a_method
 from sslbench.config.errors import reason
-from sslbench.config.identity import cell_id, identity
 from sslbench.config.settings import Settings
-from sslbench.initial import names_a_method
-from sslbench.preflight import Preflight
-from sslbench.record import DONE, FAILED
+from sslbench.sweep.preflight import Preflight
 
 TO_DO = "to do"
 

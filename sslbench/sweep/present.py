@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sslbench.cells import MISSING, RUNNING
+from sslbench.atomic import read_curves
+from sslbench.cell.folder import MISSING, RUNNING
+from sslbench.cell.record import DONE, FAILED, RECORD, is_of_other_code
 from sslbench.data import is_here
-from sslbench.files import read_curves
-from sslbench.record import DONE, FAILED, RECORD, is_of_other_code
 from sslbench.sweep.estimate import Cost
 from sslbench.sweep.plan import Plan, PlannedCell
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from sslbench.cells import RUNNING, Busy
+from sslbench.cell.folder import RUNNING, Busy
+from sslbench.cell.record import BLOCKED, DONE, FAILED, Record, settings_to_dict
 from sslbench.config.settings import Settings
-from sslbench.exits import CellStopped, UsageError
-from sslbench.preflight import Preflight
-from sslbench.record import BLOCKED, DONE, FAILED, Record, settings_to_dict
+from sslbench.exit_codes import CellStopped, UsageError
 from sslbench.sweep.estimate import Estimator
 from sslbench.sweep.plan import Plan, PlannedCell, Planner
+from sslbench.sweep.preflight import Preflight
 from sslbench.sweep.present import exit_report, headline, live_overview, outcome, plan_table
 
 POLL_SECONDS = 1.0

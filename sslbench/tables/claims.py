@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sslbench.embed import UNREADABLE
+from sslbench.evaluate.projection import UNREADABLE
 from sslbench.tables import paper, statistics
 from sslbench.tables.groups import MIN_SEEDS, Entry, Group
 from sslbench.tables.paper import (

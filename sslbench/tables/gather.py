@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from sslbench.cells import RUNNING, CellFolder
-from sslbench.files import read_curves
-from sslbench.initial import cells_folder
-from sslbench.record import DONE, INTERRUPTED, SETTINGS, Record
+from sslbench.atomic import read_curves
+from sslbench.cell.folder import RUNNING, CellFolder
+from sslbench.cell.record import DONE, INTERRUPTED, SETTINGS, Record
+from sslbench.cell.start import cells_folder
 
 
 @dataclass(frozen=True)

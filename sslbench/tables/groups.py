@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from sslbench.config.identity import SEPARATOR
+from sslbench.cell.identity import SEPARATOR
+from sslbench.cell.record import DONE, Record
 from sslbench.data import dataset_name
-from sslbench.record import DONE, Record
 from sslbench.tables import paper
 from sslbench.tables.changes import (
     Changes,

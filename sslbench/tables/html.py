@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from sslbench.files import replace_file
-from sslbench.record import DONE
+from sslbench.atomic import replace_file
+from sslbench.cell.record import DONE
 from sslbench.tables.claims import ClaimResult
 from sslbench.tables.contents import Figure, Report, Table
 from sslbench.tables.gather import Cell

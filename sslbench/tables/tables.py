@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sslbench.record import DONE
+from sslbench.cell.record import DONE
 from sslbench.tables import paper, statistics
 from sslbench.tables.changes import override_value
 from sslbench.tables.claims import ClaimResult, format_p

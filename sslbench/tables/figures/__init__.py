@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import matplotlib
 
-from sslbench.embed import Projections
+from sslbench.evaluate.projection import Projections
 from sslbench.tables.contents import Figure, Report
 from sslbench.tables.figures.album import Album
 from sslbench.tables.figures.confusions import draw_confusions

@@ -12,8 +12,7 @@ import pandas as pd
 from joblib import Parallel, delayed
 from matplotlib.figure import Figure as Canvas
 
-from sslbench.cores import available_cores
-from sslbench.embed import (
+from sslbench.evaluate.projection import (
     Embeddings,
     Projection,
     Projections,
@@ -22,7 +21,7 @@ from sslbench.embed import (
     project_snapshots,
     read_embeddings,
 )
-from sslbench.orphans import call_with_parent
+from sslbench.processes import available_cores, call_with_parent
 from sslbench.tables.contents import Figure
 from sslbench.tables.figures.album import Album, class_names, model_title
 from sslbench.tables.figures.look import WIDTH, add_class_legend, blank, scatter

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from sslbench.embed import Projection
-from sslbench.files import replace_file
+from sslbench.atomic import replace_file
+from sslbench.evaluate.projection import Projection
 from sslbench.palette import class_style
 
 WIDTH, DPI, COLORS_PER_IMAGE = 7.2, 150, 256

@@ -7,9 +7,9 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from sslbench.batches import Feed
+from sslbench.atomic import replace_file
 from sslbench.data import Dataset
-from sslbench.files import replace_file
+from sslbench.data.feed import Feed
 
 COLUMNS, LABELED_ROWS = 10, 4
 SIDE = 96

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from sslbench.files import replace_file
+from sslbench.atomic import replace_file
 
 LAST, BEST = "last.pt", "best.pt"
 

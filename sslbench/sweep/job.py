@@ -9,14 +9,9 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from sslbench.cells import Busy, CellFolder
-from sslbench.config.compose import Config, JobContext, job_context, to_settings
-from sslbench.config.identity import cell_id
-from sslbench.config.settings import Settings
-from sslbench.cores import available_cores
-from sslbench.exits import CellStopped, UsageError
-from sslbench.preflight import Preflight
-from sslbench.record import (
+from sslbench.cell.folder import Busy, CellFolder
+from sslbench.cell.identity import cell_id
+from sslbench.cell.record import (
     DONE,
     FAILED,
     INTERRUPTED,
@@ -24,7 +19,12 @@ from sslbench.record import (
     is_of_other_code,
     settings_to_dict,
 )
+from sslbench.config.compose import Config, JobContext, job_context, to_settings
+from sslbench.config.settings import Settings
+from sslbench.exit_codes import CellStopped, UsageError
+from sslbench.processes import available_cores
 from sslbench.sweep.isolation import run_isolated
+from sslbench.sweep.preflight import Preflight
 
 log = logging.getLogger(__name__)
 BUSY_EXIT_CODE = os.EX_TEMPFAIL
@@ -154,7 +154,7 @@ def _record_death(
 
 def train_cell(settings: Settings, cell: CellFolder, *, show_bar: bool) -> Record:
     """Train a cell whose lock is held; its log goes to its folder too."""
-    from sslbench.interrupt import StopRequest
+    from sslbench.engine.signals import StopRequest
     from sslbench.run import run
     from sslbench.tracking import StartingTracker, start_tracker
 

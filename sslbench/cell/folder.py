@@ -8,7 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from sslbench.record import Record, load_record
+from sslbench.cell.record import Record, load_record
 
 RUNNING, MISSING, UNREADABLE = "running", "missing", "unreadable"
 PATIENCE_SECONDS = 1.0

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from sslbench.augment.views import RandomView
-from sslbench.contracts import Batch
-from sslbench.images import ImageStore
+from sslbench.data.device import ImageStore
+from sslbench.interfaces import Batch
 from sslbench.randomness import generator
 
 Draw = dict[str, Tensor]

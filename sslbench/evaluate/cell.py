@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from sslbench import checkpoint
+from sslbench.atomic import replace_file
+from sslbench.cell import checkpoint
 from sslbench.config import settings as schema
-from sslbench.evaluate import Evaluator, classify, score
-from sslbench.files import replace_file
-from sslbench.images import Images
-from sslbench.probe import knn_predict
+from sslbench.data.device import Images
+from sslbench.evaluate.probe import knn_predict
+from sslbench.evaluate.score import Evaluator, classify, score
 
 
 def evaluate_cell(

@@ -1,4 +1,4 @@
-"""Worker processes that end with whoever started them."""
+"""The cores that this process may use, and worker processes that end with whoever started them."""
 
 import multiprocessing
 import os
@@ -10,6 +10,13 @@ from typing import Any
 POLL_SECONDS = 0.5
 
 _watched = threading.Event()
+
+
+def available_cores() -> int:
+    """Cores that this process may run on: under taskset or Slurm fewer than the machine has."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def exit_with_parent() -> None:

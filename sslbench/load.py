@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from sslbench.augment.views import IMAGE_SIDE, PlainView
 from sslbench.build import build_encoder
-from sslbench.initial import cells_folder, encoder_weights
-from sslbench.record import DONE, RECORD, SETTINGS, Record, load_record, model_settings
+from sslbench.cell.record import DONE, RECORD, SETTINGS, Record, load_record, model_settings
+from sslbench.cell.start import cells_folder, encoder_weights
 
 OVERSHOOT = 0.45
 """How far bicubic resizing may leave the range 0 to 1; beyond that images are on another scale."""

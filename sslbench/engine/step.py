@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
-from sslbench.batches import Draw, Feed
+from sslbench.data.feed import Draw, Feed
 
 Metrics = dict[str, Tensor]
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslbench.augment.views import PlainView, RandomView
-from sslbench.contracts import LabeledEmbeddings
-from sslbench.images import ImageStore, LabeledImages
+from sslbench.data.device import ImageStore, LabeledImages
+from sslbench.interfaces import LabeledEmbeddings
 from sslbench.randomness import generator
 
 EVAL_BATCH = 250

@@ -5,9 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sslbench.config.identity import SEPARATOR
+from sslbench.cell.identity import SEPARATOR
+from sslbench.cell.record import DONE, load_record
 from sslbench.config.settings import Method, Settings
-from sslbench.record import DONE, load_record
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from sslbench.cores import available_cores
 from sslbench.kernels.library import processor_flags
+from sslbench.processes import available_cores
 
 # mallopt's parameter numbers, from glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3

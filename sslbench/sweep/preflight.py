@@ -3,11 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+from sslbench.atomic import make_writable_folder
+from sslbench.cell.start import concrete_initial
 from sslbench.config.settings import Data, Settings
 from sslbench.data import Dataset, concrete_data, is_here, open_dataset
-from sslbench.files import make_writable_folder
-from sslbench.initial import concrete_initial
-from sslbench.schedule import Schedule, build_schedule
+from sslbench.engine.schedule import Schedule, build_schedule
 
 
 class Preflight:
@@ -77,8 +77,8 @@ class Preflight:
         import torch
 
         from sslbench.build import build_encoder
-        from sslbench.hardware import choose_device
-        from sslbench.initial import load_initial_encoder
+        from sslbench.cell.start import load_initial_encoder
+        from sslbench.engine.device import choose_device
 
         choose_device(settings.device)
         if self._may_open(settings.data):

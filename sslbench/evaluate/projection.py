@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sslbench.files import replace_file
+from sslbench.atomic import replace_file
 from sslbench.randomness import derive_seed
 
 MAX_POINTS = 500

@@ -5,8 +5,8 @@ from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
-from sslbench.files import replace_file
-from sslbench.record import Record
+from sslbench.atomic import replace_file
+from sslbench.cell.record import Record
 
 CARD = "card.md"
 METHODS = {

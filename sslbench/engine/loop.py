@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sslbench import checkpoint
-from sslbench.batches import Draw, Feed
-from sslbench.files import CurveFile
-from sslbench.interrupt import Interrupted, StopRequest
-from sslbench.progress import ProgressReport
+from sslbench.atomic import CurveFile
+from sslbench.cell import checkpoint
+from sslbench.data.feed import Draw, Feed
+from sslbench.engine.progress import ProgressReport
+from sslbench.engine.schedule import Schedule
+from sslbench.engine.signals import Interrupted, StopRequest
 from sslbench.randomness import derive_seed
-from sslbench.schedule import Schedule
 from sslbench.tracking import Tracker
 
 log = logging.getLogger(__name__)

@@ -11,16 +11,23 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sslbench.atomic import write_json
 from sslbench.config import settings as schema
 from sslbench.config.settings import Settings
-from sslbench.files import write_json
 
 RECORD, SETTINGS = "record.json", "settings.json"
 DONE, FAILED, INTERRUPTED, BLOCKED = "done", "failed", "interrupted", "blocked"
 STATUSES = (DONE, FAILED, INTERRUPTED, BLOCKED)
 PACKAGES = ("sslbench", "torch", "torchvision", "numpy", "scikit-learn", "hydra-core", "wandb")
 
-NUMBERS_APART = ("tables", "sweep", "report.py", "dashboard.py", "card.py", "progress.py")
+NUMBERS_APART = (
+    "tables",
+    "sweep",
+    "report.py",
+    "dashboard.py",
+    "cell/card.py",
+    "engine/progress.py",
+)
 """Parts of the package that no cell's numbers come from."""
 
 RULES = {
@@ -112,11 +119,11 @@ def versions() -> dict[str, str]:
 @cache
 def code_digest() -> str:
     """Return 12 hex digits that change with the code that a cell's numbers come from."""
-    package = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parents[1]
     sha = hashlib.sha256()
     for path in sorted(path for kind in ("*.py", "*.c") for path in package.rglob(kind)):
         name = path.relative_to(package)
-        if name.parts[0] not in NUMBERS_APART:
+        if not {name.parts[0], str(name)} & set(NUMBERS_APART):
             sha.update(f"{name}\n".encode() + path.read_bytes())
     return sha.hexdigest()[:12]
 
@@ -127,7 +134,7 @@ def is_of_other_code(record: Record) -> bool:
 
 
 def _git_commit() -> str:
-    checkout = Path(__file__).resolve().parent.parent
+    checkout = Path(__file__).resolve().parents[2]
     if not (checkout / ".git").exists():
         return "not a checkout"
     try:
