@@ -1,19 +1,21 @@
 """The seams between encoder, method, loop and evaluation."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor, nn
 
 Batch = dict[str, Tensor]
-"""What a method's step sees: views `(B, 3, 96, 96)` float32 by name, and `labels` `(B,)` int64."""
+"""What a method's step sees: views `(B, 3, side, side)` float32 by name; `labels` `(B,)` int64 of
+the labelled images; `labeled_indices` and `unlabeled_indices` `(B,)` int64, which images they are:
+their positions in the data set's files."""
 
 LabeledEmbeddings = tuple[Tensor, Tensor]
 """`(N, D)` float32 embeddings and `(N,)` int64 labels."""
 
 
 class Encoder(Protocol):
-    """`(B, 3, 96, 96)` float -> `(B, embedding_dim)`; an `nn.Module` without a classifier."""
+    """An `nn.Module` without a classifier: `(B, 3, side, side)` -> `(B, embedding_dim)`."""
 
     embedding_dim: int
 
@@ -27,22 +29,58 @@ class Step(NamedTuple):
     metrics: dict[str, Tensor]
 
 
-class Method(Protocol):
-    """An `nn.Module` that owns all it trains; its forward is the loss."""
+class ViewAccuracy(Protocol):
+    """Returns the share of validation images that logits of a random view get right.
+
+    `logits` turns `(n, 3, side, side)` views into `(n, C)` logits; `view` is `view_a` or `view_b`.
+    """
+
+    def __call__(self, logits: Callable[[Tensor], Tensor], view: str) -> float: ...
+
+
+class MethodModule(nn.Module):
+    """Owns all that learns. Its forward is the loss; the other methods have defaults."""
 
     encoder: nn.Module
 
-    def __call__(self, batch: Batch) -> Step: ...
-
-    @property
-    def evaluated_encoder(self) -> nn.Module:
-        """The encoder whose embeddings are evaluated."""
-        ...
+    def forward(self, batch: Batch) -> Step:
+        """Return the loss of a batch."""
+        raise NotImplementedError
 
     def classifier(self, embed_train: Callable[[], LabeledEmbeddings]) -> nn.Module:
-        """Return `(N, D)` embeddings -> `(N, num_classes)` logits, both float32.
+        """Return what turns embeddings `(N, D)` into logits `(N, num_classes)`, both float32.
 
         `embed_train` embeds the labelled train images without augmentation, for methods that fit
         a classifier only now.
         """
+        raise NotImplementedError
+
+    @property
+    def evaluated_encoder(self) -> nn.Module:
+        """The encoder whose embeddings are evaluated."""
+        return self.encoder
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Return what the optimizer trains, as torch's optimizers take it."""
+        return [{"params": [weights for weights in self.parameters() if weights.requires_grad]}]
+
+    def after_step(self) -> None:
+        """Do what follows the optimizer's step, such as averaging; must not wait for the device."""
+
+    def validation_metrics(self, view_accuracy: ViewAccuracy) -> dict[str, float]:
+        """Return more metrics of each validation, by name."""
+        return {}
+
+    def evaluations(
+        self, train: LabeledEmbeddings, splits: dict[str, LabeledEmbeddings]
+    ) -> dict[str, dict[str, float]]:
+        """Return more results of a finished cell, such as `{"knn": {"val": .4, "test": .4}}`."""
+        return {}
+
+
+class Tracker(Protocol):
+    """Takes points of curves, as they come."""
+
+    def log(self, point: dict[str, Any]) -> None:
+        """Add a point; `step` is among its keys, the others are named `split/metric`."""
         ...

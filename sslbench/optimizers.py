@@ -1,26 +1,70 @@
-"""torch's optimizers, without what only its compiler needs."""
+"""torch's optimizers as parts; on a GPU their state stays there, for a CUDA graph to hold it."""
 
-import inspect
-from functools import cache
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import torch
-from torch.optim import SGD, Adam, AdamW, Optimizer
+from sslbench.config.parts import Optimizer
+from sslbench.config.ranges import below_one, require
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"adam": Adam, "adamw": AdamW, "sgd": SGD}
+if TYPE_CHECKING:
+    import torch
 
 
-@cache
-def without_compiler(kind: type[Optimizer]) -> type[Optimizer]:
-    """Return this kind of optimizer as one that does not import torch's compiler.
+@dataclass
+class Adam(Optimizer):
+    """Adam (Kingma and Ba 2015)."""
 
-    Methods that all of torch's optimizers share keep the compiler from tracing them, and import it
-    for that, which takes a second of each process. After this call they no longer do either, in the
-    whole process, which so must not compile a step. Steps and states are the same; `differentiable`
-    is not heeded.
-    """
-    for member in vars(Optimizer).values():
-        function = getattr(member, "__wrapped__", None)
-        if function is not None:
-            function.__dict__.setdefault("__dynamo_disable", function)  # what torch looks for
-    step = torch.no_grad()(inspect.unwrap(kind.step))
-    return type(kind.__name__, (kind,), {"step": step})
+    betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
+    """Decay of the two moments."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        valid = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
+        require(valid, "optimizer.betas", self.betas, "must be two numbers in [0, 1)")
+
+    def build(self, groups: list[dict], device: "torch.device") -> "torch.optim.Optimizer":
+        from torch import optim
+
+        return self._kind(optim)(
+            groups,
+            lr=self.rate(device),
+            betas=tuple(self.betas),
+            weight_decay=self.weight_decay,
+            fused=True,
+            capturable=device.type == "cuda",
+        )
+
+    def _kind(self, optim: "torch.optim") -> "type[torch.optim.Optimizer]":
+        return optim.Adam
+
+
+@dataclass
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+
+    def _kind(self, optim: "torch.optim") -> "type[torch.optim.Optimizer]":
+        return optim.AdamW
+
+
+@dataclass
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum."""
+
+    momentum: float = 0.9
+    nesterov: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        below_one("optimizer.momentum", self.momentum)
+
+    def build(self, groups: list[dict], device: "torch.device") -> "torch.optim.Optimizer":
+        from torch.optim import SGD as TorchSGD
+
+        return TorchSGD(
+            groups,
+            lr=self.rate(device),
+            momentum=self.momentum,
+            nesterov=self.nesterov and self.momentum > 0,
+            weight_decay=self.weight_decay,
+            fused=True,
+        )

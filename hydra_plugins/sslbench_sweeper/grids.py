@@ -5,11 +5,15 @@ Hydra imports this file at every start, so it imports the rest of the project on
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig
 
 
 @dataclass
@@ -17,7 +21,6 @@ class GridsSweeperConf:
     """What `hydra.sweeper` takes."""
 
     _target_: str = "hydra_plugins.sslbench_sweeper.grids.GridsSweeper"
-    max_batch_size: int | None = None
     params: dict[str, Any] | None = None
     """One grid's axes: override -> values, in one string."""
     grids: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -26,8 +29,6 @@ class GridsSweeperConf:
     """Names of the grids to run; none: all."""
     dry_run: bool = False
     """Print the plan and stop."""
-    probe: bool = True
-    """Whether a dry run measures what no record tells: a few steps of each kind of cell."""
     retry_failed: bool = True
     retry_limit: int = 3
     """A cell that has failed so often is not tried again."""
@@ -38,51 +39,62 @@ ConfigStore.instance().store(
 )
 
 
-class GridsSweeper(BasicSweeper):
-    """Expands grids as Hydra's sweeper does; what happens to the cells is up to sslbench.sweep."""
+class GridsSweeper(Sweeper):
+    """Expands grids as Hydra's own sweeper does; the cells are up to sslbench.sweep."""
 
     def __init__(
         self,
-        max_batch_size: int | None,
         params: dict[str, Any] | None = None,
         grids: dict[str, dict[str, Any]] | None = None,
         only: list[str] | None = None,
         dry_run: bool = False,
-        probe: bool = True,
         retry_failed: bool = True,
         retry_limit: int = 3,
     ) -> None:
-        super().__init__(max_batch_size, params)
+        self.params = dict(params or {})
         self.grids = dict(grids or {})
         self.only = only
         self.dry_run = dry_run
-        self.probe = probe
         self.retry_failed = retry_failed
         self.retry_limit = retry_limit
 
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self.config = config
+        self.hydra_context = hydra_context
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
     def sweep(self, arguments: list[str]) -> Any:
         from sslbench.config.compose import num_workers, to_settings
+        from sslbench.config.settings import Settings
         from sslbench.sweep.run import SweepOptions, run_sweep
 
         loader = self.hydra_context.config_loader
         workers = num_workers(self.config.hydra.launcher.get("n_jobs", 1))
         if hasattr(self.launcher, "joblib"):
             self.launcher.joblib["n_jobs"] = workers
+
+        def compose(overrides: list[str]) -> tuple[Settings, dict[str, Any]]:
+            config = loader.load_sweep_config(self.config, list(overrides))
+            return to_settings(config), dict(config.hydra.runtime.choices)
+
         run_sweep(
-            lambda: self._requests(arguments),
-            compose=lambda job: to_settings(loader.load_sweep_config(self.config, list(job))),
+            lambda: self.expand(arguments),
+            compose=compose,
             launch=lambda jobs: self.launcher.launch(jobs, initial_job_idx=0),
             options=SweepOptions(
                 workers=workers,
                 dry_run=self.dry_run,
-                probe=self.probe,
                 retry_failed=self.retry_failed,
                 retry_limit=self.retry_limit,
             ),
         )
         return []
 
-    def _requests(self, arguments: list[str]) -> list[list[str]]:
+    def expand(self, arguments: list[str]) -> list[list[str]]:
         """Expand the grids to the overrides of each cell; the command line's come last and win.
 
         Raises:
@@ -98,18 +110,27 @@ class GridsSweeper(BasicSweeper):
         unknown = [name for name in self.only or [] if name not in self.grids]
         if unknown:
             raise ValueError(f"hydra.sweeper.only={unknown}: known grids are {list(self.grids)}")
-        axes = [self.grids[name] for name in (self.only or self.grids)] or [{}]
+        given = {argument.partition("=")[0] for argument in arguments}
         jobs: list[list[str]] = []
-        for grid in axes:
-            overrides = {**self.params, **grid}
-            for key, value in overrides.items():
+        for grid in [self.grids[name] for name in (self.only or self.grids)] or [{}]:
+            axes = {**self.params, **grid}
+            for key, value in axes.items():
                 if "." not in key and isinstance(value, Sequence) and not isinstance(value, str):
                     raise ValueError(
                         f"{key}: {value}: put the values of an axis in quotes, as in "
                         'ratio: "1:1,1:7" or seed: "0,1"'
                     )
-            given = {argument.partition("=")[0] for argument in arguments}
-            lines = [f"{key}={value}" for key, value in overrides.items() if key not in given]
-            parsed = parser.parse_overrides([*lines, *arguments])
-            jobs += self.split_arguments(parsed, max_batch_size=None)[0]
+            lines = [f"{key}={value}" for key, value in axes.items() if key not in given]
+            overrides = parser.parse_overrides([*lines, *arguments])
+            jobs += [list(job) for job in product(*map(_values, overrides))]
         return jobs
+
+
+def _values(override: Any) -> list[str]:
+    """Return the overrides that a parsed one stands for: one for each value that it sweeps."""
+    key = override.get_key_element()
+    if override.is_sweep_override():
+        if not override.is_discrete_sweep():
+            raise ValueError(f"{override.input_line}: list the values of an axis, as in 1,2,3")
+        return [f"{key}={value}" for value in override.sweep_string_iterator()]
+    return [override.input_line]

@@ -1,31 +1,34 @@
-"""Image operations on a batch in which each image has parameters of its own.
+"""Changes of a batch of images in which each image has parameters of its own, and their drawing.
 
 Images are `(n, 3, H, W)` float32 in [0, 1]; parameters have n as their first dimension and lie on
-the images' device. Each operation gives what torchvision.transforms.v2.functional gives for each
+the images' device. Each function gives what torchvision.transforms.v2.functional gives for each
 image alone. Nothing here waits for the device or has a shape that depends on values, so that a
 CUDA graph can hold it and torch.compile takes it whole. Call it outside autocast: half precision
 would round the blurred images.
 """
 
+import math
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Generator, Tensor
 
+NUM_CROP_ATTEMPTS = 10
+"""Boxes drawn for an image; where none lies within it, the largest central one is taken."""
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 """Columns of the colour jitter's parameters."""
 
 
-def resized_crop_and_flip(images: Tensor, boxes: Tensor, flipped: Tensor) -> Tensor:
-    """Enlarge a box of each image to the image's own size, bilinearly, and mirror it or not.
+def resized_crop(images: Tensor, boxes: Tensor) -> Tensor:
+    """Enlarge a box of each image to the image's own size, bilinearly.
 
-    `boxes`: (n, 4) integers top, left, height, width, within the image. `flipped`: (n,) bool.
-    A box is never larger than the result, so antialiasing has nothing to do.
+    `boxes`: (n, 4) integers top, left, height, width, within the image. A box is never larger than
+    the result, so antialiasing has nothing to do.
     """
     height, width = images.shape[-2:]
     top, left, box_height, box_width = boxes.to(images.dtype).unbind(1)
     y = _sampling_grid(top, box_height, height)
     x = _sampling_grid(left, box_width, width)
-    x = torch.where(flipped[:, None], x.flip(1), x)
     grid = torch.stack(
         (x[:, None, :].expand(-1, height, -1), y[:, :, None].expand(-1, -1, width)), dim=3
     )
@@ -94,10 +97,9 @@ def adjust_hue(images: Tensor, shifts: Tensor) -> Tensor:
     return torch.stack(channels, dim=1)
 
 
-def grayscale(images: Tensor, applied: Tensor) -> Tensor:
-    """Take the colour from the images where `applied`, (n,) bool."""
-    share = _per_image(applied.to(images.dtype))
-    return torch.addcmul(_luma(images) * share, images, 1 - share)
+def grayscale(images: Tensor) -> Tensor:
+    """Take the colour from the images."""
+    return _luma(images).expand(-1, 3, -1, -1)
 
 
 def gaussian_blur(images: Tensor, sigmas: Tensor, kernel_size: int) -> Tensor:
@@ -118,10 +120,10 @@ def gaussian_blur(images: Tensor, sigmas: Tensor, kernel_size: int) -> Tensor:
     return planes.reshape(images.shape)
 
 
-def solarize(images: Tensor, thresholds: Tensor) -> Tensor:
-    """Invert the values from `thresholds` on, (n,) on the scale 0 to 255; 256 changes nothing."""
+def solarize(images: Tensor, threshold: int) -> Tensor:
+    """Invert the values from `threshold` on, on the scale 0 to 255; 256 changes nothing."""
     # Arithmetic, as torch.where is several times slower on the CPU.
-    inverted = (images >= _per_image(thresholds / 255)).to(images.dtype)
+    inverted = (images >= threshold / 255).to(images.dtype)
     return torch.addcmul(images, inverted, 1 - 2 * images)
 
 
@@ -140,3 +142,55 @@ def _luma(images: Tensor) -> Tensor:
 def _per_image(values: Tensor) -> Tensor:
     """(n,) to (n, 1, 1, 1), to be broadcast over an image."""
     return values[:, None, None, None]
+
+
+def uniform(generator: Generator, low: float, high: float, *shape: int) -> Tensor:
+    """Draw float32 from [low, high)."""
+    return low + (high - low) * torch.rand(*shape, generator=generator)
+
+
+def draw_boxes(
+    generator: Generator, n: int, side: int, scale: list[float], ratio: list[float]
+) -> Tensor:
+    """Draw boxes as torchvision's RandomResizedCrop does: (n, 4) int64 top, left, height, width.
+
+    `scale`: bounds of the share of the image's area; `ratio`: of width : height, log-uniform.
+    """
+    areas = uniform(generator, *scale, n, NUM_CROP_ATTEMPTS)
+    ratios = uniform(generator, *map(math.log, ratio), n, NUM_CROP_ATTEMPTS).exp()
+    return _place_boxes(areas, ratios, ratio, uniform(generator, 0, 1, n, 2), side)
+
+
+def draw_jitter(
+    generator: Generator, n: int, strengths: tuple[float, float, float, float]
+) -> tuple[Tensor, Tensor]:
+    """Draw factors and ranks of `color_jitter`, (n, 4) each, in all orders alike."""
+    neutral = torch.tensor([1.0, 1.0, 1.0, 0.0])
+    factors = neutral + torch.tensor(strengths) * uniform(generator, -1, 1, n, 4)
+    return factors, torch.rand(n, 4, generator=generator).argsort(dim=1)
+
+
+def _place_boxes(
+    areas: Tensor, ratios: Tensor, ratio_bounds: list[float], corners: Tensor, side: int
+) -> Tensor:
+    """The first of each image's boxes that lies within it: (n, 4) top, left, height, width.
+
+    `areas` (shares of the image's) and `ratios` (width : height) are (n, attempts). `corners`:
+    (n, 2) in [0, 1), top and left as shares of the room that the box has.
+    """
+    heights = (areas / ratios).sqrt().mul(side).round()
+    widths = (areas * ratios).sqrt().mul(side).round()
+    sizes = torch.stack((heights, widths), dim=2)
+    fits = ((sizes >= 1) & (sizes <= side)).all(dim=2)
+    first = fits.int().argmax(dim=1)
+    box = sizes[torch.arange(len(sizes)), first]
+    corner = (corners * (side - box + 1)).floor()
+
+    ratio = min(max(1.0, ratio_bounds[0]), ratio_bounds[1])
+    central = torch.tensor([min(1.0, 1 / ratio), min(1.0, ratio)]).mul(side).round()
+    central_corner = ((side - central) / 2).floor()
+
+    any_fits = fits.any(dim=1, keepdim=True)
+    box = torch.where(any_fits, box, central)
+    corner = torch.where(any_fits, corner, central_corner)
+    return torch.cat((corner, box), dim=1).long()

@@ -7,36 +7,37 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra import compose, initialize_config_dir
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
-from sslbench.config import ratio, settings
+from sslbench.config.classes import ClassSource
 from sslbench.config.errors import REFUSALS, reason, unknown_key
+from sslbench.config.ratio import RatioSource
 from sslbench.config.settings import Settings
 from sslbench.exit_codes import CellStopped, UsageError
 from sslbench.processes import available_cores
 
 Config = DictConfig
-
-SCHEMAS = {
-    "model": {
-        "convnet": settings.ConvNet,
-        "resnet18": settings.ResNet18,
-        "wide_resnet": settings.WideResNet,
-    },
-    "method": {
-        "supervised": settings.Supervised,
-        "barlow": settings.BarlowTwins,
-        "semi": settings.Semi,
-    },
-}
+PLUGINS = "sslbench.plugins"
+"""Entry points of installed packages with parts; each names a package that holds a `conf/`."""
+ALL_CORES = -1
+"""joblib's default for `hydra.launcher.n_jobs`."""
+# Hydra 1.4 deprecates what 1.3 wants.
+VERSION_BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
 
 
 def conf_dir() -> str:
@@ -50,37 +51,30 @@ def conf_dir() -> str:
     raise FileNotFoundError("no conf/ next to the package or in it; set SSLBENCH_CONF")
 
 
-ALL_CORES = -1
-"""joblib's default for `hydra.launcher.n_jobs`."""
+class SearchPath(SearchPathPlugin):
+    """Adds ratios, classes and installed plugins' config trees to where Hydra looks."""
 
-
-def num_workers(n_jobs: int) -> int:
-    """Return how many cells run at a time: as asked for, else one per GPU, or per core."""
-    gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-    return (gpus or available_cores()) if n_jobs == ALL_CORES else n_jobs
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        search_path.append("sslbench", "ratio://")
+        search_path.append("sslbench", "class://")
+        for plugin in entry_points(group=PLUGINS):
+            spec = find_spec(plugin.module)
+            if spec is not None and spec.origin is not None:
+                search_path.append(plugin.name, f"file://{Path(spec.origin).parent / 'conf'}")
 
 
 @cache
 def register() -> None:
-    """Register schemas and the ratio source; each process that composes needs it once."""
-    store = ConfigStore.instance()
-    # The one store there is, only read while composing: Hydra would copy all its nodes with every
-    # list of a group's choices, a hundred times for --help, and several times for each cell.
-    ConfigStore.__deepcopy__ = lambda self, memo: self
-    store.store(name="schema", node=Settings)
-    for group, schemas in SCHEMAS.items():
-        for name, node in schemas.items():
-            store.store(group=f"schema/{group}", name=name, node=node)
-    ratio.register()
+    """Register the schema and the sources; each process that composes needs it once."""
+    ConfigStore.instance().store(name="schema", node=Settings)
+    for plugin in (RatioSource, ClassSource, SearchPath):
+        Plugins.instance().register(plugin)
 
 
 def hydra_main(task: Callable[[Config], Any]) -> Callable[[], None]:
     """Decorate `task` as `@hydra.main`; what Hydra itself refuses is bad usage, in few words."""
     register()
-    options = {"config_path": conf_dir(), "config_name": "config"}
-    if tuple(int(part) for part in hydra.__version__.split(".")[:2]) < (1, 4):
-        options["version_base"] = "1.3"  # 1.4 deprecates it
-    decorated = hydra.main(**options)(task)
+    decorated = hydra.main(config_path=conf_dir(), config_name="config", **VERSION_BASE)(task)
 
     def main() -> None:
         wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
@@ -103,6 +97,31 @@ def hydra_main(task: Callable[[Config], Any]) -> Callable[[], None]:
     return main
 
 
+def compose_config(overrides: list[str]) -> Config:
+    """Compose by the program's own config tree: Hydra's, where it runs, with its search path."""
+    register()
+    if GlobalHydra.instance().is_initialized():
+        return compose("config", overrides)
+    with initialize_config_dir(conf_dir(), **VERSION_BASE):
+        return compose("config", overrides)
+
+
+def compose_settings(overrides: list[str]) -> Settings:
+    """Return the settings of `python -m sslbench.train <overrides>`, but for what is set locally.
+
+    Raises:
+        ValueError: If a value is out of its range; Hydra's own error if a choice is unknown.
+    """
+    has_local = (Path(conf_dir()) / "local" / "default.yaml").exists()
+    return to_settings(compose_config(overrides + ["~local"] * has_local))
+
+
+def num_workers(n_jobs: int) -> int:
+    """Return how many cells run at a time: as asked for, else one per GPU, or per core."""
+    gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    return (gpus or available_cores()) if n_jobs == ALL_CORES else n_jobs
+
+
 @dataclass(frozen=True)
 class JobContext:
     """How Hydra runs this job."""
@@ -112,8 +131,8 @@ class JobContext:
     """Of each config group."""
     is_grid: bool
     """Whether the config describes a sweep of cells, rather than one."""
-    workers: int
-    """Cells that run at the same time."""
+    overrides: list[str]
+    """What was typed, for the cell."""
     sweep_options: list[str]
     """Overrides that only a sweep heeds."""
 
@@ -125,27 +144,13 @@ def job_context() -> JobContext:
         in_sweep=config.mode == RunMode.MULTIRUN,
         choices=config.runtime.choices,
         is_grid=bool(config.sweeper.get("params") or config.sweeper.get("grids")),
-        workers=num_workers(config.launcher.get("n_jobs", 1)),
+        overrides=list(config.overrides.task),
         sweep_options=[
             override
             for override in config.overrides.hydra
             if override.startswith(("hydra.sweeper.", "hydra/launcher=", "hydra.launcher."))
         ],
     )
-
-
-def _refuse_unknown_keys(node: DictConfig, path: str = "") -> None:
-    """`+key=` gets past Hydra's check even with a schema: find such keys."""
-    kind = OmegaConf.get_type(node)
-    if not is_dataclass(kind):
-        return
-    names = [field.name for field in fields(kind)]
-    for key in node:
-        if key not in names:
-            raise ValueError(unknown_key(node, f"{path}{key}"))
-        child = node._get_node(key)
-        if isinstance(child, DictConfig):
-            _refuse_unknown_keys(child, f"{path}{key}.")
 
 
 def to_settings(config: Config, choices: Mapping[str, Any] | None = None) -> Settings:
@@ -171,9 +176,22 @@ def to_settings(config: Config, choices: Mapping[str, Any] | None = None) -> Set
     return found
 
 
+def _refuse_unknown_keys(node: DictConfig, path: str = "") -> None:
+    """`+key=` gets past Hydra's check even with a schema: find such keys."""
+    kind = OmegaConf.get_type(node)
+    names = [field.name for field in fields(kind)] if is_dataclass(kind) else None
+    for key in node:
+        if names is not None and key not in names:
+            raise ValueError(unknown_key(node, f"{path}{key}"))
+        if not OmegaConf.is_missing(node, key) and not OmegaConf.is_interpolation(node, key):
+            child = node[key]
+            if isinstance(child, DictConfig):
+                _refuse_unknown_keys(child, f"{path}{key}.")
+
+
 def _refuse_false_names(found: Settings, choices: Mapping[str, Any]) -> None:
     """Tables show these names. Those of other groups say what is done, or follow from numbers."""
-    for group in ("model", "method", "augmentation"):
+    for group in ("model", "method", "augmentation", "optimizer"):
         name = getattr(found, group).name
         chosen = str(choices.get(group, name)).rpartition("/")[2]
         if name != chosen:

@@ -2,8 +2,11 @@
 
 import difflib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 
+from hydra import compose
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import (
     ConfigCompositionException,
@@ -16,7 +19,8 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 from yaml import YAMLError
 
 from sslbench.config import ratio
-from sslbench.config.settings import Method, Model, Settings
+from sslbench.config.parts import Part
+from sslbench.config.settings import Settings
 
 REFUSALS = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
 """What Hydra raises where a user's settings are wrong."""
@@ -75,13 +79,14 @@ def unknown_key(node: DictConfig, full_key: str) -> str:
     """Say that `node` has no such key, and what its user may have meant."""
     group, _, key = full_key.rpartition(".")
     kind = OmegaConf.get_type(node)
-    names = _names(kind) if is_dataclass(kind) else [str(name) for name in node]
-    # Other models where it is a model, other methods where it is a method.
-    others = kind.__base__.__subclasses__() if kind.__base__ in (Model, Method) else []
-    owners = [f"{group}={other.name}" for other in others if key in _names(other)]
+    names = [str(name) for name in node]
+    if is_dataclass(kind):
+        names = [field.name for field in fields(kind)]
+    others = _keys_of_choices(group) if is_dataclass(kind) and issubclass(kind, Part) else {}
+    owners = [f"{group}={choice}" for choice, keys in others.items() if key in keys]
     if owners:
         return f"unknown key {full_key}; it belongs to {' and '.join(owners)}"
-    known = [*names, *(name for other in others for name in _names(other))]
+    known = [*names, *(name for keys in others.values() for name in keys)]
     if kind is Settings:
         known.append("experiment")  # a group that leaves no key
     near = difflib.get_close_matches(key, known, 1)
@@ -90,5 +95,13 @@ def unknown_key(node: DictConfig, full_key: str) -> str:
     return f"unknown key {full_key}; {hint}"
 
 
-def _names(kind: type) -> list[str]:
-    return [field.name for field in fields(kind)]
+def _keys_of_choices(group: str) -> dict[str, list[str]]:
+    """Return the keys of each choice of a group, also those from outside the package."""
+    if not GlobalHydra.instance().is_initialized():
+        return {}
+    choices = GlobalHydra.instance().config_loader().get_group_options(group)
+    found = {}
+    for choice in choices:
+        with suppress(*REFUSALS):  # one that cannot be composed has nothing to say
+            found[choice] = [str(key) for key in compose("config", [f"{group}={choice}"])[group]]
+    return found

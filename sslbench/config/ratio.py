@@ -2,11 +2,8 @@
 
 import re
 
-from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.object_type import ObjectType
-from hydra.core.plugins import Plugins
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
-from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
 LISTED = ("1:1", "1:5", "1:20")
@@ -49,16 +46,3 @@ class RatioSource(ConfigSource):
         if config_path == "ratio" and results_filter in (None, ObjectType.CONFIG):
             return list(LISTED)
         return []
-
-
-class RatioSearchPath(SearchPathPlugin):
-    """Puts the ratio source on Hydra's search path."""
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        search_path.append("sslbench", "ratio://")
-
-
-def register() -> None:
-    """Tell Hydra about the source; no `hydra_plugins` package is needed for it."""
-    Plugins.instance().register(RatioSource)
-    Plugins.instance().register(RatioSearchPath)

@@ -1,1 +1,1 @@
-"""The three kinds of learning; each module's forward is its loss."""
+"""The paper's three kinds of learning; each file declares one, its module's forward is its loss."""

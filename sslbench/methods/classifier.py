@@ -1,34 +1,29 @@
-"""Supervised learning (paper, table 1)."""
+"""An encoder with a linear head on top: what supervised learning trains, and others build on."""
 
 from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from sslbench.interfaces import Batch, LabeledEmbeddings, Step
-from sslbench.methods.losses import cross_entropy
+from sslbench.interfaces import Batch, LabeledEmbeddings, MethodModule, Step
+from sslbench.methods.losses import accuracy, cross_entropy
 
 
-def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Share of `(B,)` labels that are the argmax of `(B, C)` logits, a float32 scalar."""
-    return (logits.argmax(1) == labels).float().mean()
-
-
-class Supervised(nn.Module):
-    """Cross-entropy of a linear head on the encoder, on `view` and `labels`."""
+class Classifier(MethodModule):
+    """Learns `labels` from `view` by cross-entropy."""
 
     def __init__(self, encoder: nn.Module, num_classes: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = nn.Linear(encoder.embedding_dim, num_classes)
 
+    def logits(self, images: Tensor) -> Tensor:
+        """`(B, 3, side, side)` -> `(B, num_classes)`."""
+        return self.head(self.encoder(images))
+
     def forward(self, batch: Batch) -> Step:
-        logits = self.head(self.encoder(batch["view"]))
+        logits = self.logits(batch["view"])
         loss = cross_entropy(logits, batch["labels"])
         return Step(loss, {"accuracy": accuracy(logits.detach(), batch["labels"])})
-
-    @property
-    def evaluated_encoder(self) -> nn.Module:
-        return self.encoder
 
     def classifier(self, embed_train: Callable[[], LabeledEmbeddings]) -> nn.Module:
         return self.head

@@ -1,4 +1,4 @@
-"""Losses as pure functions; all compute in float32, whatever the precision around them."""
+"""Losses and accuracy as pure functions, in float32 whatever the precision around them."""
 
 import torch
 import torch.nn.functional as F
@@ -48,3 +48,8 @@ def masked_cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> Tenso
         targets: `(B,)` int64 classes, or `(B, C)` float32 distributions.
     """
     return (F.cross_entropy(logits.float(), targets, reduction="none") * mask).mean()
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Share of `(B,)` labels that are the argmax of `(B, C)` logits, a float32 scalar."""
+    return (logits.argmax(1) == labels).float().mean()

@@ -2,64 +2,92 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from sslbench.config import settings
-from sslbench.interfaces import Batch, LabeledEmbeddings, Step
-from sslbench.methods.losses import cross_entropy, masked_cross_entropy
-from sslbench.methods.supervised import accuracy
+from sslbench.config.parts import LABELED, UNLABELED, Method, Sizes, Stream
+from sslbench.config.ranges import below_one, fraction, not_negative, one_of, positive
+from sslbench.config.settings import Ratio
+from sslbench.interfaces import Batch, LabeledEmbeddings, MethodModule, Step, ViewAccuracy
+from sslbench.methods.classifier import Classifier
+from sslbench.methods.losses import accuracy, cross_entropy, masked_cross_entropy
 
 FIXMATCH_THRESHOLD = 0.95
 
 
-class Semi(nn.Module):
+@dataclass
+class Semi(Method):
+    """FixMatch with Adam and no threshold: cross-entropy on labels, and on pseudo-labels."""
+
+    name: str = "semi"
+    batch_size: int = 32
+    """Labelled images per step."""
+    unlabeled_batch_size: int = 64
+    threshold: float = 0.0
+    """Pseudo-labels below this confidence are left out; the paper has none, FixMatch 0.95."""
+    unlabeled_weight: float = 1.0
+    """Weight of the unlabelled loss. Reading: 1, as in FixMatch."""
+    pseudo_labels: str = "hard"
+    """`hard`: argmax of the weak view, as the paper has it; `soft`: its whole distribution."""
+    ema: float = 0.0
+    """Decay of the averaged weights that are evaluated. Reading: 0, none; FixMatch has 0.999."""
+    weak_pass: str = "separate"
+    """How the weak view goes through BatchNorm. Reading: `separate`, a pass of its own without
+    gradients; `joint`: one batch with the labelled and the strong images, as FixMatch's code."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive("method.unlabeled_batch_size", self.unlabeled_batch_size)
+        fraction("method.threshold", self.threshold)
+        not_negative("method.unlabeled_weight", self.unlabeled_weight)
+        one_of("method.pseudo_labels", self.pseudo_labels, ("hard", "soft"))
+        below_one("method.ema", self.ema)
+        one_of("method.weak_pass", self.weak_pass, ("separate", "joint"))
+
+    def streams(self, ratio: Ratio) -> list[Stream]:
+        num_unlabeled = self.unlabeled_batch_size
+        if ratio.of == "batch" and ratio.unlabeled > 0:
+            num_unlabeled = max(1, round(self.batch_size * ratio.unlabeled / ratio.labeled))
+        return [
+            Stream(LABELED, {"labeled": "view_a"}, self.batch_size),
+            Stream(UNLABELED, {"weak": "view_a", "strong": "view_b"}, num_unlabeled),
+        ]
+
+    def build(self, encoder: nn.Module, sizes: Sizes) -> MethodModule:
+        return SemiModule(encoder, sizes.num_classes, self)
+
+
+class SemiModule(Classifier):
     """Cross-entropy on labelled images plus that of strong views against weak views' labels.
 
     The batch holds `labeled` and `labels`, and `weak` and `strong` of the same unlabelled images.
     """
 
-    def __init__(self, encoder: nn.Module, num_classes: int, config: settings.Semi) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.head = nn.Linear(encoder.embedding_dim, num_classes)
+    def __init__(self, encoder: nn.Module, num_classes: int, config: Semi) -> None:
+        super().__init__(encoder, num_classes)
         self.config = config
         if config.ema > 0:
             self.average = copy.deepcopy(nn.ModuleDict({"encoder": encoder, "head": self.head}))
             self.average.requires_grad_(False)
 
-    def logits(self, images: Tensor) -> Tensor:
-        """`(B, 3, 96, 96)` -> `(B, num_classes)`."""
-        return self.head(self.encoder(images))
-
     def forward(self, batch: Batch) -> Step:
-        config = self.config
-        num_labeled = len(batch["labels"])
-        if config.weak_pass == "separate":
-            both = self.logits(torch.cat([batch["labeled"], batch["strong"]]))
-            # After the pass with gradients: autocast keeps the weights it has cast, and those cast
-            # under no_grad would carry no gradient into the other pass.
-            with torch.no_grad():
-                logits_weak = self.logits(batch["weak"])
-        else:
-            images = torch.cat([batch["labeled"], batch["strong"], batch["weak"]])
-            logits = self.logits(images)
-            both, logits_weak = logits.split([len(logits) - len(batch["weak"]), len(batch["weak"])])
-        logits_labeled, logits_strong = both.split([num_labeled, len(both) - num_labeled])
+        config, labels = self.config, batch["labels"]
+        logits_labeled, logits_strong, logits_weak = self._all_logits(batch)
 
         probabilities = logits_weak.detach().float().softmax(1)
         confidence, pseudo_labels = probabilities.max(1)
         confidence_mask = (confidence >= config.threshold).float()
         targets = pseudo_labels if config.pseudo_labels == "hard" else probabilities
 
-        loss_labeled = cross_entropy(logits_labeled, batch["labels"])
+        loss_labeled = cross_entropy(logits_labeled, labels)
         loss_unlabeled = masked_cross_entropy(logits_strong, targets, confidence_mask)
         loss = loss_labeled + config.unlabeled_weight * loss_unlabeled
         with torch.no_grad():
             share = torch.zeros_like(probabilities).scatter_(1, pseudo_labels[:, None], 1.0).mean(0)
             metrics = {
-                "accuracy": accuracy(logits_labeled, batch["labels"]),
+                "accuracy": accuracy(logits_labeled, labels),
                 "loss_labeled": loss_labeled.detach(),
                 "loss_unlabeled": loss_unlabeled.detach(),
                 "confidence": confidence.mean(),
@@ -70,9 +98,23 @@ class Semi(nn.Module):
             }
         return Step(loss, metrics)
 
+    def _all_logits(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the logits of labelled images, strong views and weak views."""
+        with_gradient = [batch["labeled"], batch["strong"]]
+        sizes = [len(images) for images in (*with_gradient, batch["weak"])]
+        if self.config.weak_pass == "joint":
+            return self.logits(torch.cat([*with_gradient, batch["weak"]])).split(sizes)
+        logits_labeled, logits_strong = self.logits(torch.cat(with_gradient)).split(sizes[:2])
+        # After the pass with gradients: autocast keeps the weights it has cast, and those cast
+        # under no_grad would carry no gradient into the other pass.
+        with torch.no_grad():
+            return logits_labeled, logits_strong, self.logits(batch["weak"])
+
     @torch.no_grad()
-    def update_average(self) -> None:
+    def after_step(self) -> None:
         """Move the averaged weights towards the current ones; buffers are copied."""
+        if self.config.ema == 0:
+            return
         current = nn.ModuleDict({"encoder": self.encoder, "head": self.head})
         for average, parameter in zip(self.average.parameters(), current.parameters(), strict=True):
             average.lerp_(parameter, 1 - self.config.ema)
@@ -85,3 +127,6 @@ class Semi(nn.Module):
 
     def classifier(self, embed_train: Callable[[], LabeledEmbeddings]) -> nn.Module:
         return self.average["head"] if self.config.ema > 0 else self.head
+
+    def validation_metrics(self, view_accuracy: ViewAccuracy) -> dict[str, float]:
+        return {"pseudo_label_accuracy": view_accuracy(self.logits, "view_a")}

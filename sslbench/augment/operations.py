@@ -1,0 +1,147 @@
+"""The paper's six operations, which it names without numbers (reading: Zbontar et al. 2021).
+
+Where torch is needed it is imported late: these are among the settings of every `--help`.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sslbench.config.parts import Operation, Params
+from sslbench.config.ranges import fraction, interval, require
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+
+@dataclass
+class Crop(Operation):
+    """A random box of the image, enlarged to the image's size (torchvision's RandomResizedCrop)."""
+
+    scale: list[float] = field(default_factory=lambda: [0.08, 1.0])
+    """Share of the image's area that is kept."""
+    ratio: list[float] = field(default_factory=lambda: [0.75, 4 / 3])
+    """Width : height of the box, drawn log-uniformly."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        interval("augmentation: scale", self.scale, 1e-4, 1.0)
+        interval("augmentation: ratio", self.ratio, 0.01, 100.0)
+
+    def sample(self, generator: "Generator", n: int, side: int) -> Params:
+        from sslbench.augment import ops
+
+        return {"boxes": ops.draw_boxes(generator, n, side, self.scale, self.ratio)}
+
+    def apply(self, images: "Tensor", params: Params) -> "Tensor":
+        from sslbench.augment import ops
+
+        return ops.resized_crop(images, params["boxes"])
+
+
+@dataclass
+class Flip(Operation):
+    """The mirrored image."""
+
+    p: float = 0.5
+
+    def apply(self, images: "Tensor", params: Params) -> "Tensor":
+        return images.flip(3)
+
+
+@dataclass
+class Jitter(Operation):
+    """Colour jitter: brightness, contrast, saturation and hue, in a random order."""
+
+    p: float = 0.8
+    brightness: float = 0.4
+    contrast: float = 0.4
+    saturation: float = 0.2
+    hue: float = 0.1
+    """In turns of the colour circle."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("brightness", "contrast", "saturation"):
+            fraction(f"augmentation: {name}", getattr(self, name))
+        require(0 <= self.hue <= 0.5, "augmentation: hue", self.hue, "must lie in [0, 0.5]")
+
+    def sample(self, generator: "Generator", n: int, side: int) -> Params:
+        from sslbench.augment import ops
+
+        strengths = (self.brightness, self.contrast, self.saturation, self.hue)
+        factors, ranks = ops.draw_jitter(generator, n, strengths)
+        return {"factors": factors, "ranks": ranks}
+
+    def apply(self, images: "Tensor", params: Params) -> "Tensor":
+        from sslbench.augment import ops
+
+        return ops.color_jitter(images, params["factors"], params["ranks"])
+
+
+@dataclass
+class Grayscale(Operation):
+    """The image without its colour."""
+
+    p: float = 0.2
+
+    def apply(self, images: "Tensor", params: Params) -> "Tensor":
+        from sslbench.augment import ops
+
+        return ops.grayscale(images)
+
+
+@dataclass
+class Blur(Operation):
+    """A Gaussian blur with reflected edges."""
+
+    p: float = 0.5
+    kernel: int = 9
+    """Side of the Gaussian kernel in pixels: a tenth of the image, made odd."""
+    sigma: list[float] = field(default_factory=lambda: [0.1, 2.0])
+    """Standard deviation of the Gaussian in pixels."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        odd = self.kernel % 2 == 1 and 1 <= self.kernel <= 95
+        require(odd, "augmentation: kernel", self.kernel, "must be odd, 1 to 95")
+        interval("augmentation: sigma", self.sigma, 1e-3, 100.0)
+
+    def sample(self, generator: "Generator", n: int, side: int) -> Params:
+        from sslbench.augment import ops
+
+        return {"sigmas": ops.uniform(generator, *self.sigma, n)}
+
+    def apply(self, images: "Tensor", params: Params) -> "Tensor":
+        from sslbench.augment import ops
+
+        return ops.gaussian_blur(images, params["sigmas"], self.kernel)
+
+
+@dataclass
+class Solarize(Operation):
+    """The image with its bright values inverted."""
+
+    p: float = 0.2
+    threshold: int = 128
+    """Pixel values from here on (0 to 255) are inverted."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.threshold <= 256, "augmentation: threshold", self.threshold, "0 to 256")
+
+    def apply(self, images: "Tensor", params: Params) -> "Tensor":
+        from sslbench.augment import ops
+
+        return ops.solarize(images, self.threshold)
+
+
+FIVE: dict[str, type[Operation]] = {
+    "crop": Crop,
+    "flip": Flip,
+    "jitter": Jitter,
+    "grayscale": Grayscale,
+    "blur": Blur,
+}
+"""The operations that the paper lists for supervised learning, in its order."""
+SIX = FIVE | {"solarize": Solarize}
+"""Those for Barlow Twins and the semi-supervised method."""

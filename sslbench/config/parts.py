@@ -1,0 +1,162 @@
+"""What a part declares of itself: its settings, what it needs, and how it is built.
+
+A part is a dataclass derived from one of these, in this package or outside it. A YAML file names it
+by its import path, as in `conf/method/semi.yaml`. Hydra checks its fields' types; its
+`__post_init__` checks their ranges (`sslbench.config.ranges`); nothing else in the program knows
+which parts there are. Each field needs a default. Composing settings imports the part's file: one
+that imports torch only in its methods keeps `--help` quick where it is among the default choices.
+"""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from omegaconf import MISSING
+
+from sslbench.config.ranges import fraction, not_negative, one_of, positive
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+    from sslbench.config.settings import Ratio
+    from sslbench.interfaces import MethodModule
+
+EXECUTION = {"identity": False}
+"""Marks a field that says how a cell is run, and is no part of what the cell is."""
+LABELED, UNLABELED = "labeled", "unlabeled"
+IMAGE_SIDE = 96
+"""Of all images, in pixels."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Images that a method takes at each step."""
+
+    of: str
+    """`labeled` or `unlabeled` images."""
+    views: dict[str, str]
+    """Name in the batch -> view of the augmentation, `view_a` or `view_b`."""
+    batch_size: int
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of the data set that a method is built for."""
+
+    num_classes: int
+    num_labeled: int
+    num_unlabeled: int
+    """Images in the unlabelled file; a batch's `unlabeled_indices` are below it."""
+
+
+@dataclass
+class Part:
+    """A choice of a config group."""
+
+
+@dataclass
+class Model(Part):
+    """An encoder `(B, 3, side, side) -> (B, D)`; the classifier on top belongs to the method."""
+
+    name: str = MISSING
+
+    def build(self) -> "nn.Module":
+        """Build the encoder, its weights drawn from torch's global generator."""
+        raise NotImplementedError
+
+
+@dataclass
+class Method(Part):
+    """How the encoder learns. An epoch is a pass over the images of the first stream."""
+
+    name: str = MISSING
+    epochs: float = 100.0
+    batch_size: int = 125
+    """Images of the first stream per step."""
+    adam_lr: float = 2e-3
+    """The paper's learning rate for this method; `optimizer=adam` and `adamw` take it."""
+    select: str = "best"
+    """Which weights are evaluated at the end: those of the epoch with the `best` validation
+    accuracy (reading: the paper saves a checkpoint after each epoch), or the `last`."""
+    eval_every: float = 1.0
+    """Epochs from one validation and checkpoint to the next."""
+    snapshot_steps: list[int] = field(default_factory=list, metadata=EXECUTION)
+    """Steps after which validation embeddings are kept, as at the end; none: never."""
+
+    def streams(self, ratio: "Ratio") -> list[Stream]:
+        """Return the images that each step takes; a ratio may be of the images in a batch."""
+        raise NotImplementedError
+
+    def build(self, encoder: "nn.Module", sizes: Sizes) -> "MethodModule":
+        """Build the module that learns, around an encoder."""
+        raise NotImplementedError
+
+    def __post_init__(self) -> None:
+        positive("method.epochs", self.epochs)
+        positive("method.batch_size", self.batch_size)
+        positive("method.adam_lr", self.adam_lr)
+        one_of("method.select", self.select, ("best", "last"))
+        positive("method.eval_every", self.eval_every)
+        for step in self.snapshot_steps:
+            positive("method.snapshot_steps", step)
+
+
+@dataclass
+class Optimizer(Part):
+    """What turns gradients into steps (paper: Adam)."""
+
+    name: str = MISSING
+    lr: float = 2e-3
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    """Reading: `constant`, as the paper names none; `cosine` decays to 0 at the last step."""
+    warmup: float = 0.0
+    """Share of all steps in which the learning rate rises linearly from 0."""
+    clip_grad_norm: float = 0.0
+    """Gradients are scaled down to this norm; 0: never."""
+
+    def build(self, groups: list[dict], device: "torch.device") -> "torch.optim.Optimizer":
+        """Build torch's optimizer of parameter groups on a device."""
+        raise NotImplementedError
+
+    def rate(self, device: "torch.device") -> "float | Tensor":
+        """Return the first learning rate; on a GPU a tensor there, which a CUDA graph can read."""
+        import torch
+
+        return torch.tensor(self.lr, device=device) if device.type == "cuda" else self.lr
+
+    def __post_init__(self) -> None:
+        positive("optimizer.lr", self.lr)
+        not_negative("optimizer.weight_decay", self.weight_decay)
+        one_of("optimizer.schedule", self.schedule, ("constant", "cosine"))
+        fraction("optimizer.warmup", self.warmup)
+        not_negative("optimizer.clip_grad_norm", self.clip_grad_norm)
+
+
+Params = dict[str, "Tensor"]
+"""What an operation draws for n images: tensors of shape (n, ...)."""
+
+
+@dataclass
+class Operation(Part):
+    """A change of images that is drawn anew for each, and applied with probability `p`."""
+
+    p: float = 1.0
+
+    def sample(self, generator: "torch.Generator", n: int, side: int) -> Params:
+        """Draw the parameters of n images of `side` x `side` pixels, on the CPU.
+
+        Names, shapes, dtypes and the number of draws must not depend on what is drawn.
+        """
+        return {}
+
+    def apply(self, images: "Tensor", params: Params) -> "Tensor":
+        """Return changed images, (n, 3, side, side) float32 in [0, 1], each by its own parameters.
+
+        What is given stays as it is. It runs outside autocast and must not wait for the device (no
+        `.item()`, no shape that depends on values), so that a CUDA graph can hold it.
+        """
+        raise NotImplementedError
+
+    def __post_init__(self) -> None:
+        fraction("augmentation: p", self.p)
