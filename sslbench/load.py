@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sslbench.augment.views import IMAGE_SIDE, PlainView
-from sslbench.build import build_encoder
-from sslbench.cell.record import DONE, RECORD, SETTINGS, Record, load_record, model_settings
-from sslbench.cell.start import cells_folder, encoder_weights
+from sslbench.augment.views import PlainView
+from sslbench.cell.folder import cells_folder
+from sslbench.cell.record import DONE, RECORD, SETTINGS, Record, load_record
+from sslbench.cell.start import encoder_weights
+from sslbench.config.as_json import model_from_json
+from sslbench.config.parts import IMAGE_SIDE
 
 OVERSHOOT = 0.45
 """How far bicubic resizing may leave the range 0 to 1; beyond that images are on another scale."""
@@ -89,7 +91,7 @@ def load_encoder(cell: str | Path, outputs: str | Path = "outputs") -> FrozenEnc
     try:
         weights = folder / record.results["weights"]
         with torch.random.fork_rng(devices=[]):  # weights are drawn before they are loaded
-            encoder = build_encoder(model_settings(record.settings))
+            encoder = model_from_json(record.settings).build()
         frozen = FrozenEncoder(encoder.to(memory_format=torch.channels_last), record)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ValueError(

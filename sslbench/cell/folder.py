@@ -8,11 +8,17 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from sslbench.cell.record import Record, load_record
+from sslbench.cell.curves import CURVES
+from sslbench.cell.record import INTERRUPTED, SETTINGS, Record, load_record
 
-RUNNING, MISSING, UNREADABLE = "running", "missing", "unreadable"
+RUNNING, PLANNED, MISSING, UNREADABLE = "running", "planned", "missing", "unreadable"
 PATIENCE_SECONDS = 1.0
 """For whoever only looks at a cell, and holds it for milliseconds."""
+
+
+def cells_folder(outputs: str | Path) -> Path:
+    """Return where the cells' folders lie."""
+    return Path(outputs) / "cells"
 
 
 class Busy(Exception):
@@ -24,7 +30,7 @@ class CellFolder:
 
     def __init__(self, outputs: str | Path, cell_id: str) -> None:
         self.cell_id = cell_id
-        self.path = Path(outputs) / "cells" / cell_id
+        self.path = cells_folder(outputs) / cell_id
 
     @property
     def log_path(self) -> Path:
@@ -56,14 +62,22 @@ class CellFolder:
             lock.release()
 
     def state(self) -> str:
-        """Return the record's status; `running` while it is held, `missing` or `unreadable`."""
+        """Return the record's status, or what there is instead of a record.
+
+        `running` while it is held; `planned` before its first step, `interrupted` after it;
+        `missing`, or `unreadable`.
+        """
         if self._is_held():
             return RUNNING
         try:
             record = self.record()
         except ValueError:
             return UNREADABLE
-        return MISSING if record is None else record.status
+        if record is not None:
+            return record.status
+        if (self.path / CURVES).exists():
+            return INTERRUPTED
+        return PLANNED if (self.path / SETTINGS).exists() else MISSING
 
     def _is_held(self) -> bool:
         try:

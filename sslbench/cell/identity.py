@@ -6,50 +6,33 @@ default (so that a new setting moves no old id), and parts that the cell's metho
 
 import hashlib
 import json
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass
 from typing import Any
 
-from sslbench.config.settings import Semi, Settings, Supervised
+from sslbench.config.as_json import import_path
+from sslbench.config.parts import Part
+from sslbench.config.settings import Settings
 
 SEPARATOR = "#"
 """Between a checkpoint's path and its digest in a concrete `init.from`."""
-
-
-def _contents(node: Any) -> dict[str, Any]:
-    """Return a dataclass's identity as nested dicts, `type` naming the class."""
-    default = type(node)()
-    contents: dict[str, Any] = {"type": type(node).__name__}
-    for field in fields(node):
-        if not field.metadata.get("identity", True):
-            continue
-        value = getattr(node, field.name)
-        if is_dataclass(value):
-            contents[field.name] = _contents(value)
-        elif value != getattr(default, field.name):
-            contents[field.name] = value
-    return contents
+PACKAGE = __name__.partition(".")[0]
 
 
 def identity(settings: Settings) -> dict[str, Any]:
     """Return all that tells this cell from others; settings must be concrete."""
     assert settings.data.name != "auto", "the data set is not chosen yet"
     contents = _contents(settings)
-    # The optimizer has it already; the names of an augmentation and a ratio are only names.
-    for group, name in (("method", "adam_lr"), ("augmentation", "name"), ("ratio", "name")):
-        contents[group].pop(name, None)
-    # Model and method are told apart by their settings, and their class where those are default.
-    contents["model"].pop("name", None)
-    if not settings.method.uses_pool:
+    # The optimizer has the rate already; the other names are only names.
+    contents["method"].pop("adam_lr", None)
+    for group in ("model", "method", "augmentation", "ratio", "optimizer"):
+        contents[group].pop("name", None)
+    if not settings.uses_pool:
         contents.pop("ratio")
-    if isinstance(settings.method, Supervised):
-        contents["augmentation"].pop("view_b")
-    if not isinstance(settings.method, Semi):
-        contents.get("ratio", {}).pop("of", None)
-    if settings.optimizer.name == "sgd":
-        contents["optimizer"].pop("betas", None)
-    else:
-        for name in ("momentum", "nesterov"):
-            contents["optimizer"].pop(name, None)
+    streams = settings.method.streams(settings.ratio)
+    used = {view for stream in streams for view in stream.views.values()}
+    contents["augmentation"] = {
+        view: _operations(getattr(settings.augmentation, view)) for view in sorted(used)
+    }
     if settings.steps is not None:
         contents["method"].pop("epochs", None)
     if settings.init_from is not None:
@@ -65,7 +48,34 @@ def cell_id(settings: Settings) -> str:
     canonical = json.dumps(identity(settings), sort_keys=True, separators=(",", ":"))
     digest = hashlib.sha256(canonical.encode()).hexdigest()[:8]
     parts = [settings.method.name, settings.model.name]
-    if settings.method.uses_pool:
+    if settings.uses_pool:
         parts.append(settings.ratio.name.replace(":", "to"))
     parts += [settings.data.name, f"s{settings.seed}", digest]
     return "-".join(parts)
+
+
+def _contents(node: Any) -> dict[str, Any]:
+    """Return a dataclass's identity as nested dicts; `type` tells a part's class."""
+    contents: dict[str, Any] = {}
+    if isinstance(node, Part):
+        # By name alone within the package, where files may move.
+        kind = type(node)
+        inside = kind.__module__.partition(".")[0] == PACKAGE
+        contents["type"] = kind.__qualname__ if inside else import_path(kind)
+    for field in fields(node):
+        if field.metadata.get("identity", True):
+            value = getattr(node, field.name)
+            if is_dataclass(value):
+                contents[field.name] = _contents(value)
+            elif value != _default(field):
+                contents[field.name] = value
+    return contents
+
+
+def _default(field: Field) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def _operations(view: dict[str, Any]) -> list[list[Any]]:
+    """Return a view's operations in their order; a name counts, as what one draws hangs on it."""
+    return [[name, _contents(operation)] for name, operation in view.items() if operation.p > 0]

@@ -1,28 +1,27 @@
 """`init.from`: whose encoder to start from."""
 
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sslbench.cell.folder import cells_folder
 from sslbench.cell.identity import SEPARATOR
 from sslbench.cell.record import DONE, load_record
-from sslbench.config.settings import Method, Settings
+from sslbench.config.settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def cells_folder(outputs: str) -> Path:
-    """Return where the cells' folders lie."""
-    return Path(outputs) / "cells"
-
-
 def names_a_method(init_from: str | None) -> bool:
-    """Whether to start from the cell of another method: `barlow`, or `barlow steps=9` and so on."""
+    """Whether to start from the cell of another method: `barlow`, or `barlow steps=9` and so on.
+
+    Checkpoints and ids of cells have a dot or a hyphen in their names, or a folder before them.
+    """
     method, *overrides = (init_from or "").split() or [""]
-    known = {kind.name for kind in Method.__subclasses__()}
-    return method in known and all("=" in word for word in overrides)
+    return re.fullmatch(r"\w+", method) is not None and all("=" in word for word in overrides)
 
 
 def concrete_initial(settings: Settings) -> Settings:
@@ -74,7 +73,7 @@ def checkpoint_path(settings: Settings) -> Path:
 
 def encoder_weights(path: Path) -> "dict[str, Tensor]":
     """Return the encoder's weights out of a cell's checkpoint, or an encoder's own state dict."""
-    from sslbench import checkpoint
+    from sslbench.cell import checkpoint  # needs torch
 
     state = checkpoint.load(path)
     weights = state.get("method", state)

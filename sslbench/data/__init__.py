@@ -4,6 +4,7 @@ import dataclasses
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,30 +23,37 @@ BAR = "=" * 80
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images on disk, and which of them are used for what.
+    """The files of a data set, and which of their images are used for what.
 
-    Images are uint8 `(N, 3, 96, 96)`, memory-mapped; labels int64 `(N,)` from 0, one for each image
-    of their file; indices int64 positions in a file.
+    Indices are int64 positions in a file, statistics are of the train file's pixels by channel.
     """
 
     name: str
     """`stl10`, `digits`, or the name of the folder that holds a `layout` set."""
-    class_names: tuple[str, ...]
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
-    unlabeled_images: np.ndarray
+    files: Layout
     train_indices: np.ndarray
     """The labelled images: all of the train file, a fold or a class-balanced choice."""
     val_indices: np.ndarray
     """Part of the test file; `test_indices` are the rest of it."""
     test_indices: np.ndarray
     mean: tuple[float, float, float]
-    """Of the train file's pixels, by channel, in [0, 1]; `std` likewise."""
+    """On the scale 0 to 1, as `std` is."""
     std: tuple[float, float, float]
-    fingerprint: str
-    """16 hex digits that tell this data from other data."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what a cell's record says of its data."""
+        return {
+            "name": self.name,
+            "fingerprint": self.files.fingerprint,
+            "class_names": list(self.files.class_names),
+            "side": self.files.train_images.shape[-1],
+            "num_labeled": len(self.train_indices),
+            "num_unlabeled": len(self.files.unlabeled_images),
+            "num_val": len(self.val_indices),
+            "num_test": len(self.test_indices),
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
 
 
 def concrete_data(settings: Data, outputs: Path, release: Release = OFFICIAL) -> Data:
@@ -98,19 +106,35 @@ def open_dataset(settings: Data, outputs: Path, release: Release = OFFICIAL) -> 
     mean, std = cached_statistics(layout.train_images, layout.fingerprint, outputs)
     return Dataset(
         name=dataset_name(settings),
-        class_names=layout.class_names,
-        train_images=layout.train_images,
-        train_labels=layout.train_labels,
-        test_images=layout.test_images,
-        test_labels=layout.test_labels,
-        unlabeled_images=layout.unlabeled_images,
+        files=layout,
         train_indices=train_indices,
         val_indices=val_indices,
         test_indices=test_indices,
         mean=mean,
         std=std,
-        fingerprint=layout.fingerprint,
     )
+
+
+def count_images(settings: Data, dataset: Dataset | None) -> dict[str, int]:
+    """Return the numbers of `labeled`, `unlabeled`, `val` and `test` images.
+
+    Without an opened data set they are those of STL-10.
+    """
+    if dataset is not None:
+        return {
+            "labeled": len(dataset.train_indices),
+            "unlabeled": len(dataset.files.unlabeled_images),
+            "val": len(dataset.val_indices),
+            "test": len(dataset.test_indices),
+        }
+    fold_or_all = OFFICIAL.num_train if settings.fold is None else OFFICIAL.num_train // 5
+    num_val = round(OFFICIAL.num_test * settings.val_fraction)
+    return {
+        "labeled": settings.num_labeled or fold_or_all,
+        "unlabeled": OFFICIAL.num_unlabeled,
+        "val": num_val,
+        "test": OFFICIAL.num_test - num_val,
+    }
 
 
 def is_here(settings: Data) -> bool:

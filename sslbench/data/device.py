@@ -11,13 +11,14 @@ from sslbench.data import Dataset
 
 
 class ImageStore:
-    """uint8 images `(N, 3, 96, 96)`: memory-mapped on disk, or resident on a GPU."""
+    """uint8 images `(N, 3, side, side)`: memory-mapped on disk, or resident on a GPU."""
 
     def __init__(self, images: np.ndarray, device: torch.device, *, resident: bool) -> None:
         # STL-10 is column-major: this is the order of the bytes, so that rows are copied whole.
         self._columns = images.swapaxes(2, 3)
         self._device = device
         self.resident = resident
+        self.side = images.shape[-1]
         if resident:
             with warnings.catch_warnings():  # the map is read-only, and only read
                 warnings.simplefilter("ignore", UserWarning)
@@ -27,10 +28,10 @@ class ImageStore:
         return len(self._columns)
 
     def take(self, indices: Tensor) -> Tensor:
-        """Return uint8 `(n, 3, 96, 96)` on the device; `indices` are on it where resident."""
+        """Return uint8 `(n, 3, side, side)` on the device, where the indices are too."""
         if self.resident:
             return self._on_device[indices].transpose(2, 3)
-        columns = torch.from_numpy(self._columns[indices.numpy()])
+        columns = torch.from_numpy(self._columns[indices.cpu().numpy()])
         return columns.to(self._device, non_blocking=True).transpose(2, 3)
 
 
@@ -50,23 +51,22 @@ class Images:
     """A data set on a device: resident on a GPU with room for it, else memory-mapped."""
 
     def __init__(self, dataset: Dataset, device: torch.device) -> None:
-        resident = device.type == "cuda" and _fits(dataset, device)
-        train = ImageStore(dataset.train_images, device, resident=resident)
-        test = ImageStore(dataset.test_images, device, resident=resident)
-
-        def split(store: ImageStore, labels: np.ndarray, indices: np.ndarray) -> LabeledImages:
-            return LabeledImages(store, indices, labels[indices])
-
-        self.unlabeled = ImageStore(dataset.unlabeled_images, device, resident=resident)
-        self.train = split(train, dataset.train_labels, dataset.train_indices)
-        self.val = split(test, dataset.test_labels, dataset.val_indices)
-        self.test = split(test, dataset.test_labels, dataset.test_indices)
+        files = dataset.files
+        arrays = (files.train_images, files.test_images, files.unlabeled_images)
+        resident = device.type == "cuda" and _fits(arrays, device)
+        train, test, self.unlabeled = (
+            ImageStore(images, device, resident=resident) for images in arrays
+        )
+        self.train = _split(train, dataset.train_indices, files.train_labels)
+        self.val = _split(test, dataset.val_indices, files.test_labels)
+        self.test = _split(test, dataset.test_indices, files.test_labels)
 
 
-def _fits(dataset: Dataset, device: torch.device) -> bool:
+def _split(store: ImageStore, indices: np.ndarray, labels: np.ndarray) -> LabeledImages:
+    return LabeledImages(store, indices, labels[indices])
+
+
+def _fits(arrays: tuple[np.ndarray, ...], device: torch.device) -> bool:
     """Whether all images fit in half of the GPU's free memory."""
-    needed = sum(
-        images.nbytes
-        for images in (dataset.train_images, dataset.test_images, dataset.unlabeled_images)
-    )
+    needed = sum(images.nbytes for images in arrays)
     return needed < torch.cuda.mem_get_info(device)[0] / 2

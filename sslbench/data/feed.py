@@ -4,8 +4,9 @@ Drawing (on the CPU, a few numbers per image) is apart from assembling (on the i
 that a step can be resumed, repeated or captured.
 """
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,8 +17,20 @@ from sslbench.data.device import ImageStore
 from sslbench.interfaces import Batch
 from sslbench.randomness import generator
 
-Draw = dict[str, Tensor]
-"""CPU tensors whose shapes and dtypes are the same at each step."""
+Draw = dict[str, Any]
+"""Tensors in nested dicts, whose names, shapes and dtypes are the same at each step: by source
+`indices`, `labels` where it has any, and `views`, what each view has drawn."""
+
+
+def map_tensors(function: Callable[..., Any], *draws: Draw) -> Draw:
+    """Apply a function to the tensors that stand in the same place of draws."""
+    first = draws[0]
+    return {
+        name: map_tensors(function, *(draw[name] for draw in draws))
+        if isinstance(first[name], dict)
+        else function(*(draw[name] for draw in draws))
+        for name in first
+    }
 
 
 class IndexStream:
@@ -61,11 +74,11 @@ class Source:
         labels: np.ndarray | None = None,
     ) -> None:
         self.store = store
+        self.views = views
         self.name = name
         self.batch_size = batch_size
         self.num_images = len(indices)
         self._indices = torch.from_numpy(indices)
-        self._views = views
         self._seed = seed
         self._stream = IndexStream(len(indices), batch_size, seed, f"{name}/order")
         self._labels = None if labels is None else torch.from_numpy(labels)
@@ -74,28 +87,28 @@ class Source:
 
     def draw(self, step: int) -> Draw:
         indices = self._indices[self._stream.at(step)]
-        draw = {f"{self.name}/indices": indices}
+        draw: Draw = {"indices": indices}
         if self._labels is not None:
-            draw[f"{self.name}/labels"] = self._labels[indices]
-        for view_name, view in self._views.items():
-            purpose = f"{self.name}/{view_name}"
-            params = view.sample(generator(self._seed, purpose, step), self.batch_size)
-            draw |= {f"{purpose}/{key}": value for key, value in params.items()}
+            draw["labels"] = self._labels[indices]
+        draw["views"] = {
+            name: view.sample(
+                partial(self._generator, f"{self.name}/{name}", step),
+                self.batch_size,
+                self.store.side,
+            )
+            for name, view in self.views.items()
+        }
         return draw
 
+    def _generator(self, purpose: str, step: int, operation: str) -> torch.Generator:
+        return generator(self._seed, f"{purpose}/{operation}", step)
+
     def assemble(self, draw: Draw) -> Batch:
-        images = self.store.take(draw[f"{self.name}/indices"])
-        batch = {}
-        for view_name, view in self._views.items():
-            prefix = f"{self.name}/{view_name}/"
-            params = {
-                key.removeprefix(prefix): value
-                for key, value in draw.items()
-                if key.startswith(prefix)
-            }
-            batch[view_name] = view.apply(images, params)
+        images = self.store.take(draw["indices"])
+        batch = {name: view.apply(images, draw["views"][name]) for name, view in self.views.items()}
+        batch[f"{self.name}_indices"] = draw["indices"]
         if self._labels is not None:
-            batch["labels"] = draw[f"{self.name}/labels"]
+            batch["labels"] = draw["labels"]
         return batch
 
 
@@ -111,24 +124,13 @@ class Feed:
         self.resident = all(source.store.resident for source in sources)
 
     def draw(self, step: int) -> Draw:
-        return {key: value for source in self.sources for key, value in source.draw(step).items()}
-
-    def indices(self, step: int) -> dict[str, list[int]]:
-        """Which images of each source a step sees."""
-        draw = self.draw(step)
-        return {source.name: draw[f"{source.name}/indices"].tolist() for source in self.sources}
+        return {source.name: source.draw(step) for source in self.sources}
 
     def to_device(self, draw: Draw) -> Draw:
-        """Move what is computed with; the indices of images on disk stay on the CPU."""
-        if self.device.type == "cpu":
-            return draw
-        stay = {f"{source.name}/indices" for source in self.sources if not source.store.resident}
-        return {
-            key: value if key in stay else value.to(self.device, non_blocking=True)
-            for key, value in draw.items()
-        }
+        return map_tensors(lambda tensor: tensor.to(self.device, non_blocking=True), draw)
 
     def assemble(self, draw: Draw) -> Batch:
-        return {
-            key: value for source in self.sources for key, value in source.assemble(draw).items()
-        }
+        batch: Batch = {}
+        for source in self.sources:
+            batch |= source.assemble(draw[source.name])
+        return batch

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from sslbench.config.parts import IMAGE_SIDE
+
 FOLDER = "stl10_binary"
-IMAGE_SHAPE = (3, 96, 96)
-IMAGE_BYTES = 3 * 96 * 96
+IMAGE_SHAPE = (3, IMAGE_SIDE, IMAGE_SIDE)
+IMAGE_BYTES = 3 * IMAGE_SIDE * IMAGE_SIDE
 CLASS_NAMES, FOLDS = "class_names.txt", "fold_indices.txt"
 IMAGE_FILES = ("train_X.bin", "test_X.bin", "unlabeled_X.bin")
 LABEL_FILES = ("train_y.bin", "test_y.bin")

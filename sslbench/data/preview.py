@@ -8,26 +8,27 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from sslbench.atomic import replace_file
+from sslbench.config.parts import IMAGE_SIDE as SIDE
 from sslbench.data import Dataset
 from sslbench.data.feed import Feed
 
+PREVIEW = "images.png"
 COLUMNS, LABELED_ROWS = 10, 4
-SIDE = 96
 CAPTION = 14
 
 
-def save_contact_sheet(path: Path, dataset: Dataset, feed: Feed) -> None:
+def save_preview(path: Path, dataset: Dataset, feed: Feed) -> None:
     """Save the first labelled images under their names, and the first batch of each view."""
+    files = dataset.files
     tiles: list[tuple[np.ndarray, str]] = []
     for index in dataset.train_indices[: COLUMNS * LABELED_ROWS]:
-        name = dataset.class_names[dataset.train_labels[index]]
-        tiles.append((dataset.train_images[index].transpose(1, 2, 0), name))
+        name = files.class_names[files.train_labels[index]]
+        tiles.append((files.train_images[index].transpose(1, 2, 0), name))
     tiles += _filler(tiles)
-    draw = feed.draw(0)
-    batch = feed.assemble(feed.to_device(draw))
+    batch = feed.assemble(feed.to_device(feed.draw(0)))
     mean, std = (torch.tensor(values)[:, None, None] for values in (dataset.mean, dataset.std))
     for name, views in batch.items():
-        if name != "labels":
+        if views.ndim == 4:
             pixels = (views[:COLUMNS].float().cpu() * std + mean).clamp(0, 1)
             tiles += [(_to_uint8(view), name) for view in pixels]
             tiles += _filler(tiles)

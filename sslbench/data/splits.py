@@ -88,17 +88,14 @@ def choose_labeled(
     return np.sort(np.concatenate([of_class[:per_class] for of_class in of_classes]))
 
 
-def unlabeled_pool(num_available: int, num_labeled: int, ratio: "Ratio", seed: int) -> np.ndarray:
-    """Choose the unlabelled images that a ratio admits; a smaller pool begins a larger one.
-
-    Returns:
-        int64 positions, in random order where the ratio counts the pool's images.
+def pool_size(num_available: int, num_labeled: int, ratio: "Ratio") -> int:
+    """Return how many unlabelled images a ratio admits.
 
     Raises:
         ValueError: If there are too few unlabelled images, or the ratio admits none.
     """
     if ratio.unlabeled == 0:
-        return np.empty(0, np.int64)
+        return 0
     takes_all = ratio.unlabeled == -1 or ratio.of == "batch"
     needed = num_available if takes_all else round(num_labeled * ratio.unlabeled / ratio.labeled)
     if needed == 0:
@@ -106,8 +103,6 @@ def unlabeled_pool(num_available: int, num_labeled: int, ratio: "Ratio", seed: i
             f"ratio={ratio.name}: admits none of {num_available:,} unlabelled images beside "
             f"{num_labeled} labelled ones; pick one with more of them, such as ratio=1:1"
         )
-    if takes_all:
-        return np.arange(num_available)
     if needed > num_available:
         if num_available >= num_labeled:
             largest = f"1:{num_available // num_labeled}"
@@ -119,8 +114,23 @@ def unlabeled_pool(num_available: int, num_labeled: int, ratio: "Ratio", seed: i
             f"fits is ratio={largest}; ratio=all takes all of them, and ratio.of=batch counts the "
             "images of a batch instead"
         )
+    return needed
+
+
+def unlabeled_pool(num_available: int, num_labeled: int, ratio: "Ratio", seed: int) -> np.ndarray:
+    """Choose the unlabelled images that a ratio admits; a smaller pool begins a larger one.
+
+    Returns:
+        int64 positions, in random order where the ratio counts the pool's images.
+
+    Raises:
+        ValueError: As `pool_size`.
+    """
+    size = pool_size(num_available, num_labeled, ratio)
+    if ratio.unlabeled <= 0 or ratio.of == "batch":
+        return np.arange(size)
     import torch
 
     from sslbench.randomness import generator
 
-    return torch.randperm(num_available, generator=generator(seed, "pool"))[:needed].numpy()
+    return torch.randperm(num_available, generator=generator(seed, "pool"))[:size].numpy()

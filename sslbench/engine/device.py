@@ -11,7 +11,6 @@ from pathlib import Path
 
 import torch
 
-from sslbench.kernels.library import processor_flags
 from sslbench.processes import available_cores
 
 # mallopt's parameter numbers, from glibc's malloc.h.
@@ -31,7 +30,7 @@ def keep_freed_memory() -> None:
 
 
 def use_threads(threads: int | None) -> None:
-    """Set the processor threads of this process; none: all cores it may run on."""
+    """Set the CPU threads of this process; none: all cores it may run on."""
     torch.set_num_threads(threads or available_cores())
 
 
@@ -60,7 +59,11 @@ def has_native_bf16(device: torch.device) -> bool:
     """Whether bf16 products run in hardware; elsewhere they are emulated and slower than fp32."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(processor_flags())
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split()
+    except OSError:  # no Linux
+        return False
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
 
 
 def choose_precision(precision: str, device: torch.device) -> str:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from sslbench.data.feed import Draw, Feed
+from sslbench.data.feed import Draw, Feed, map_tensors
+from sslbench.interfaces import MethodModule
 
 Metrics = dict[str, Tensor]
 
@@ -16,7 +18,7 @@ class EagerStep:
 
     def __init__(
         self,
-        method: nn.Module,
+        method: MethodModule,
         optimizer: torch.optim.Optimizer,
         feed: Feed,
         autocast: Callable[[], AbstractContextManager],
@@ -43,6 +45,7 @@ class EagerStep:
             nn.utils.clip_grad_norm_(self._method.parameters(), self._clip_grad_norm)
         self._optimizer.step()
         self._optimizer.zero_grad(set_to_none=True)
+        self._method.after_step()
         return {"loss": loss.detach(), **metrics}
 
 
@@ -66,39 +69,48 @@ class StaticDraw:
     NUM_BUFFERS = 4
 
     def __init__(self, example: Draw, device: torch.device) -> None:
-        self._slices: dict[str, tuple[int, int, torch.dtype, torch.Size]] = {}
-        size = 0
-        for name, value in example.items():
-            num_bytes = value.numel() * value.element_size()
-            self._slices[name] = (size, num_bytes, value.dtype, value.shape)
-            size += -(-num_bytes // self.ALIGNMENT) * self.ALIGNMENT
+        self._size = 0
+        self._places = map_tensors(self._place, example)
         pinned = device.type == "cuda"
         self._buffers = [
-            torch.empty(size, dtype=torch.uint8, pin_memory=pinned)
+            torch.empty(self._size, dtype=torch.uint8, pin_memory=pinned)
             for _ in range(self.NUM_BUFFERS if pinned else 1)
         ]
         self._copied: list[torch.cuda.Event | None] = [None] * len(self._buffers)
-        self._on_device = torch.empty(size, dtype=torch.uint8, device=device)
+        self._on_device = torch.empty(self._size, dtype=torch.uint8, device=device)
         self._next = 0
         self.draw = self._views(self._on_device)
 
+    def _place(self, tensor: Tensor) -> "_Place":
+        """Reserve room for a tensor like this one."""
+        num_bytes = tensor.numel() * tensor.element_size()
+        place = _Place(self._size, self._size + num_bytes, tensor.dtype, tensor.shape)
+        self._size += -(-num_bytes // self.ALIGNMENT) * self.ALIGNMENT
+        return place
+
     def _views(self, memory: Tensor) -> Draw:
-        return {
-            name: memory[start : start + size].view(dtype).view(shape)
-            for name, (start, size, dtype, shape) in self._slices.items()
-        }
+        return map_tensors(
+            lambda place: memory[place.start : place.end].view(place.dtype).view(place.shape),
+            self._places,
+        )
 
     def fill(self, draw: Draw) -> None:
         """Copy a draw of the same shapes to the device."""
-        place, self._next = self._next, (self._next + 1) % len(self._buffers)
-        if (copied := self._copied[place]) is not None:
+        number, self._next = self._next, (self._next + 1) % len(self._buffers)
+        if (copied := self._copied[number]) is not None:
             copied.synchronize()
-        for name, view in self._views(self._buffers[place]).items():
-            view.copy_(draw[name])
-        self._on_device.copy_(self._buffers[place], non_blocking=True)
+        map_tensors(Tensor.copy_, self._views(self._buffers[number]), draw)
+        self._on_device.copy_(self._buffers[number], non_blocking=True)
         if self._on_device.is_cuda:
-            self._copied[place] = torch.cuda.Event()
-            self._copied[place].record()
+            self._copied[number] = torch.cuda.Event()
+            self._copied[number].record()
+
+
+class _Place(NamedTuple):
+    start: int
+    end: int
+    dtype: torch.dtype
+    shape: torch.Size
 
 
 Recorder = Callable[[Callable[[], Metrics]], Callable[[], Metrics]]

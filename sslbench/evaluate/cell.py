@@ -1,75 +1,137 @@
-"""The figures of a trained cell, and the embeddings they were made from."""
+"""What a method's weights are worth: embed the images as they are, classify, count."""
 
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
-from sslbench.atomic import replace_file
 from sslbench.cell import checkpoint
-from sslbench.config import settings as schema
-from sslbench.data.device import Images
-from sslbench.evaluate.probe import knn_predict
-from sslbench.evaluate.score import Evaluator, classify, score
+from sslbench.cell.embeddings import EMBEDDINGS, save_embeddings
+from sslbench.data.device import ImageStore, LabeledImages
+from sslbench.engine.training import Training
+from sslbench.evaluate.score import Score, score
+from sslbench.interfaces import LabeledEmbeddings
+from sslbench.randomness import generator
+
+BATCH = 250
+FINAL_SPLITS = ("train", "val", "test")
 
 
-def evaluate_cell(
-    method: nn.Module,
-    config: schema.Method,
-    evaluator: Evaluator,
-    images: Images,
-    train_means: dict[str, float],
-    folder: Path,
-) -> dict[str, Any]:
-    """Score the method's weights on all splits; save the embeddings of `val` and `test`.
+@dataclass(frozen=True)
+class SplitResult:
+    """`(N, D)` embeddings and `(N, C)` logits of a split's images, float32 on the device."""
 
-    Args:
-        train_means: Of the last training steps, with `num_images` if `accuracy` is among them;
-            they stand under `train`.
+    embeddings: Tensor
+    labels: Tensor
+    logits: Tensor
+    score: Score
+
+
+def evaluate(training: Training, splits: tuple[str, ...]) -> dict[str, SplitResult]:
+    """Evaluate the method's weights as they are now on `train`, `val` or `test` images."""
+    method = training.method.eval()  # all of it: averaged weights beside those that train
+    embedded: dict[str, LabeledEmbeddings] = {}
+
+    def embed(name: str) -> LabeledEmbeddings:
+        if name not in embedded:
+            embedded[name] = embed_split(training, getattr(training.images, name))
+        return embedded[name]
+
+    classifier = method.classifier(lambda: embed("train")).eval()
+    found = {}
+    for name in splits:
+        embeddings, labels = embed(name)
+        with torch.inference_mode():
+            logits = classifier(embeddings).float()
+        found[name] = SplitResult(embeddings, labels, logits, score(logits, labels))
+    return found
+
+
+def embed_split(training: Training, split: LabeledImages) -> LabeledEmbeddings:
+    """Return a split's embeddings, not augmented, and labels on the device."""
+    encoder = training.method.evaluated_encoder.eval()
+    with torch.inference_mode():
+        parts = []
+        for images in _batches(training, split.store, split.indices):
+            views = training.plain_view.apply(images)
+            with training.autocast():
+                parts.append(encoder(views).float())
+        return torch.cat(parts), torch.from_numpy(split.labels).to(training.device)
+
+
+def validate(training: Training) -> dict[str, float]:
+    """Return validation metrics: `accuracy`, `loss` and what the method adds."""
+    found = evaluate(training, ("val",))["val"].score
+    more = training.method.validation_metrics(partial(view_accuracy, training))
+    return {"accuracy": found.accuracy, "loss": found.loss, **more}
+
+
+@torch.inference_mode()
+def view_accuracy(training: Training, logits: Callable[[Tensor], Tensor], view: str) -> float:
+    """Return the share of validation images that `logits` of a random view get right.
+
+    The same views are drawn each time.
+    """
+    split, random_view = training.images.val, training.views[view]
+    seed = training.settings.seed
+    correct = torch.zeros((), dtype=torch.int64, device=training.device)
+    labels = torch.from_numpy(split.labels).to(training.device).split(BATCH)
+    batches = _batches(training, split.store, split.indices)
+    for number, (images, of_images) in enumerate(zip(batches, labels, strict=True)):
+        drawn = random_view.sample(
+            lambda name, number=number: generator(seed, f"validation/{view}/{name}", number),
+            len(images),
+            split.store.side,
+        )
+        on_device = {
+            name: {key: value.to(training.device) for key, value in params.items()}
+            for name, params in drawn.items()
+        }
+        views = random_view.apply(images, on_device)
+        with training.autocast():
+            correct += (logits(views).argmax(1) == of_images).sum()
+    return correct.item() / len(split)
+
+
+def evaluate_cell(training: Training, folder: Path) -> dict[str, Any]:
+    """Score a trained method on all splits; save the embeddings of `val` and `test`.
 
     Returns:
-        The `results` of the cell's record.
+        The part of the record's `results` that these weights make.
     """
-    encoder = method.evaluated_encoder
+    encoder = training.method.evaluated_encoder
     before = checkpoint.digest(encoder)
-    train_embeddings, train_labels = evaluator.embed_split(encoder, images.train)
-    classifier = method.classifier(lambda: (train_embeddings, train_labels))
-    plain = score(classify(classifier, train_embeddings), train_labels)
-    results: dict[str, Any] = {
-        "train": {"accuracy": plain.accuracy, "num_images": len(train_labels)} | train_means,
-        "train_plain": asdict(plain),
-    }
-    knn = {}
-    for name, split in (("val", images.val), ("test", images.test)):
-        embeddings, labels = evaluator.embed_split(encoder, split)
-        logits = classify(classifier, embeddings)
-        results[name] = asdict(score(logits, labels))
-        if isinstance(config, schema.BarlowTwins):
-            predictions = knn_predict(train_embeddings, train_labels, embeddings, config.knn_k)
-            knn[name] = (predictions == labels).float().mean().item()
+    found = evaluate(training, FINAL_SPLITS)
+    results: dict[str, Any] = {"train_plain": asdict(found["train"].score)}
+    for name in ("val", "test"):
+        results[name] = asdict(found[name].score)
         save_embeddings(
-            folder / f"embeddings-{name}.npz",
-            embeddings,
-            labels,
-            split.indices,
-            logits=logits.cpu().numpy(),
+            folder / EMBEDDINGS.format(name),
+            found[name].embeddings,
+            found[name].labels,
+            getattr(training.images, name).indices,
+            logits=found[name].logits.cpu().numpy(),
         )
-    if knn:
-        results["knn"] = knn
+    embedded = {name: (result.embeddings, result.labels) for name, result in found.items()}
+    train = embedded.pop("train")
+    results |= training.method.evaluations(train, embedded)
     assert checkpoint.digest(encoder) == before, "evaluation changed the encoder"
-    return results
+    return results | {"weights_sha256": checkpoint.digest(training.method)}
 
 
-def save_embeddings(
-    path: Path, embeddings: Tensor, labels: Tensor, indices: np.ndarray, **more: np.ndarray
-) -> None:
-    """Save `(n, D)` float32 embeddings with their `(n,)` labels and positions."""
-    arrays = {
-        "embeddings": embeddings.cpu().numpy(),
-        "labels": labels.cpu().numpy(),
-        "indices": indices,
-        **more,
-    }
-    replace_file(path, lambda file: np.savez(file, **arrays))
+def save_snapshot(training: Training, folder: Path, step: int) -> None:
+    """Keep the embeddings of the validation images after so many steps."""
+    training.method.eval()
+    embeddings, labels = embed_split(training, training.images.val)
+    path = folder / f"snapshot-{step:06d}.npz"
+    save_embeddings(path, embeddings, labels, training.images.val.indices)
+
+
+def _batches(training: Training, store: ImageStore, indices: np.ndarray) -> Iterator[Tensor]:
+    for chunk in torch.from_numpy(indices).split(BATCH):
+        yield store.take(chunk.to(training.device))

@@ -1,26 +1,39 @@
-"""What a cell will cost: from records of like cells, else from a short measured probe."""
+"""What a cell will cost: from records of like cells, else from its FLOPs and a measured rate."""
 
 import json
 import time
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sslbench.atomic import write_json
-from sslbench.cell.record import DONE, load_record, settings_to_dict
-from sslbench.cell.start import cells_folder
+from sslbench.cell.folder import cells_folder
+from sslbench.cell.record import DONE, load_record
+from sslbench.config.as_json import settings_to_json
+from sslbench.config.parts import IMAGE_SIDE
 from sslbench.config.settings import Settings
-from sslbench.data import is_here
-from sslbench.sweep.isolation import run_isolated
 from sslbench.sweep.preflight import Preflight
 
-PROBE_SECONDS = 1.0
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+PASSES_PER_STEP = 3
+"""Forward, and twice that backward."""
+START_SECONDS = 3.0
+RATE_SECONDS = 0.3
+BASE_BYTES = 900_000_000
+"""Of a process with torch and the project's other packages."""
+STATES_PER_WEIGHT = 4
+"""The weight, its gradient and Adam's two moments."""
+KEPT_PER_OUTPUT = 2.0
+"""Tensors of its size that a layer's output costs at the peak of a step, kept and passing ones."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one whole cell. `source` is `records` or `probe`."""
+    """Of one whole cell. `source` is `records` or `flops`."""
 
     seconds: float
     memory_bytes: int
@@ -28,103 +41,129 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Probe:
-    """What a few steps of a cell took."""
+class Work:
+    """Of one image's forward pass: floating-point operations, and values that layers put out."""
 
-    seconds_per_step: float
-    seconds_per_evaluation: float
-    setup_seconds: float
-    memory_bytes: int
-
-
-def likeness(settings: dict[str, Any]) -> str:
-    """Return what the cost of a step depends on, of settings as `settings_to_dict` makes them."""
-    method = settings["method"]
-    keys = ("type", "batch_size", "unlabeled_batch_size", "weak_pass", "projector")
-    parts = [settings["model"], settings["augmentation"], {key: method.get(key) for key in keys}]
-    parts += [settings["data"]["name"], settings["precision"], settings["device"]]
-    return json.dumps(parts, sort_keys=True)
+    flops: int
+    outputs: int
+    weights: int
 
 
 class Estimator:
     """Estimates the cost of cells below one output folder."""
 
-    def __init__(self, outputs: str, preflight: Preflight, *, may_probe: bool) -> None:
+    def __init__(self, outputs: str, preflight: Preflight) -> None:
         self._preflight = preflight
-        self._may_probe = may_probe
-        self._probes_path = Path(outputs) / "cache" / "probes.json"
         self._records: dict[str, list[tuple[float, float, int]]] = {}
         for folder in cells_folder(outputs).glob("*/"):
-            self._learn(folder)
-
-    def _learn(self, folder: Path) -> None:
-        try:
-            record = load_record(folder)
-        except ValueError:  # the report names it
-            return
-        if record is not None and record.status == DONE:
-            runtime = record.runtime
-            self._records.setdefault(likeness(record.settings), []).append(
-                (
-                    runtime["train_seconds"] / record.results["steps"],
-                    max(0.0, runtime["total_seconds"] - runtime["train_seconds"]),
-                    runtime["peak_memory_bytes"],
+            try:
+                record = load_record(folder)
+            except ValueError:  # the report names it
+                continue
+            if record is not None and record.status == DONE:
+                runtime = record.runtime
+                self._records.setdefault(likeness(record.settings), []).append(
+                    (
+                        runtime["train_seconds"] / record.results["steps"],
+                        max(0.0, runtime["total_seconds"] - runtime["train_seconds"]),
+                        runtime["peak_memory_bytes"],
+                    )
                 )
-            )
 
-    def cost(self, settings: Settings) -> Cost | None:
-        """Return the cost of a cell, or None where nothing tells it or its data is not here."""
-        if not is_here(settings.data):
-            return None
+    def cost(self, settings: Settings) -> Cost:
+        """Return the cost of a cell."""
         schedule = self._preflight.schedule(settings)
-        like = self._records.get(likeness(settings_to_dict(settings)))
+        like = self._records.get(likeness(settings_to_json(settings)))
         if like:
             per_step, around, memory = (median(values) for values in zip(*like, strict=True))
             return Cost(per_step * schedule.total_steps + around, int(memory), "records")
-        probe = self._probe(settings)
-        if probe is None:
-            return None
-        seconds = (
-            probe.setup_seconds
-            + schedule.total_steps * probe.seconds_per_step
-            + (len(schedule.evaluate_at) + 3) * probe.seconds_per_evaluation
+        counts = self._preflight.count_images(settings)
+        work = measure_work(json.dumps(settings_to_json(settings)["model"]), settings.model.build)
+        views = sum(
+            stream.batch_size * len(stream.views)
+            for stream in settings.method.streams(settings.ratio)
         )
-        return Cost(seconds, probe.memory_bytes, "probe")
-
-    def _probe(self, settings: Settings) -> Probe | None:
-        key = likeness(settings_to_dict(settings))
-        known = json.loads(self._probes_path.read_text()) if self._probes_path.exists() else {}
-        if key not in known and not self._may_probe:
-            return None
-        if key not in known:
-            result = self._probes_path.with_suffix(".new")
-            result.unlink(missing_ok=True)
-            run_isolated(measure, replace(settings, init={"from": None}), result)
-            if not result.exists():
-                return None
-            known[key] = json.loads(result.read_text())
-            result.unlink()
-            write_json(self._probes_path, known)
-        return Probe(**known[key])
+        step_passes = PASSES_PER_STEP * views
+        evaluated = counts["val"] * schedule.num_evaluations + counts["labeled"] + counts["test"]
+        images = schedule.total_steps * step_passes + evaluated
+        seconds = START_SECONDS + images * work.flops / measure_rate(settings.precision)
+        value_bytes = 2 if _precision(settings.precision) == "bf16" else 4
+        memory = BASE_BYTES + 4 * STATES_PER_WEIGHT * work.weights
+        memory += int(KEPT_PER_OUTPUT * value_bytes * work.outputs * views)
+        return Cost(seconds, memory, "flops")
 
 
-def measure(settings: Settings, path: Path) -> None:
-    """Take a few steps and an evaluation of a cell, and write what they cost to `path`."""
-    from sslbench.build import build_parts
-    from sslbench.engine.device import peak_memory_bytes
+def likeness(settings: dict[str, Any]) -> str:
+    """Return what the cost of a step depends on, of settings as JSON values."""
+    apart = ("epochs", "eval_every", "select", "adam_lr", "snapshot_steps")
+    method = {key: value for key, value in settings["method"].items() if key not in apart}
+    parts = [settings["model"], settings["augmentation"], method, settings["ratio"]["of"]]
+    parts += [settings["data"]["name"], settings["precision"], settings["device"]]
+    return json.dumps(parts, sort_keys=True)
 
-    began = time.monotonic()
-    parts = build_parts(settings)
-    setup = time.monotonic() - began
-    rate = settings.optimizer.lr
-    parts.take_step(parts.feed.draw(0), rate)["loss"].item()
-    began, steps = time.monotonic(), 0
-    while steps == 0 or time.monotonic() - began < PROBE_SECONDS:
+
+_work: dict[str, Work] = {}
+
+
+def measure_work(name: str, build: "Callable[[], nn.Module]") -> Work:
+    """Count an encoder's work for one image, once for each name."""
+    if name not in _work:
+        import torch
+
+        encoder = build().eval()
+        flops = outputs = 0
+
+        def count(module: "nn.Module", inputs: Any, output: "torch.Tensor") -> None:
+            nonlocal flops, outputs
+            outputs += output.numel()
+            weight = getattr(module, "weight", None)
+            if weight is not None and weight.ndim > 1:  # a convolution or a linear layer
+                flops += 2 * output.numel() * weight[0].numel()
+
+        for module in encoder.modules():
+            if not list(module.children()):
+                module.register_forward_hook(count)
+        with torch.no_grad():
+            encoder(torch.zeros(1, 3, IMAGE_SIDE, IMAGE_SIDE))
+        weights = sum(parameter.numel() for parameter in encoder.parameters())
+        _work[name] = Work(flops, outputs, weights)
+    return _work[name]
+
+
+def _precision(precision: str) -> str:
+    from sslbench.engine.device import choose_device, choose_precision
+
+    return choose_precision(precision, choose_device("auto"))
+
+
+@cache
+def measure_rate(precision: str) -> float:
+    """Measure the FLOP/s of a residual network's typical layer, forward and backward."""
+    import torch
+    from torch import nn
+
+    from sslbench.engine.device import autocast, choose_device, keep_freed_memory
+
+    keep_freed_memory()
+    device = choose_device("auto")
+    channels, side, num_images = 64, 24, 64
+    layer = nn.Sequential(
+        nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()
+    ).to(device, memory_format=torch.channels_last)
+    images = torch.randn(num_images, channels, side, side, device=device, requires_grad=True)
+    images = images.contiguous(memory_format=torch.channels_last)
+    in_precision = autocast(_precision(precision), device)
+
+    def step() -> float:
+        with in_precision():
+            loss = layer(images).float().sum()
+        loss.backward(retain_graph=False, inputs=list(layer.parameters()))
+        return loss.item()  # waits for the device
+
+    step()
+    began, steps = time.perf_counter(), 0
+    while steps == 0 or time.perf_counter() - began < RATE_SECONDS:
+        step()
         steps += 1
-        parts.take_step(parts.feed.draw(steps), rate)["loss"].item()
-    per_step = (time.monotonic() - began) / steps
-    began = time.monotonic()
-    parts.evaluator.embed_split(parts.method.evaluated_encoder, parts.images.val)
-    evaluation = time.monotonic() - began
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, asdict(Probe(per_step, evaluation, setup, peak_memory_bytes(parts.device))))
+    flops = PASSES_PER_STEP * 2 * 9 * channels**2 * side**2 * num_images * steps
+    return flops / (time.perf_counter() - began)

@@ -25,6 +25,7 @@ PRELOADED = [
     "sslbench.sweep.job",
     "sslbench.run",
     "sklearn.linear_model",
+    "torchvision.models",
     "wandb",
 ]
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

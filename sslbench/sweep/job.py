@@ -9,25 +9,21 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from sslbench.cell.folder import Busy, CellFolder
-from sslbench.cell.identity import cell_id
-from sslbench.cell.record import (
-    DONE,
-    FAILED,
-    INTERRUPTED,
-    Record,
-    is_of_other_code,
-    settings_to_dict,
-)
+from sslbench.cell.cell import Cell, load_cell
+from sslbench.cell.changes import find_changes
+from sslbench.cell.folder import Busy
+from sslbench.cell.record import DONE, FAILED, INTERRUPTED, Record
+from sslbench.cell.versions import is_of_other_code
 from sslbench.config.compose import Config, JobContext, job_context, to_settings
 from sslbench.config.settings import Settings
 from sslbench.exit_codes import CellStopped, UsageError
-from sslbench.processes import available_cores
 from sslbench.sweep.isolation import run_isolated
 from sslbench.sweep.preflight import Preflight
 
 log = logging.getLogger(__name__)
 BUSY_EXIT_CODE = os.EX_TEMPFAIL
+WITH_CELL = ("cell", "outputs")
+"""Overrides that `cell=…` goes with: its settings are those it was begun with."""
 
 
 def job(config: Config) -> None:
@@ -43,10 +39,10 @@ def job(config: Config) -> None:
     try:
         settings = to_settings(config, context.choices)
         if context.in_sweep:
-            _train_isolated(settings, context.workers)
+            _train_isolated(load_cell(settings.outputs, str(settings.cell)))
         else:
             _refuse_sweep_without_multirun(context)
-            _train_here(settings)
+            _train_here(settings, context)
     except ValueError as error:
         if not context.in_sweep:
             raise UsageError(error) from None
@@ -68,103 +64,114 @@ def _refuse_sweep_without_multirun(context: JobContext) -> None:
         raise ValueError(f"{context.sweep_options[0]} is for sweeps: add -m as the first argument")
 
 
-def _train_here(settings: Settings) -> None:
+def _choose_cell(settings: Settings, context: JobContext, preflight: Preflight) -> Cell:
+    """Return the cell of settings, or the one that was begun under the id in `settings.cell`."""
+    if settings.cell is None:
+        settings = preflight.make_concrete(settings)
+        return Cell(settings, partial(find_changes, settings, context.choices))
+    others = [it for it in context.overrides if it.partition("=")[0] not in WITH_CELL]
+    if others:
+        raise ValueError(
+            f"cell={settings.cell} {others[0]}: a cell goes on with the settings that it was begun "
+            f"with; leave {others[0]} out, or leave cell=… out for another cell"
+        )
+    return load_cell(settings.outputs, settings.cell)
+
+
+def _train_here(settings: Settings, context: JobContext) -> None:
     preflight = Preflight()
-    settings = preflight.make_concrete(settings)
-    cell = CellFolder(settings.outputs, cell_id(settings))
-    record = cell.record()
+    cell = _choose_cell(settings, context, preflight)
+    record = cell.folder.record()
     if record is not None and record.status == DONE:
         print("done before: found, not trained again")
         if is_of_other_code(record):
-            print(f"it was trained by other code than this: delete {cell.path} to train it anew")
+            path = cell.folder.path
+            print(f"it was trained by other code than this: delete {path} to train it anew")
     else:
-        preflight.check(settings)
+        preflight.check(cell.settings)
         try:
-            with cell.locked():
-                record = train_cell(settings, cell, show_bar=sys.stderr.isatty())
+            with cell.folder.locked():
+                record = train_cell(cell, show_bar=sys.stderr.isatty())
         except Busy:
-            print(f"sslbench: another process is training {cell.path}", file=sys.stderr)
+            print(f"sslbench: another process is training {cell.folder.path}", file=sys.stderr)
             raise CellStopped(1) from None
-    print(summary(record, cell.path))
+    print(summary(record, cell.folder.path))
     if record.status == INTERRUPTED:
         raise CellStopped(128 + record.error["signal"])
     if record.status != DONE:
         raise CellStopped(1)
 
 
-def _train_isolated(settings: Settings, workers: int) -> None:
+def _train_isolated(cell: Cell) -> None:
     """Train a cell of a sweep in a process of its own; its record tells how it ended."""
-    settings = Preflight().make_concrete(settings)
-    if settings.threads is None:
-        settings = dataclasses.replace(settings, threads=max(1, available_cores() // workers))
-    cell = CellFolder(settings.outputs, cell_id(settings))
-    before = cell.record()
+    before = cell.folder.record()
     if before is not None and before.status == DONE:  # another sweep was faster
         return
-    code = run_isolated(_cell_process, settings)
-    after = cell.record()
+    code = run_isolated(_cell_process, cell.settings.outputs, cell.id)
+    after = cell.folder.record()
     if after == before and code != BUSY_EXIT_CODE:
-        after = _record_death(cell, settings, code, before)
+        after = _record_death(cell, code, before)
     if after is not None:
-        print(summary(after, cell.path), flush=True)
+        print(summary(after, cell.folder.path), flush=True)
 
 
-def _cell_process(settings: Settings) -> None:
+def _cell_process(outputs: str, cell_id: str) -> None:
     """Train a cell: the whole life of a child process."""
-    import torch
-
-    from sslbench.sweep.slots import device_slot
-
-    cell = CellFolder(settings.outputs, cell_id(settings))
+    cell = load_cell(outputs, cell_id)
     try:
-        with cell.locked():
-            if settings.device == "auto" and torch.cuda.is_available():
-                count = torch.cuda.device_count()
-                names = [str(torch.cuda.get_device_properties(n).uuid) for n in range(count)]
-                with device_slot(names, settings.cells_per_device) as device:
-                    settings = dataclasses.replace(settings, device=f"cuda:{device}")
-                    record = train_cell(settings, cell, show_bar=False)
-            else:
-                record = train_cell(settings, cell, show_bar=False)
+        with cell.folder.locked():
+            record = cell.folder.record()
+            if record is None or record.status != DONE:  # else another sweep was faster
+                record = _train_on_a_free_device(cell)
     except Busy:
         sys.exit(BUSY_EXIT_CODE)
     sys.exit(0 if record.status == DONE else 1)
 
 
-def _record_death(
-    cell: CellFolder, settings: Settings, code: int, before: Record | None
-) -> Record | None:
+def _train_on_a_free_device(cell: Cell) -> Record:
+    """Train a cell on the CPU, on the device asked for, or on the next GPU that has a place."""
+    import torch
+
+    from sslbench.sweep.slots import device_slot
+
+    settings = cell.settings
+    if settings.device != "auto" or not torch.cuda.is_available():
+        return train_cell(cell)
+    count = torch.cuda.device_count()
+    names = [str(torch.cuda.get_device_properties(n).uuid) for n in range(count)]
+    with device_slot(names, settings.cells_per_device) as device:
+        settings = dataclasses.replace(settings, device=f"cuda:{device}")
+        return train_cell(Cell(settings, lambda: cell.request["changes"]))
+
+
+def _record_death(cell: Cell, code: int, before: Record | None) -> Record | None:
     """Record that a cell's process ended without a word; None if another one has taken over."""
     cause = f"signal {-code}" if code < 0 else f"exit code {code}"
     hint = "; the system may have been out of memory" if code == -9 else ""
-    record = Record(
-        cell=cell.cell_id,
-        status=FAILED,
-        settings=settings_to_dict(settings),
+    record = cell.record(
+        FAILED,
         failures=1 + (before.failures if before else 0),
         error={"type": "ProcessDied", "message": f"the cell's process ended by {cause}{hint}"},
     )
     try:
-        with cell.locked():
-            record.save(cell.path)
+        with cell.folder.locked():
+            record.save(cell.folder.path)
     except Busy:
         return None
     return record
 
 
-def train_cell(settings: Settings, cell: CellFolder, *, show_bar: bool) -> Record:
+def train_cell(cell: Cell, *, show_bar: bool = False) -> Record:
     """Train a cell whose lock is held; its log goes to its folder too."""
     from sslbench.engine.signals import StopRequest
     from sslbench.run import run
-    from sslbench.tracking import StartingTracker, start_tracker
+    from sslbench.tracking import start_tracker
 
-    with _log_to(cell.log_path), StopRequest() as stop:
-        contents = settings_to_dict(settings)
-        tracker = StartingTracker(
-            partial(start_tracker, settings, cell.cell_id, cell.path, contents)
-        )
+    with _log_to(cell.folder.log_path), StopRequest() as stop:
+        contents = cell.request["settings"]
+        tracker = start_tracker(cell.settings, cell.id, cell.folder.path, contents)
         try:
-            return run(settings, cell.cell_id, cell.path, tracker, stop, show_bar=show_bar)
+            return run(cell, tracker, stop, show_bar=show_bar)
         finally:  # a second Ctrl-C ends training at once
             tracker.finish(exit_code=1)
 
@@ -186,8 +193,9 @@ def summary(record: Record, folder: Path) -> str:
     """Say in a few lines how a cell ended, and where its files are."""
     lines = [f"{record.cell}: {record.status}"]
     if record.status == DONE:
-        parts = [f"{split} {record.results[split]['accuracy']:.2%}" for split in ("train", "val")]
-        parts.append(f"test {record.results['test']['accuracy']:.2%}")
+        parts = [
+            f"{split} {record.results[split]['accuracy']:.2%}" for split in ("train", "val", "test")
+        ]
         parts.append(f"{record.runtime['total_seconds']:.0f} s")
         lines.append("  accuracy: " + ", ".join(parts))
         if record.data["name"] == "digits":

@@ -1,13 +1,16 @@
 """From the cells that a sweep asks for to what there is to do."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
-from sslbench.cell.folder import RUNNING, UNREADABLE, CellFolder
-from sslbench.cell.identity import cell_id, identity
+from sslbench.cell.cell import Cell
+from sslbench.cell.changes import find_changes
+from sslbench.cell.folder import RUNNING, UNREADABLE
+from sslbench.cell.identity import identity
 from sslbench.cell.record import DONE, FAILED
 from sslbench.cell.start import names_a_method
 from sslbench.config.errors import reason
@@ -15,41 +18,38 @@ from sslbench.config.settings import Settings
 from sslbench.sweep.preflight import Preflight
 
 TO_DO = "to do"
+Compose = Callable[[list[str]], tuple[Settings, Mapping[str, Any]]]
+"""From overrides to settings and the choices of the config groups."""
 
 
 class BadCells(ValueError):
     """Some cells of a sweep cannot be trained; the message lists each of them."""
 
 
-@dataclass
-class PlannedCell:
-    """One cell of a sweep: the overrides that lead to it, and where it stands."""
+@dataclass(eq=False)
+class Job:
+    """One cell of a sweep: the overrides that led to it, and where it stands."""
 
+    cell: Cell
     overrides: list[str]
-    settings: Settings
-    folder: CellFolder
-    parent: "PlannedCell | None" = None
-    """The cell whose encoder it starts from."""
+    parent: "Job | None" = None
+    """The one whose encoder it starts from."""
     state: str = TO_DO
-
-    @property
-    def cell_id(self) -> str:
-        return self.folder.cell_id
 
 
 @dataclass
 class Plan:
     """Every cell of a sweep once, parents before their children."""
 
-    cells: list[PlannedCell]
+    jobs: list[Job]
     num_requested: int
     """Cells asked for, duplicates counted."""
 
-    def to_do(self) -> list[PlannedCell]:
-        return [cell for cell in self.cells if cell.state == TO_DO]
+    def to_do(self) -> list[Job]:
+        return [job for job in self.jobs if job.state == TO_DO]
 
     def counts(self) -> Counter[str]:
-        return Counter(cell.state for cell in self.cells)
+        return Counter(job.state for job in self.jobs)
 
 
 class Planner:
@@ -57,18 +57,21 @@ class Planner:
 
     def __init__(
         self,
-        compose: Callable[[list[str]], Settings],
+        compose: Compose,
         preflight: Preflight,
         *,
         retry_failed: bool,
         retry_limit: int,
+        threads: int | None = None,
     ) -> None:
         self._compose = compose
         self._preflight = preflight
         self._retry_failed = retry_failed
         self._retry_limit = retry_limit
-        self._cells: dict[str, PlannedCell] = {}
-        self._starts: dict[str, tuple[dict[str, Any], PlannedCell]] = {}
+        self._threads = threads
+        """Of each cell, where its settings do not say."""
+        self._jobs: dict[str, Job] = {}
+        self._starts: dict[str, tuple[dict[str, Any], Job]] = {}
         """Cells asked for that start from no other one, with what `_apart_from_method` says."""
 
     def plan(self, requests: Iterable[list[str]]) -> Plan:
@@ -79,16 +82,16 @@ class Planner:
         """
         problems: dict[str, list[str]] = {}
         requests = list(requests)
-        composed: list[tuple[list[str], Settings]] = []
+        composed = []
         for overrides in requests:
             with _noted(problems, overrides):
-                composed.append((overrides, self._compose(overrides)))
+                composed.append((overrides, *self._compose(overrides)))
         # Children last, so that they find the cells to start from wherever those were asked for.
-        for overrides, settings in sorted(composed, key=lambda job: _is_child(job[1])):
+        for overrides, settings, choices in sorted(composed, key=lambda it: _is_child(it[1])):
             with _noted(problems, overrides):
-                cell = self._add(overrides, settings)
+                job = self._add(overrides, settings, choices)
                 if settings.init_from is None:
-                    self._starts[cell.cell_id] = _apart_from_method(cell.settings), cell
+                    self._starts[job.cell.id] = _apart_from_method(job.cell.settings), job
         if problems:
             num_bad = sum(len(jobs) for jobs in problems.values())
             lines = [f"{num_bad} of {len(requests)} cells are invalid; nothing was started:"]
@@ -96,36 +99,38 @@ class Planner:
                 lines += [f"  {job}" for job in jobs]
                 lines += [f"      {line}" for line in message.splitlines()]
             raise BadCells("\n".join(lines))
-        return Plan(list(self._cells.values()), len(requests))
+        return Plan(list(self._jobs.values()), len(requests))
 
-    def _add(self, overrides: list[str], settings: Settings) -> PlannedCell:
+    def _add(self, overrides: list[str], settings: Settings, choices: Mapping[str, Any]) -> Job:
         parent = None
+        if settings.cell is not None:
+            raise ValueError(f"cell={settings.cell}: is for one cell alone: leave -m out")
         if _is_child(settings):
             parent = self._parent(overrides, settings)
             settings = self._preflight.make_concrete(replace(settings, init={"from": None}))
-            settings = replace(settings, init={"from": parent.cell_id})
+            settings = replace(settings, init={"from": parent.cell.id})
         else:
             settings = self._preflight.make_concrete(settings)
-        folder = CellFolder(settings.outputs, cell_id(settings))
-        if folder.cell_id not in self._cells:
-            cell = PlannedCell(concrete_overrides(overrides, settings), settings, folder, parent)
-            cell.state = self._state(folder)
-            if cell.state == TO_DO:
+        settings = replace(settings, threads=settings.threads or self._threads)
+        cell = Cell(settings, partial(find_changes, settings, choices))
+        if cell.id not in self._jobs:
+            job = Job(cell, overrides, parent, self._state(cell))
+            if job.state == TO_DO:
                 pending = parent is not None and parent.state != DONE
                 self._preflight.check(
                     replace(settings, init={"from": None}) if pending else settings
                 )
-            self._cells[folder.cell_id] = cell
-        return self._cells[folder.cell_id]
+            self._jobs[cell.id] = job
+        return self._jobs[cell.id]
 
-    def _parent(self, overrides: list[str], child: Settings) -> PlannedCell:
+    def _parent(self, overrides: list[str], child: Settings) -> Job:
         """Return the cell that a child starts from: its own but for its method and that one's.
 
         Where the sweep asks for one such cell with other settings of its method, it is that one.
         """
         words = parent_overrides(overrides, child.init_from)
         try:
-            settings = self._compose(words)
+            settings, choices = self._compose(words)
         except Exception as error:
             raise ValueError(
                 f"init.from={child.init_from}: there is no such cell beside this one; if an "
@@ -135,22 +140,22 @@ class Planner:
         if len(child.init_from.split()) == 1:  # nothing more is said of it
             wanted = _apart_from_method(self._preflight.make_concrete(settings))
             found = [
-                cell
-                for rest, cell in self._starts.values()
-                if cell.settings.method.name == child.init_from and rest == wanted
+                job
+                for rest, job in self._starts.values()
+                if job.cell.settings.method.name == child.init_from and rest == wanted
             ]
             if len(found) == 1:
                 return found[0]
-        return self._add(words, settings)
+        return self._add(words, settings, choices)
 
-    def _state(self, folder: CellFolder) -> str:
-        state = folder.state()
+    def _state(self, cell: Cell) -> str:
+        state = cell.folder.state()
         if state in (DONE, RUNNING):
             return state
         if state == UNREADABLE:
-            folder.record()  # raises
+            cell.folder.record()  # raises
         if state == FAILED:
-            tried_enough = folder.record().failures >= self._retry_limit
+            tried_enough = cell.folder.record().failures >= self._retry_limit
             return FAILED if tried_enough or not self._retry_failed else TO_DO
         return TO_DO
 
@@ -170,9 +175,10 @@ def _is_child(settings: Settings) -> bool:
 
 
 def _apart_from_method(settings: Settings) -> dict[str, Any]:
-    """Return what tells a cell from others, but for its method and the rate that it brings."""
+    """Return what tells a cell from others, but for its method and what that brings."""
     contents = identity(settings)
-    del contents["method"]
+    for brought in ("method", "augmentation"):
+        del contents[brought]
     if settings.optimizer.lr == settings.method.adam_lr:
         contents["optimizer"].pop("lr", None)
     return contents
@@ -192,11 +198,3 @@ def parent_overrides(overrides: list[str], init_from: str) -> list[str]:
         if key not in replaced and key.partition(".")[0] not in ("method", "init"):
             kept.append(override)
     return [*kept, f"method={method}", "init.from=null", *others]
-
-
-def concrete_overrides(overrides: list[str], settings: Settings) -> list[str]:
-    """Add what was settled here, so that a worker need not settle it again."""
-    kept = [override for override in overrides if not override.startswith("init.from=")]
-    kept.append(f"data.name={settings.data.name}")
-    start = "null" if settings.init_from is None else f"'{settings.init_from}'"
-    return [*kept, f"init.from={start}"]

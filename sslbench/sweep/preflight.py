@@ -5,8 +5,10 @@ from pathlib import Path
 
 from sslbench.atomic import make_writable_folder
 from sslbench.cell.start import concrete_initial
+from sslbench.config.parts import LABELED, UNLABELED
 from sslbench.config.settings import Data, Settings
-from sslbench.data import Dataset, concrete_data, is_here, open_dataset
+from sslbench.data import concrete_data, count_images, is_here, open_dataset
+from sslbench.data.splits import pool_size
 from sslbench.engine.schedule import Schedule, build_schedule
 
 
@@ -20,7 +22,7 @@ class Preflight:
     def __init__(self, *, may_download: bool = True) -> None:
         self._may_download = may_download
         self._concrete: dict[str, Data | ValueError] = {}
-        self._datasets: dict[str, Dataset] = {}
+        self._counts: dict[str, dict[str, int]] = {}
 
     def make_concrete(self, settings: Settings) -> Settings:
         """Settle what depends on this machine: what `data=auto` is, whose weights to start from.
@@ -30,10 +32,9 @@ class Preflight:
         """
         key = f"{settings.outputs} {settings.data}"
         if key not in self._concrete:
-            outputs = Path(settings.outputs)
-            make_writable_folder(outputs)
+            make_writable_folder(Path(settings.outputs))
             try:
-                self._concrete[key] = self._concrete_data(settings.data, outputs)
+                self._concrete[key] = self._concrete_data(settings)
             except ValueError as error:  # a server that does not answer is asked once
                 self._concrete[key] = error
         data = self._concrete[key]
@@ -41,18 +42,25 @@ class Preflight:
             raise data
         return concrete_initial(replace(settings, data=data))
 
-    def _concrete_data(self, data: Data, outputs: Path) -> Data:
-        return concrete_data(data, outputs) if self._may_open(data) else replace(data, name="stl10")
+    def _concrete_data(self, settings: Settings) -> Data:
+        if self._may_open(settings.data):
+            return concrete_data(settings.data, Path(settings.outputs))
+        return replace(settings.data, name="stl10")
 
     def _may_open(self, data: Data) -> bool:
         return self._may_download or is_here(data)
 
-    def dataset(self, settings: Settings) -> Dataset:
-        """Open the data of concrete settings, which checks its files."""
+    def count_images(self, settings: Settings) -> dict[str, int]:
+        """Return the numbers of `labeled` and `unlabeled`, `val` and `test` images there are.
+
+        Opening the data checks its files. STL-10's are known where it is not here.
+        """
         key = f"{settings.outputs} {settings.data}"
-        if key not in self._datasets:
-            self._datasets[key] = open_dataset(settings.data, Path(settings.outputs))
-        return self._datasets[key]
+        if key not in self._counts:
+            data = settings.data
+            opened = open_dataset(data, Path(settings.outputs)) if self._may_open(data) else None
+            self._counts[key] = count_images(data, opened)
+        return self._counts[key]
 
     def schedule(self, settings: Settings) -> Schedule:
         """Return how many steps concrete settings ask for.
@@ -60,13 +68,12 @@ class Preflight:
         Raises:
             ValueError: If there are too few unlabelled images for the ratio.
         """
-        from sslbench.build import pool_indices
-
-        dataset = self.dataset(settings)
-        method = settings.method
-        pool = pool_indices(settings, dataset) if method.uses_pool else []
-        images = pool if method.epochs_are_of_pool else dataset.train_indices
-        return build_schedule(method, len(images), settings.steps)
+        counts = self.count_images(settings)
+        of_streams = {LABELED: counts[LABELED]}
+        if settings.uses_pool:
+            of_streams[UNLABELED] = pool_size(counts[UNLABELED], counts[LABELED], settings.ratio)
+        first, *_ = settings.method.streams(settings.ratio)
+        return build_schedule(settings.method, of_streams[first.of], settings.steps)
 
     def check(self, settings: Settings) -> None:
         """Check concrete settings against the data, the checkpoint and the device.
@@ -74,16 +81,16 @@ class Preflight:
         Raises:
             ValueError: If the cell could not be trained.
         """
-        import torch
+        if settings.device not in ("auto", "cpu"):
+            from sslbench.engine.device import choose_device
 
-        from sslbench.build import build_encoder
-        from sslbench.cell.start import load_initial_encoder
-        from sslbench.engine.device import choose_device
-
-        choose_device(settings.device)
-        if self._may_open(settings.data):
-            self.schedule(settings)
+            choose_device(settings.device)
+        self.schedule(settings)
         if settings.init_from is not None:
+            import torch
+
+            from sslbench.cell.start import load_initial_encoder
+
             with torch.device("meta"):
-                encoder = build_encoder(settings.model)
+                encoder = settings.model.build()
             load_initial_encoder(encoder, settings)

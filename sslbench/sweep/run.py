@@ -12,13 +12,14 @@ from types import FrameType
 from typing import Any
 
 from sslbench.cell.folder import RUNNING, Busy
-from sslbench.cell.record import BLOCKED, DONE, FAILED, Record, settings_to_dict
-from sslbench.config.settings import Settings
+from sslbench.cell.record import BLOCKED, DONE, FAILED
 from sslbench.exit_codes import CellStopped, UsageError
+from sslbench.processes import available_cores
 from sslbench.sweep.estimate import Estimator
-from sslbench.sweep.plan import Plan, PlannedCell, Planner
+from sslbench.sweep.live import live_overview
+from sslbench.sweep.plan import Compose, Job, Plan, Planner
 from sslbench.sweep.preflight import Preflight
-from sslbench.sweep.present import exit_report, headline, live_overview, outcome, plan_table
+from sslbench.sweep.present import exit_report, headline, outcome, plan_table
 
 POLL_SECONDS = 1.0
 SAVING_SECONDS, SAVING_POLL_SECONDS = 60.0, 0.1
@@ -30,14 +31,13 @@ class SweepOptions:
 
     workers: int
     dry_run: bool
-    probe: bool
     retry_failed: bool
     retry_limit: int
 
 
 def run_sweep(
     requests: Callable[[], list[list[str]]],
-    compose: Callable[[list[str]], Settings],
+    compose: Compose,
     launch: Callable[[list[list[str]]], Any],
     options: SweepOptions,
 ) -> None:
@@ -45,8 +45,9 @@ def run_sweep(
 
     Args:
         requests: Returns the overrides of each cell.
-        compose: Turns overrides into settings.
-        launch: Runs a job for each list of overrides, and returns when all have ended.
+        compose: Turns overrides into settings, and says what was chosen of the config groups.
+        launch: Runs a job for each list of overrides, which name a cell by `cell=…`; returns when
+            all have ended.
 
     Raises:
         UsageError: Exit code 2, before anything is trained.
@@ -58,22 +59,25 @@ def run_sweep(
         preflight,
         retry_failed=options.retry_failed,
         retry_limit=options.retry_limit,
+        threads=max(1, available_cores() // options.workers),
     )
     try:
         plan = planner.plan(requests())
     except ValueError as error:
         raise UsageError(error) from None
     if options.dry_run:
-        estimator = Estimator(plan.cells[0].settings.outputs, preflight, may_probe=options.probe)
-        costs = {cell.cell_id: estimator.cost(cell.settings) for cell in plan.to_do()}
+        estimator = Estimator(plan.jobs[0].cell.settings.outputs, preflight)
+        costs = {job.cell.id: estimator.cost(job.cell.settings) for job in plan.to_do()}
         print(plan_table(plan, costs, options.workers))
         return
     print(headline(plan), flush=True)
     stopped = None
 
-    def launch_saving(jobs: list[list[str]]) -> None:
+    def launch_saving(jobs: list[Job]) -> None:
+        for job in jobs:
+            job.cell.save_request()
         with _saving_before_interrupt(plan):
-            launch(jobs)
+            launch([_overrides(job) for job in jobs])
 
     try:
         _train(plan, launch_saving)
@@ -83,10 +87,16 @@ def run_sweep(
         stopped = by_signal
     report = exit_report(plan)
     if report is None:
-        print(f"all {len(plan.cells)} cells are done", flush=True)
+        print(f"all {len(plan.jobs)} cells are done", flush=True)
         return
     print(report, flush=True)
     raise stopped or CellStopped(1)
+
+
+def _overrides(job: Job) -> list[str]:
+    """Return what a worker composes to load a cell that is planned."""
+    outputs = job.cell.settings.outputs.replace("\\", "\\\\").replace("'", "\\'")
+    return [f"cell={job.cell.id}", f"outputs='{outputs}'"]
 
 
 @contextmanager
@@ -119,49 +129,47 @@ def _saving_before_interrupt(plan: Plan) -> Iterator[None]:
 
 def _wait_for_running(plan: Plan) -> None:
     """Wait until the cells that run now have saved; they finish their step first."""
-    running = [cell for cell in plan.to_do() if cell.folder.state() == RUNNING]
+    running = [job.cell.folder for job in plan.to_do() if job.cell.folder.state() == RUNNING]
     deadline = time.monotonic() + SAVING_SECONDS
-    while time.monotonic() < deadline and any(c.folder.state() == RUNNING for c in running):
+    while time.monotonic() < deadline and any(it.state() == RUNNING for it in running):
         time.sleep(SAVING_POLL_SECONDS)
 
 
-def _train(plan: Plan, launch: Callable[[list[list[str]]], None]) -> None:
+def _train(plan: Plan, launch: Callable[[list[Job]], None]) -> None:
     """Train what is to do, parents first, and what another sweep leaves unfinished."""
     to_start = plan.to_do()
-    elsewhere = [cell for cell in plan.cells if cell.state == RUNNING]
+    elsewhere = [job for job in plan.jobs if job.state == RUNNING]
     announced = False
     with live_overview(plan):
         while to_start or elsewhere:
-            pending = {cell.cell_id for cell in [*to_start, *elsewhere]}
-            free = [c for c in to_start if c.parent is None or c.parent.cell_id not in pending]
-            to_start = [cell for cell in to_start if cell not in free]
-            ready = [cell for cell in free if not _blocked(cell)]
+            pending = [*to_start, *elsewhere]
+            free = [job for job in to_start if job.parent not in pending]
+            to_start = [job for job in to_start if job not in free]
+            ready = [job for job in free if not _blocked(job)]
             if ready:
-                launch([cell.overrides for cell in ready])
-                elsewhere += [cell for cell in ready if cell.folder.state() == RUNNING]
+                launch(ready)
+                elsewhere += [job for job in ready if job.cell.folder.state() == RUNNING]
             elif not free:
                 if not announced:
                     print(f"waiting for {len(elsewhere)} of another sweep's cells", flush=True)
                     announced = True
                 time.sleep(POLL_SECONDS)
-                ended = [cell for cell in elsewhere if cell.folder.state() != RUNNING]
-                elsewhere = [cell for cell in elsewhere if cell not in ended]
-                to_start += [cell for cell in ended if cell.folder.state() not in (DONE, FAILED)]
+                ended = [job for job in elsewhere if job.cell.folder.state() != RUNNING]
+                elsewhere = [job for job in elsewhere if job not in ended]
+                finished = (DONE, FAILED)
+                to_start += [job for job in ended if job.cell.folder.state() not in finished]
 
 
-def _blocked(cell: PlannedCell) -> bool:
+def _blocked(job: Job) -> bool:
     """Record a cell as blocked if the cell that it starts from did not finish."""
-    if cell.parent is None or cell.parent.folder.state() == DONE:
+    if job.parent is None or job.parent.cell.folder.state() == DONE:
         return False
+    message = f"{job.parent.cell.id} did not finish"
     try:
-        with cell.folder.locked():
-            Record(
-                cell=cell.cell_id,
-                status=BLOCKED,
-                settings=settings_to_dict(cell.settings),
-                error={"type": "Blocked", "message": f"{cell.parent.cell_id} did not finish"},
-            ).save(cell.folder.path)
+        with job.cell.folder.locked():
+            record = job.cell.record(BLOCKED, error={"type": "Blocked", "message": message})
+            record.save(job.cell.folder.path)
     except Busy:  # another sweep has found the parent done since
         return False
-    print(outcome(cell), flush=True)
+    print(outcome(job), flush=True)
     return True

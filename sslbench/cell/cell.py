@@ -1,0 +1,69 @@
+"""A cell: what is to be trained, under the name that follows from it."""
+
+import json
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from sslbench.atomic import write_json
+from sslbench.cell.folder import CellFolder, cells_folder
+from sslbench.cell.identity import cell_id
+from sslbench.cell.record import SETTINGS, Record
+from sslbench.config.as_json import settings_from_json, settings_to_json
+from sslbench.config.settings import Settings
+
+Changes = dict[str, Any]
+"""The overrides that lead to a cell from its choices of model, method, ratio and data."""
+
+
+class Cell:
+    """Concrete settings, the id that follows from them, and the folder of that name."""
+
+    def __init__(self, settings: Settings, find_changes: Callable[[], Changes]) -> None:
+        self.settings = settings
+        self.folder = CellFolder(settings.outputs, cell_id(settings))
+        self._find_changes = find_changes
+
+    @property
+    def id(self) -> str:
+        return self.folder.cell_id
+
+    @cached_property
+    def request(self) -> dict[str, Any]:
+        """What is asked for, as JSON values: the first part of the cell's record."""
+        streams = self.settings.method.streams(self.settings.ratio)
+        return {
+            "settings": settings_to_json(self.settings),
+            "changes": self._find_changes(),
+            "streams": [stream.of for stream in streams],
+        }
+
+    def record(self, status: str, **more: Any) -> Record:
+        """Return a new record of this cell."""
+        return Record(cell=self.id, status=status, **self.request, **more)
+
+    def save_request(self) -> None:
+        """Write what is asked for to the cell's folder, so that it can be loaded by its id."""
+        self.folder.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.folder.path / SETTINGS, self.request)
+
+
+def load_cell(outputs: str, cell: str) -> Cell:
+    """Load a cell that was begun or planned below `outputs`.
+
+    Raises:
+        ValueError: If there is none, or its settings are damaged or of another version.
+    """
+    path = cells_folder(outputs) / cell / SETTINGS
+    try:
+        contents = json.loads(path.read_text(encoding="utf-8"))
+        settings = settings_from_json(contents["settings"] | {"outputs": outputs})
+        changes = contents["changes"]
+        found = Cell(settings, lambda: changes)
+    except FileNotFoundError:
+        raise ValueError(f"cell={cell}: there is no such cell below {path.parents[1]}") from None
+    except (ValueError, KeyError, TypeError) as error:  # of JSON and UTF-8 too
+        raise ValueError(f"{path}: not a cell's settings ({error})") from error
+    if found.id != cell:
+        raise ValueError(f"{path}: these are the settings of {found.id}; ask for that cell anew")
+    return found

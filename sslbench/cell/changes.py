@@ -1,0 +1,83 @@
+"""What a cell changed: the overrides that lead to it from the choices of its config groups.
+
+Composing the config tree for the cell's model, method, ratio and data gives what was not changed.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from sslbench.cell.identity import identity
+from sslbench.config.as_json import TYPE, settings_to_json
+from sslbench.config.compose import compose_settings
+from sslbench.config.settings import Settings
+
+Changes = dict[str, Any]
+"""Values by dotted key."""
+
+
+def find_changes(settings: Settings, choices: Mapping[str, Any]) -> Changes:
+    """Return the overrides that lead to a cell from its model, method, ratio, data and seed.
+
+    Where its weights come from is no change but a row of its own; so is the seed.
+
+    Args:
+        choices: Of the config groups, as Hydra has them.
+    """
+    groups = {
+        "model": choices.get("model", settings.model.name),
+        "method": choices.get("method", settings.method.name),
+        "ratio": settings.ratio.name,
+        "data": settings.data.name,
+    }
+    changes: Changes = {}
+    preset = _preset(_overrides(groups))
+    for group in ("augmentation", "optimizer"):
+        chosen = choices.get(group, getattr(settings, group).name)
+        if chosen != getattr(preset, group).name and _differs(settings, preset, group):
+            changes[group] = chosen
+    return dict(sorted((changes | _differences(settings, groups | changes)).items()))
+
+
+def _overrides(groups: dict[str, str]) -> tuple[str, ...]:
+    return tuple(f"{group}={choice}" for group, choice in groups.items())
+
+
+@cache
+def _preset(overrides: tuple[str, ...]) -> Settings:
+    return compose_settings(list(overrides))
+
+
+def _differs(settings: Settings, preset: Settings, group: str) -> bool:
+    return identity(settings)[group] != identity(preset)[group]
+
+
+def _differences(settings: Settings, groups: dict[str, str]) -> Changes:
+    """Return the settings in whose identity a cell differs from a choice of groups."""
+    preset = _preset(_overrides(groups))
+    preset = replace(preset, seed=settings.seed)
+    mine, theirs = (
+        dict(_flatten(_by_name(identity(each))))
+        for each in (replace(settings, init={"from": None}), preset)
+    )
+    values = dict(_flatten(settings_to_json(settings)))
+    return {
+        key: values[key]
+        for key in mine.keys() | theirs.keys()
+        if mine.get(key) != theirs.get(key) and key in values and not key.endswith(f".{TYPE}")
+    }
+
+
+def _by_name(contents: dict[str, Any]) -> dict[str, Any]:
+    """Return an identity whose operations are by name, as overrides have them."""
+    views = {view: dict(operations) for view, operations in contents["augmentation"].items()}
+    return contents | {"augmentation": views}
+
+
+def _flatten(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in node.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

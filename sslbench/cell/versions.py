@@ -1,0 +1,105 @@
+"""What a cell's numbers come from: versions of packages, and a digest of the code."""
+
+import hashlib
+import importlib.metadata
+import platform
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from sslbench.cell.record import Record
+
+PACKAGES = ("sslbench", "torch", "torchvision", "numpy", "scikit-learn", "hydra-core", "wandb")
+NUMBERS_APART = (
+    "tables",
+    "sweep",
+    "report.py",
+    "dashboard.py",
+    "tracking.py",
+    "cell/card.py",
+    "engine/progress.py",
+)
+"""Parts of the package that no cell's numbers come from."""
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return versions of Python, the packages whose numbers matter, and this code's commit."""
+    found = {"python": platform.python_version(), "platform": platform.platform()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found | {"commit": _git_commit()}
+
+
+def code_digest(settings: dict[str, Any]) -> str:
+    """Return 12 hex digits that change with the code that a cell's numbers come from.
+
+    It covers the files of the cell's parts that lie outside the package.
+
+    Args:
+        settings: As JSON values.
+    """
+    package = __name__.partition(".")[0]
+    types = {path for path in _types(settings) if path.partition(".")[0] != package}
+    return _code_digest(tuple(sorted(path.rpartition(".")[0] for path in types)))
+
+
+def is_of_other_code(record: Record) -> bool:
+    """Whether a cell was trained by other code than this."""
+    code = record.runtime.get("versions", {}).get("code")
+    return code is not None and code != code_digest(record.settings)
+
+
+def _types(node: Any) -> Iterator[str]:
+    """Yield the import paths of the parts in settings."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "type" and isinstance(value, str):
+                yield value
+            else:
+                yield from _types(value)
+
+
+@cache
+def _code_digest(modules: tuple[str, ...]) -> str:
+    package = Path(__file__).resolve().parents[1]
+    sha = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        name = path.relative_to(package)
+        if not {name.parts[0], str(name)} & set(NUMBERS_APART):
+            sha.update(f"{name}\n".encode() + path.read_bytes())
+    for module in modules:
+        sha.update(f"{module}\n".encode() + _source(module))
+    return sha.hexdigest()[:12]
+
+
+def _source(module: str) -> bytes:
+    """Return a module's source; none where it is not to be found now."""
+    try:
+        spec = find_spec(module)
+    except (ImportError, ValueError):
+        return b""
+    return Path(spec.origin).read_bytes() if spec is not None and spec.origin else b""
+
+
+def _git_commit() -> str:
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / ".git").exists():
+        return "not a checkout"
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=40"],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return described.stdout.strip()

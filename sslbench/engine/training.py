@@ -1,0 +1,40 @@
+"""All that a cell trains with, on its device."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import torch
+
+from sslbench.augment.views import PlainView, RandomView
+from sslbench.config.settings import Settings
+from sslbench.data import Dataset
+from sslbench.data.device import Images
+from sslbench.data.feed import Feed
+from sslbench.engine.rates import learning_rate
+from sslbench.engine.schedule import Schedule
+from sslbench.engine.step import CapturedStep, EagerStep
+from sslbench.interfaces import MethodModule
+
+
+@dataclass(frozen=True)
+class Training:
+    """The parts that the settings name, built."""
+
+    settings: Settings
+    device: torch.device
+    precision: str
+    autocast: Callable[[], AbstractContextManager]
+    dataset: Dataset
+    images: Images
+    views: dict[str, RandomView]
+    plain_view: PlainView
+    method: MethodModule
+    optimizer: torch.optim.Optimizer
+    feed: Feed
+    schedule: Schedule
+    take_step: EagerStep | CapturedStep
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of step 0 and so on."""
+        return learning_rate(self.settings.optimizer, step, self.schedule.total_steps)
