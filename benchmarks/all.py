@@ -18,9 +18,7 @@ from benchmarks.measure import ROOT, machine
 
 BENCHMARKS = (
     "startup",
-    "components",
     "end_to_end",
-    "breakdown",
     "peer",
     "growth",
     "precision",

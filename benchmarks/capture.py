@@ -64,7 +64,7 @@ def run_alone(cell: str, arguments: argparse.Namespace) -> dict[str, Any]:
 
 def compare(words: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure both steps of a cell in this process, in turn."""
-    from sslbench.config.presets import compose_settings
+    from sslbench.config.compose import compose_settings
 
     model, method = words
     overrides = [f"model={model}", f"method={method}", "compile=off"]
@@ -93,17 +93,17 @@ def compare(words: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
 def build_step(
     settings: "Settings", *, captured: bool
 ) -> tuple[Callable[[], object], "torch.device"]:
-    from sslbench.build import build_parts
+    from sslbench.build import build
     from sslbench.engine.step import CapturedStep, record_cuda_graph
 
-    parts = build_parts(settings)
-    parts.method.train()
-    take_step, numbers, rate = parts.take_step, count(), settings.optimizer.lr
+    training = build(settings)
+    training.method.train()
+    take_step, numbers, rate = training.take_step, count(), settings.optimizer.lr
     if captured:
-        on_gpu = parts.device.type == "cuda"
+        on_gpu = training.device.type == "cuda"
         record = record_cuda_graph if on_gpu else lambda function: function
-        take_step = CapturedStep(take_step, parts.optimizer, parts.device, record)
-    return lambda: take_step(parts.feed.draw(next(numbers)), rate), parts.device
+        take_step = CapturedStep(take_step, training.optimizer, training.device, record)
+    return lambda: take_step(training.feed.draw(next(numbers)), rate), training.device
 
 
 def count_issued(step: Callable[[], object], device: "torch.device") -> dict[str, float]:

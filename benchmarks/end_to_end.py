@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.command import add_cells_options, command_parser, data_overrides
 from benchmarks.measure import (
     forward_flops,
     interleave,
@@ -34,8 +35,6 @@ from benchmarks.measure import (
 if TYPE_CHECKING:
     from sslbench.config.settings import Settings
 
-MODELS = ("convnet", "resnet18", "wrn45_2")
-METHODS = ("supervised", "barlow", "semi")
 DESIGNS = ("naive", "ours")
 QUICK_MATMUL_SIDE = 512
 HEADER = (
@@ -46,7 +45,7 @@ HEADER = (
 
 def main() -> None:
     arguments = parse_arguments()
-    if arguments.design:
+    if arguments.part:
         print(json.dumps(run_design(arguments)))
         return
     try:
@@ -71,30 +70,13 @@ def compare_all(arguments: argparse.Namespace) -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.end_to_end",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--models", type=choices_of(MODELS), default=MODELS, metavar="A,B")
-    parser.add_argument("--methods", type=choices_of(METHODS), default=METHODS, metavar="A,B")
+    parser = command_parser("end_to_end", __doc__)
+    add_cells_options(parser)
     parser.add_argument("--repeats", type=int, default=3, help="runs of each design")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each run")
     parser.add_argument("--workers", type=int, default=2, help="of each of the naive DataLoaders")
     parser.add_argument(
-        "--data-root", type=Path, help="folder of a set in STL-10's layout; default: digits"
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write all runs there too")
-    parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of both designs"
-    )
-    parser.add_argument(
-        "--quick", action="store_true", help="does it run? Tiny batches; figures mean nothing"
-    )
-    parser.add_argument(
-        "--design",
-        choices=(*DESIGNS, "machine"),
-        help="run this one alone, here, with the first model and method, and print its JSON",
     )
     arguments = parser.parse_args()
     if arguments.repeats < 1 or arguments.workers < 0 or arguments.seconds <= 0:
@@ -104,24 +86,11 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-def choices_of(known: tuple[str, ...]) -> Any:
-    """Return a parser of comma-separated choices."""
-
-    def parse(text: str) -> tuple[str, ...]:
-        chosen = tuple(text.split(","))
-        unknown = [name for name in chosen if name not in known]
-        if unknown:
-            raise argparse.ArgumentTypeError(f"{unknown[0]}: must be one of {', '.join(known)}")
-        return chosen
-
-    return parse
-
-
 def run_alone(
     design: str, model: str, method: str, arguments: argparse.Namespace
 ) -> dict[str, Any]:
     """Run a design in a process of its own."""
-    words = ["--design", design, "--models", model, "--methods", method]
+    words = ["--part", design, "--models", model, "--methods", method]
     words += ["--seconds", str(arguments.seconds), "--workers", str(arguments.workers)]
     if arguments.data_root:
         words += ["--data-root", str(arguments.data_root.resolve())]
@@ -178,9 +147,9 @@ def run_design(arguments: argparse.Namespace) -> dict[str, Any]:
 
     settings = compose(arguments)
     use_threads(settings.threads)
-    if arguments.design == "naive":
+    if arguments.part == "naive":
         return run_naive(settings, arguments)
-    if arguments.design == "ours":
+    if arguments.part == "ours":
         return run_ours(settings, arguments)
     device = choose_device(settings.device)
     ceilings = {
@@ -192,14 +161,11 @@ def run_design(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def compose(arguments: argparse.Namespace) -> "Settings":
     """Compose the settings of a run as the command line composes them."""
-    from sslbench.config.presets import compose_settings
+    from sslbench.config.compose import compose_settings
 
     method = arguments.methods[0]
-    overrides = [f"model={arguments.models[0]}", f"method={method}", "tracking=off"]
-    if arguments.data_root:
-        overrides += ["data=layout", f"data.root={arguments.data_root}"]
-    else:
-        overrides += ["data=digits"]
+    overrides = [f"model={arguments.models[0]}", f"method={method}"]
+    overrides += data_overrides(arguments.data_root)
     if arguments.quick:
         overrides += ["method.batch_size=8"]
         overrides += ["method.unlabeled_batch_size=16"] * (method == "semi")
@@ -225,27 +191,27 @@ def run_naive(settings: "Settings", arguments: argparse.Namespace) -> dict[str, 
 def run_ours(settings: "Settings", arguments: argparse.Namespace) -> dict[str, Any]:
     from itertools import count
 
-    from sslbench.build import build_parts
-    from sslbench.engine.loop import Means
+    from sslbench.build import build
+    from sslbench.engine.means import Means
 
-    parts = build_parts(settings)
-    flops = step_flops(settings, forward_flops(parts.method.encoder))
-    parts.method.train()
+    training = build(settings)
+    flops = step_flops(settings, forward_flops(training.method.encoder))
+    training.method.train()
     numbers, means = count(), Means()
-    learning_rate = settings.optimizer.lr
 
     def step() -> None:
-        means.add(parts.take_step(parts.feed.draw(next(numbers)), learning_rate))
+        number = next(numbers)
+        means.add(training.take_step(training.feed.draw(number), settings.optimizer.lr))
 
-    pace = time_steps(step, seconds=arguments.seconds, device=parts.device)
+    pace = time_steps(step, seconds=arguments.seconds, device=training.device)
     means.take()
     return {
-        "images_per_s": parts.feed.images_per_step * pace.steps / pace.seconds,
+        "images_per_s": training.feed.images_per_step * pace.steps / pace.seconds,
         "steps": pace.steps,
-        "peak_gb": peak_memory_gb(parts.device),
-        "precision": parts.precision,
+        "peak_gb": peak_memory_gb(training.device),
+        "precision": training.precision,
         "gflops": flops * pace.steps / pace.seconds / 1e9,
-        "ceiling": measure_ceiling(parts.precision, parts.device, arguments),
+        "ceiling": measure_ceiling(training.precision, training.device, arguments),
     }
 
 
@@ -256,19 +222,11 @@ def measure_ceiling(precision: str, device: Any, arguments: argparse.Namespace) 
 
 def step_flops(settings: "Settings", flops_per_image: int) -> int:
     """Return the FLOPs of one of sslbench's steps, counted as this module's docstring says."""
-    from sslbench.build import unlabeled_batch_size
-    from sslbench.config import settings as schema
-
     method = settings.method
-    match method:
-        case schema.BarlowTwins():
-            passes = 3 * 2 * method.batch_size
-        case schema.Semi():
-            num_unlabeled = unlabeled_batch_size(settings)
-            passes_of_weak = 1 if method.weak_pass == "separate" else 3
-            passes = 3 * (method.batch_size + num_unlabeled) + passes_of_weak * num_unlabeled
-        case _:
-            passes = 3 * method.batch_size
+    streams = method.streams(settings.ratio)
+    passes = sum(3 * len(stream.views) * stream.batch_size for stream in streams)
+    if getattr(method, "weak_pass", None) == "separate":
+        passes -= 2 * sum(stream.batch_size for stream in streams if "weak" in stream.views)
     return passes * flops_per_image
 
 

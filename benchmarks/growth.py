@@ -96,30 +96,32 @@ def pool(arguments: argparse.Namespace) -> Table:
 
 
 def step_on_pool(root: Path, arguments: argparse.Namespace) -> dict[str, float]:
-    from sslbench.build import build_parts
-    from sslbench.config.presets import compose_settings
+    from sslbench.build import build
+    from sslbench.config.compose import compose_settings
     from sslbench.engine.device import peak_memory_bytes
 
     overrides = ["data=layout", f"data.root={root}", f"outputs={root}/outputs", "tracking=off"]
     overrides += ["model=convnet", "model.channels=32", "method=barlow", "ratio=all"]
     began = time.perf_counter()
-    parts = build_parts(compose_settings(overrides))
+    training = build(compose_settings(overrides))
     built = time.perf_counter() - began
-    parts.method.train()
+    training.method.train()
     steps, draws = count(), count()
     pace = time_steps(
-        lambda: parts.take_step(parts.feed.draw(next(steps)), 1e-3),
+        lambda: training.take_step(training.feed.draw(next(steps)), 1e-3),
         seconds=arguments.seconds,
-        device=parts.device,
+        device=training.device,
     )
     drawing = time_steps(
-        lambda: parts.feed.draw(next(draws)), seconds=arguments.seconds / 4, device=parts.device
+        lambda: training.feed.draw(next(draws)),
+        seconds=arguments.seconds / 4,
+        device=training.device,
     )
     return {
         "step_ms": 1e3 * pace.seconds / pace.steps,
         "draw_ms": 1e3 * drawing.seconds / drawing.steps,
         "build_s": built,
-        "peak": peak_memory_bytes(parts.device) / 1e9,
+        "peak": peak_memory_bytes(training.device) / 1e9,
     }
 
 

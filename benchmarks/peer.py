@@ -83,7 +83,7 @@ def tabulate(runs: dict[str, list[dict[str, Any]]]) -> Table:
 
 def run_part(words: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
     """Measure one candidate in this process: `lightly <workers>` or `ours <precision>`."""
-    from sslbench.config.presets import compose_settings
+    from sslbench.config.compose import compose_settings
 
     who, choice = words
     overrides = ["model=resnet18", "method=barlow", f"method.batch_size={arguments.batch_size}"]
@@ -106,15 +106,15 @@ def run_part(words: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
 def our_step(settings: Any) -> tuple[Any, Any, str]:
     from itertools import count
 
-    from sslbench.build import build_parts
+    from sslbench.build import build
 
-    parts, steps = build_parts(settings), count()
-    parts.method.train()
+    training, steps = build(settings), count()
+    training.method.train()
     rate = settings.optimizer.lr
     return (
-        lambda: parts.take_step(parts.feed.draw(next(steps)), rate),
-        parts.device,
-        parts.precision,
+        lambda: training.take_step(training.feed.draw(next(steps)), rate),
+        training.device,
+        training.precision,
     )
 
 
@@ -140,7 +140,7 @@ def lightly_step(settings: Any, workers: int) -> tuple[Any, Any]:
         view_1_transform=BYOLView1Transform(input_size=96),
         view_2_transform=BYOLView2Transform(input_size=96),
     )
-    stored = open_dataset(settings.data, Path(settings.outputs)).unlabeled_images
+    stored = open_dataset(settings.data, Path(settings.outputs)).files.unlabeled_images
     loader = torch.utils.data.DataLoader(
         TransformedImages(stored, transform),
         batch_size=settings.method.batch_size,

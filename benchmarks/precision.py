@@ -87,9 +87,9 @@ def train(words: list[str], arguments: argparse.Namespace) -> Run:
     """Train one run here, as the loop does, and measure it."""
     import torch
 
-    from sslbench.build import build_parts
-    from sslbench.config.presets import compose_settings
-    from sslbench.evaluate.score import classify, score
+    from sslbench.build import build
+    from sslbench.config.compose import compose_settings
+    from sslbench.evaluate.cell import evaluate
     from sslbench.randomness import derive_seed
 
     model, method_name, precision, seed, nudge = words
@@ -101,8 +101,8 @@ def train(words: list[str], arguments: argparse.Namespace) -> Run:
     if model.startswith("wrn"):
         overrides += [WRN_IN_A_SHORT_RUN]
     settings = compose_settings(overrides)
-    parts = build_parts(settings)
-    method = parts.method.train()
+    training = build(settings)
+    method = training.method.train()
     generator = torch.Generator().manual_seed(int(seed))
     with torch.no_grad():
         for weights in method.parameters():
@@ -111,21 +111,19 @@ def train(words: list[str], arguments: argparse.Namespace) -> Run:
     losses = []
     for step in range(arguments.steps):
         torch.manual_seed(derive_seed(settings.seed, "dropout", step))
-        metrics = parts.take_step(parts.feed.draw(step), settings.optimizer.lr)
+        metrics = training.take_step(training.feed.draw(step), settings.optimizer.lr)
         losses.append(metrics["loss"].clone())
     curve = torch.stack(losses).float().tolist()
 
-    encoder = method.evaluated_encoder
-    embeddings, labels = parts.evaluator.embed_split(encoder, parts.images.val)
-    classifier = method.classifier(lambda: parts.evaluator.embed_split(encoder, parts.images.train))
+    found = evaluate(training, ("val",))["val"]
     last = curve[-NUM_LAST:]
     return {
         "first_loss": curve[0],
         "last_loss": sum(last) / len(last),
-        "accuracy": score(classify(classifier, embeddings), labels).accuracy,
-        "num_val": len(labels),
-        "norm": embeddings.norm(dim=1).mean().item(),
-        "std": embeddings.std(0).mean().item(),
+        "accuracy": found.score.accuracy,
+        "num_val": len(found.labels),
+        "norm": found.embeddings.norm(dim=1).mean().item(),
+        "std": found.embeddings.std(0).mean().item(),
         "curve": curve,
     }
 

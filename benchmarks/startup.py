@@ -1,4 +1,4 @@
-"""How long a person waits: for help, for the first training step, for a finished cell.
+"""How long a person waits: for help, a first training step, a finished cell, a plan.
 
     python -m benchmarks.startup --models resnet18
 
@@ -45,6 +45,7 @@ def main() -> None:
     with scratch_folder() as folder:
         rows = [*help_rows(arguments), *first_step_rows(folder, arguments)]
         rows += finished_rows(folder / "finished", arguments)
+        rows += plan_rows(folder / "plan", arguments)
     columns = ("what", "median", "quartiles")
     print_tables([Table("Start-up", columns, rows)], arguments)
 
@@ -138,7 +139,7 @@ def find_finished(outputs: Path) -> float:
     from sslbench.cell.folder import CellFolder
     from sslbench.cell.identity import cell_id
     from sslbench.cell.record import DONE
-    from sslbench.config.presets import compose_settings
+    from sslbench.config.compose import compose_settings
     from sslbench.sweep.preflight import Preflight
 
     began = time.perf_counter()
@@ -151,6 +152,13 @@ def find_finished(outputs: Path) -> float:
     assert record is not None, "the finished cell was not found"
     assert record.status == DONE, record.error
     return seconds
+
+
+def plan_rows(outputs: Path, arguments: argparse.Namespace) -> list[tuple[str, ...]]:
+    """Time the plan of the paper's 18 cells, none of which has a record."""
+    words = ("-m", "experiment=paper", "hydra.sweeper.dry_run=true", f"outputs={outputs}")
+    runs = [time_command("sslbench.train", *words) for _ in range(arguments.repeats)]
+    return [row("dry run of experiment=paper", runs)]
 
 
 if __name__ == "__main__":
