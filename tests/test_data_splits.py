@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sslbench.config.settings import Ratio
+from sslbench.config.parts import Ratio
 from sslbench.data.splits import choose_labeled, seeded_order, split_val_test, unlabeled_pool
 from sslbench.data.statistics import measure
 

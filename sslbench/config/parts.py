@@ -7,18 +7,18 @@ which parts there are. Each field needs a default. Composing settings imports th
 that imports torch only in its methods keeps `--help` quick where it is among the default choices.
 """
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from omegaconf import MISSING
 
-from sslbench.config.ranges import fraction, not_negative, one_of, positive
+from sslbench.config.ranges import fraction, not_negative, one_of, positive, require
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from sslbench.config.settings import Ratio
     from sslbench.interfaces import MethodModule
 
 EXECUTION = {"identity": False}
@@ -26,6 +26,31 @@ EXECUTION = {"identity": False}
 LABELED, UNLABELED = "labeled", "unlabeled"
 IMAGE_SIDE = 96
 """Of all images, in pixels."""
+
+
+@dataclass
+class Ratio:
+    """labelled : unlabelled, in lowest terms: 2:10 is 1:5, by whatever name."""
+
+    name: str = MISSING
+    """Follows from the numbers."""
+    labeled: int = 1
+    unlabeled: int = 20
+    """0: no unlabelled images; -1: all of them."""
+    of: str = "pool"
+    """What the ratio counts. Reading: images in the `pool` (1:20 of 5,000 labels is all of STL-10's
+    100,000); the other reading, images per `batch`, keeps the whole pool."""
+
+    def __post_init__(self) -> None:
+        one_of("ratio.of", self.of, ("pool", "batch"))
+        positive("ratio.labeled", self.labeled)
+        require(self.unlabeled >= -1, "ratio.unlabeled", self.unlabeled, "must be -1 or more")
+        if self.unlabeled > 0:
+            divisor = math.gcd(self.labeled, self.unlabeled)
+            self.labeled, self.unlabeled = self.labeled // divisor, self.unlabeled // divisor
+            self.name = f"{self.labeled}:{self.unlabeled}"
+        else:
+            self.labeled, self.name = 1, "all" if self.unlabeled else "none"
 
 
 @dataclass(frozen=True)
@@ -83,7 +108,7 @@ class Method(Part):
     snapshot_steps: list[int] = field(default_factory=list, metadata=EXECUTION)
     """Steps after which validation embeddings are kept, as at the end; none: never."""
 
-    def streams(self, ratio: "Ratio") -> list[Stream]:
+    def streams(self, ratio: Ratio) -> list[Stream]:
         """Return the images that each step takes; a ratio may be of the images in a batch."""
         raise NotImplementedError
 

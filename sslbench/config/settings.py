@@ -6,12 +6,11 @@ and Semi-Supervised Deep Learning"; "reading" marks a place where the paper is s
 itself, and names the other reading that the setting offers.
 """
 
-import math
 from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from sslbench.config.parts import EXECUTION, UNLABELED, Method, Model, Operation, Optimizer
+from sslbench.config.parts import EXECUTION, UNLABELED, Method, Model, Operation, Optimizer, Ratio
 from sslbench.config.ranges import not_negative, one_of, positive, require
 
 
@@ -27,31 +26,6 @@ class Augmentation:
     view_a: dict[str, Operation] = field(default_factory=dict)
     """Operations by name; the name is what an override says: `augmentation.view_a.blur.p=0.9`."""
     view_b: dict[str, Operation] = field(default_factory=dict)
-
-
-@dataclass
-class Ratio:
-    """labelled : unlabelled, in lowest terms: 2:10 is 1:5, by whatever name."""
-
-    name: str = MISSING
-    """Follows from the numbers."""
-    labeled: int = 1
-    unlabeled: int = 20
-    """0: no unlabelled images; -1: all of them."""
-    of: str = "pool"
-    """What the ratio counts. Reading: images in the `pool` (1:20 of 5,000 labels is all of STL-10's
-    100,000); the other reading, images per `batch`, keeps the whole pool."""
-
-    def __post_init__(self) -> None:
-        one_of("ratio.of", self.of, ("pool", "batch"))
-        positive("ratio.labeled", self.labeled)
-        require(self.unlabeled >= -1, "ratio.unlabeled", self.unlabeled, "must be -1 or more")
-        if self.unlabeled > 0:
-            divisor = math.gcd(self.labeled, self.unlabeled)
-            self.labeled, self.unlabeled = self.labeled // divisor, self.unlabeled // divisor
-            self.name = f"{self.labeled}:{self.unlabeled}"
-        else:
-            self.labeled, self.name = 1, "all" if self.unlabeled else "none"
 
 
 @dataclass

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from sslbench.config.settings import Ratio
+    from sslbench.config.parts import Ratio
 
 VAL_PURPOSE, LABELED_PURPOSE = 0, 1
 

@@ -7,9 +7,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from sslbench.config.parts import EXECUTION, UNLABELED, Method, Sizes, Stream
+from sslbench.config.parts import EXECUTION, UNLABELED, Method, Ratio, Sizes, Stream
 from sslbench.config.ranges import not_negative, positive, require
-from sslbench.config.settings import Ratio
 from sslbench.evaluate.probe import fit_linear_probe, knn_predict
 from sslbench.interfaces import Batch, LabeledEmbeddings, MethodModule, Step
 from sslbench.methods.losses import barlow_twins_loss

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sslbench.config.parts import LABELED, UNLABELED, Method, Sizes, Stream
+from sslbench.config.parts import LABELED, UNLABELED, Method, Ratio, Sizes, Stream
 from sslbench.config.ranges import below_one, fraction, not_negative, one_of, positive
-from sslbench.config.settings import Ratio
 from sslbench.interfaces import Batch, LabeledEmbeddings, MethodModule, Step, ViewAccuracy
 from sslbench.methods.classifier import Classifier
 from sslbench.methods.losses import accuracy, cross_entropy, masked_cross_entropy

@@ -8,7 +8,7 @@ from sslbench.config.parts import LABELED, Method, Sizes, Stream
 if TYPE_CHECKING:
     from torch import nn
 
-    from sslbench.config.settings import Ratio
+    from sslbench.config.parts import Ratio
     from sslbench.interfaces import MethodModule
 
 

@@ -8,10 +8,11 @@ from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
 
+from sslbench.config.presets import compose_settings
+
 from sslbench.cell.identity import identity
 from sslbench.cell.record import model_settings
 from sslbench.config import settings as schema
-from sslbench.config.presets import compose_settings
 from sslbench.config.settings import Settings
 from sslbench.tables import paper
 
