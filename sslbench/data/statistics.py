@@ -18,15 +18,17 @@ def cached_statistics(
     """Return mean and standard deviation, from `<outputs>/cache` where they are known."""
     path = outputs / "cache" / f"statistics-{fingerprint}.json"
     if not path.exists():
-        mean, std = measure(images)
+        mean, std = color_statistics(images)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"mean": mean, "std": std})
     known = json.loads(path.read_text())
     return tuple(known["mean"]), tuple(known["std"])
 
 
-def measure(images: np.ndarray) -> tuple[Channels, Channels]:
-    """Measure uint8 `(N, 3, 96, 96)` by channel, exactly, by counting values; pixels in [0, 1].
+def color_statistics(images: np.ndarray) -> tuple[Channels, Channels]:
+    """Return mean and deviation of uint8 `(N, 3, side, side)` by channel, in [0, 1].
+
+    Exact, by counting values.
 
     Raises:
         ValueError: If a channel has one value everywhere.
@@ -34,19 +36,15 @@ def measure(images: np.ndarray) -> tuple[Channels, Channels]:
     counts = np.zeros((3, 256), np.int64)
     for start in range(0, len(images), CHUNK_IMAGES):
         chunk = images[start : start + CHUNK_IMAGES].swapaxes(2, 3)  # as the bytes lie
-        for channel in range(3):
-            counts[channel] += np.bincount(chunk[:, channel].ravel(), minlength=256)
-    means, stds = [], []
-    for channel, count in enumerate(counts.tolist()):
-        num = sum(count)
-        total = sum(value * times for value, times in enumerate(count))
-        squares = sum(value**2 * times for value, times in enumerate(count))
-        variance = (num * squares - total**2) / num**2
-        if variance == 0:
-            raise ValueError(
-                f"train_X.bin: channel {channel} is {total // num} in every pixel, which cannot be "
-                "normalised; check the file"
-            )
-        means.append(total / num / 255)
-        stds.append(variance**0.5 / 255)
-    return tuple(means), tuple(stds)
+        counts += [np.bincount(chunk[:, channel].ravel(), minlength=256) for channel in range(3)]
+    values = np.arange(256) / 255
+    shares = counts / counts.sum(1, keepdims=True)
+    mean = shares @ values
+    deviation = np.sqrt((shares * (values - mean[:, None]) ** 2).sum(1))
+    if (counts.max(1) == counts.sum(1)).any():
+        channel = int((counts.max(1) == counts.sum(1)).argmax())
+        raise ValueError(
+            f"train_X.bin: channel {channel} is {counts[channel].argmax()} in every pixel, which "
+            "cannot be normalised; check the file"
+        )
+    return tuple(mean.tolist()), tuple(deviation.tolist())

@@ -63,40 +63,35 @@ def fit(
         NonFiniteLoss: The last checkpoint is from before that step.
         Interrupted: A signal came; the checkpoint holds the step at which training stopped.
     """
-    schedule, method = training.schedule, training.method
-    state = LoopState(training, cell_id, folder)
+    schedule, settings = training.schedule, training.settings
+    state = LoopState(training, cell_id, folder, tracker)
     state.resume()
     progress = state.progress
-    curves = Curves(training, folder, progress, tracker)
-    report = ProgressReport(
-        schedule.total_steps, progress.step, training.feed.images_per_step, bar=show_bar
-    )
-    clock = Clock(progress)
+    began = time.monotonic() - progress.seconds
+    images_per_step = training.feed.images_per_step
+    report = ProgressReport(schedule.total_steps, progress.step, images_per_step, bar=show_bar)
     try:
         for step in range(progress.step, schedule.total_steps):
-            method.train()
-            torch.manual_seed(derive_seed(training.settings.seed, "dropout", step))
+            training.method.train()
+            torch.manual_seed(derive_seed(settings.seed, "dropout", step))
             metrics = training.take_step(training.feed.draw(step), training.rate(step))
             state.add(step, metrics)
-            progress.step = step + 1
-            clock.tick()
+            progress.seconds = time.monotonic() - began
 
             is_last = progress.step == schedule.total_steps
-            if progress.step % training.settings.log_every == 0 or is_last:
-                means = state.take_window()
-                curves.add("train", means | {"lr": training.rate(step)})
+            if progress.step % settings.log_every == 0 or is_last:
+                means = state.take(state.window)
+                state.log("train", means | {"lr": training.rate(step)})
                 report.update(progress.step, means)
             if schedule.keeps_snapshot_after(progress.step):
                 save_snapshot(progress.step)
             if schedule.evaluates_after(progress.step):
-                progress.last_means = state.take_epoch()
-                metrics = validate()
-                curves.add("val", metrics)
-                report.update(
-                    progress.step, {f"val_{key}": value for key, value in metrics.items()}
-                )
-                state.keep_best(metrics["accuracy"])
-                clock.tick()
+                progress.last_means = state.take(state.epoch)
+                found = validate()
+                state.log("val", found)
+                report.update(progress.step, {f"val_{name}": it for name, it in found.items()})
+                state.keep_best(found["accuracy"])
+                progress.seconds = time.monotonic() - began
                 state.save()
             if stop.signal_number is not None and not is_last:
                 state.require_finite()
@@ -110,26 +105,26 @@ def fit(
 class LoopState:
     """What a checkpoint holds: progress, running means, the method and its optimizer."""
 
-    def __init__(self, training: Training, cell_id: str, folder: Path) -> None:
+    def __init__(self, training: Training, cell_id: str, folder: Path, tracker: Tracker) -> None:
         self.training = training
         self.cell_id = cell_id
         self.folder = folder
+        self.tracker = tracker
+        self.curves = CurveFile(folder)
         self.progress = Progress()
         self.window, self.epoch = Means(), Means()
         self.first_bad = FirstNonFinite(training.device)
 
     def add(self, step: int, metrics: dict[str, torch.Tensor]) -> None:
+        """Count a step that was taken."""
         self.window.add(metrics)
         self.epoch.add(metrics)
         self.first_bad.note(step, metrics["loss"])
+        self.progress.step = step + 1
 
-    def take_window(self) -> dict[str, float]:
+    def take(self, means: Means) -> dict[str, float]:
         self.require_finite()
-        return self.window.take()
-
-    def take_epoch(self) -> dict[str, float]:
-        self.require_finite()
-        return self.epoch.take()
+        return means.take()
 
     def require_finite(self) -> None:
         """Raise if any loss since the start was not finite; asks the GPU, so not at each step."""
@@ -137,6 +132,14 @@ class LoopState:
         if step is not None:
             draw = self.training.feed.draw(step)
             raise NonFiniteLoss(step, {name: of["indices"].tolist() for name, of in draw.items()})
+
+    def log(self, split: str, metrics: dict[str, float]) -> None:
+        """Add a point of the curves, to the cell's file and to the tracker."""
+        step = self.progress.step
+        where = {"step": step, "epoch": round(step / self.training.schedule.steps_per_epoch, 4)}
+        self.curves.append({**where, "split": split, **metrics})
+        named = {f"{split}/{name}": value for name, value in metrics.items()}
+        self.tracker.log({**where, "seconds": self.progress.seconds, **named})
 
     def keep_best(self, accuracy: float) -> None:
         if accuracy > self.progress.best_accuracy:
@@ -148,62 +151,25 @@ class LoopState:
         return {"cell": self.cell_id, "step": self.progress.step, "method": method}
 
     def save(self) -> None:
-        checkpoint.save(
-            self.folder / checkpoint.LAST,
-            self._weights()
-            | {
-                "optimizer": self.training.optimizer.state_dict(),
-                "progress": vars(self.progress),
-                "window": self.window.state_dict(),
-                "epoch": self.epoch.state_dict(),
-            },
-        )
+        more = {
+            "optimizer": self.training.optimizer.state_dict(),
+            "progress": vars(self.progress),
+            "window": self.window.state_dict(),
+            "epoch": self.epoch.state_dict(),
+        }
+        checkpoint.save(self.folder / checkpoint.LAST, self._weights() | more)
 
     def resume(self) -> None:
-        """Take over the last checkpoint, if there is one."""
+        """Take over the last checkpoint, if there is one; curves after it are drawn again."""
         path = self.folder / checkpoint.LAST
-        if not path.exists():
-            return
-        state = checkpoint.load(path)
-        assert state["cell"] == self.cell_id, "a checkpoint of another cell"
-        self.training.method.load_state_dict(state["method"])
-        if "optimizer" in state:
-            checkpoint.load_optimizer(self.training.optimizer, state["optimizer"])
-        for name, value in state["progress"].items():
-            setattr(self.progress, name, value)
-        self.window.load_state_dict(state["window"], self.training.device)
-        self.epoch.load_state_dict(state["epoch"], self.training.device)
-        log.info("resumed after step %d", self.progress.step)
-
-
-class Curves:
-    """The points of curves, in the cell's file and in the tracker."""
-
-    def __init__(
-        self, training: Training, folder: Path, progress: Progress, tracker: Tracker
-    ) -> None:
-        self.steps_per_epoch = training.schedule.steps_per_epoch
-        self.progress = progress
-        self.tracker = tracker
-        self.file = CurveFile(folder)
-        self.file.keep_until(progress.step)  # what came after the checkpoint is drawn again
-
-    def add(self, split: str, metrics: dict[str, float]) -> None:
-        step = self.progress.step
-        epoch = round(step / self.steps_per_epoch, 4)
-        self.file.append({"step": step, "epoch": epoch, "split": split, **metrics})
-        self.tracker.log(
-            {"step": step, "epoch": epoch, "seconds": self.progress.seconds}
-            | {f"{split}/{name}": value for name, value in metrics.items()}
-        )
-
-
-class Clock:
-    """Keeps `progress.seconds`, over all the runs that a cell took."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.began = time.monotonic() - progress.seconds
-
-    def tick(self) -> None:
-        self.progress.seconds = time.monotonic() - self.began
+        if path.exists():
+            state = checkpoint.load(path)
+            assert state["cell"] == self.cell_id, "a checkpoint of another cell"
+            self.training.method.load_state_dict(state["method"])
+            if "optimizer" in state:
+                checkpoint.load_optimizer(self.training.optimizer, state["optimizer"])
+            vars(self.progress).update(state["progress"])
+            self.window.load_state_dict(state["window"], self.training.device)
+            self.epoch.load_state_dict(state["epoch"], self.training.device)
+            log.info("resumed after step %d", self.progress.step)
+        self.curves.keep_until(self.progress.step)

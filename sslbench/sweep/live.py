@@ -24,30 +24,23 @@ class Overview:
     def __init__(self, plan: Plan) -> None:
         self._waiting = plan.to_do()
         self._total = len(plan.jobs)
-        self._done_before = plan.counts()[DONE]
+        self._ended = Counter({DONE: plan.counts()[DONE]})
+        self._num_waiting = len(self._waiting)
         self._began = time.time()
-        self._ended: Counter[str] = Counter()
 
     def table(self) -> Table:
         """Return the table as it stands now."""
         running = self._look()
-        table = Table(title=self.headline(len(running)), title_justify="left")
-        for column in ("running", "step", "validation accuracy"):
-            table.add_column(column)
+        seconds = time.time() - self._began
+        parts = [f"{self._ended[DONE]}/{self._total} done", f"{len(running)} running"]
+        parts += [f"{n} {state}" for state, n in self._ended.items() if state != DONE]
+        parts.append(duration(seconds))
+        if num_ended := self._num_waiting - len(self._waiting):
+            parts.append(f"about {duration(seconds / num_ended * len(self._waiting))} left")
+        table = Table("running", "step", "validation accuracy", title=", ".join(parts))
         for cell in running:
             table.add_row(cell.id, *_latest(cell))
         return table
-
-    def headline(self, num_running: int) -> str:
-        seconds = time.time() - self._began
-        parts = [f"{self._done_before + self._ended[DONE]}/{self._total} done"]
-        parts += [f"{num_running} running"]
-        parts += [f"{n} {state}" for state, n in self._ended.items() if state != DONE]
-        parts += [duration(seconds)]
-        if self._ended.total():
-            left = seconds / self._ended.total() * len(self._waiting)
-            parts.append(f"about {duration(left)} left")
-        return ", ".join(parts)
 
     def _look(self) -> list[Cell]:
         """Look at the cells that have not ended, and return those that run."""
@@ -73,11 +66,10 @@ def _latest(cell: Cell) -> tuple[str, str]:
     """Return the last step and validation accuracy of a cell's curves, as far as there are any."""
     try:
         points = read_curves(cell.folder.path / CURVES)
-        step = str(points[-1]["step"])
-        accuracies = [point["accuracy"] for point in points if point["split"] == "val"]
-    except (OSError, ValueError, LookupError, TypeError):  # the cell itself will complain
+    except (OSError, ValueError):  # the cell itself will complain
         return "", ""
-    return step, f"{accuracies[-1]:.2%}" if accuracies else ""
+    accuracies = [f"{point['accuracy']:.2%}" for point in points if point["split"] == "val"]
+    return str(points[-1]["step"]) if points else "", accuracies[-1] if accuracies else ""
 
 
 @contextmanager
