@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from sslbench.augment.views import PlainView
+from sslbench.cell.checkpoint import encoder_weights
 from sslbench.cell.folder import cells_folder
 from sslbench.cell.record import DONE, RECORD, SETTINGS, Record, load_record
-from sslbench.cell.start import encoder_weights
 from sslbench.config.as_json import model_from_json
 from sslbench.config.parts import IMAGE_SIDE
 

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sslbench.atomic import replace_file
+from sslbench.interfaces import MethodModule
 
 LAST, BEST = "last.pt", "best.pt"
 
@@ -27,6 +28,30 @@ def load(path: Path) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise ValueError(f"{path}: cannot be read as a checkpoint ({error})") from error
+
+
+def weights_of(method: MethodModule) -> dict[str, Any]:
+    """Return a method's weights, and the name of the part of it that is its evaluated encoder."""
+    encoder = method.evaluated_encoder
+    (name,) = [name for name, module in method.named_modules() if module is encoder]
+    return {"method": method.state_dict(), "encoder": name}
+
+
+def encoder_weights(path: Path) -> dict[str, Tensor]:
+    """Return the encoder's weights out of a cell's checkpoint, or an encoder's own state dict.
+
+    Raises:
+        ValueError: If the file is no checkpoint.
+    """
+    state = load(path)
+    if not isinstance(state, dict) or not isinstance(state.get("encoder"), str):
+        return state
+    prefix = f"{state['encoder']}."
+    return {
+        name.removeprefix(prefix): value
+        for name, value in state["method"].items()
+        if name.startswith(prefix)
+    }
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

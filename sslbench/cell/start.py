@@ -12,7 +12,7 @@ from sslbench.cell.record import DONE, load_record
 from sslbench.config.settings import Settings
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 
 def names_a_method(init_from: str | None) -> bool:
@@ -71,33 +71,18 @@ def checkpoint_path(settings: Settings) -> Path:
     return folder / record.results["weights"]
 
 
-def encoder_weights(path: Path) -> "dict[str, Tensor]":
-    """Return the encoder's weights out of a cell's checkpoint, or an encoder's own state dict."""
-    from sslbench.cell import checkpoint  # needs torch
-
-    state = checkpoint.load(path)
-    weights = state.get("method", state)
-    for prefix in ("average.encoder.", "encoder."):
-        found = {
-            name.removeprefix(prefix): value
-            for name, value in weights.items()
-            if name.startswith(prefix)
-        }
-        if found:
-            return found
-    return weights
-
-
 def load_initial_encoder(encoder: "nn.Module", settings: Settings) -> None:
     """Load the weights that `init.from` names.
 
     Raises:
         ValueError: If they belong to another model.
     """
+    from sslbench.cell import checkpoint  # needs torch
+
     path = checkpoint_path(settings)
     try:
-        encoder.load_state_dict(encoder_weights(path))
-    except (RuntimeError, AttributeError) as error:
+        encoder.load_state_dict(checkpoint.encoder_weights(path))
+    except (RuntimeError, TypeError, AttributeError) as error:
         raise ValueError(
             f"init.from={settings.init_from}: {path.name} holds another encoder than "
             f"model={settings.model.name}; pick a checkpoint of the same model"

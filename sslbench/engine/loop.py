@@ -147,8 +147,8 @@ class LoopState:
             checkpoint.save(self.folder / checkpoint.BEST, self._weights())
 
     def _weights(self) -> dict[str, Any]:
-        method = self.training.method.state_dict()
-        return {"cell": self.cell_id, "step": self.progress.step, "method": method}
+        where = {"cell": self.cell_id, "step": self.progress.step}
+        return where | checkpoint.weights_of(self.training.method)
 
     def save(self) -> None:
         more = {

@@ -2,7 +2,6 @@
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from statistics import median
@@ -54,6 +53,7 @@ class Estimator:
 
     def __init__(self, outputs: str, preflight: Preflight) -> None:
         self._preflight = preflight
+        self._work: dict[str, Work] = {}
         self._records: dict[str, list[tuple[float, float, int]]] = {}
         for folder in cells_folder(outputs).glob("*/"):
             try:
@@ -78,14 +78,14 @@ class Estimator:
             per_step, around, memory = (median(values) for values in zip(*like, strict=True))
             return Cost(per_step * schedule.total_steps + around, int(memory), "records")
         counts = self._preflight.count_images(settings)
-        work = measure_work(json.dumps(settings_to_json(settings)["model"]), settings.model.build)
-        views = sum(
-            stream.batch_size * len(stream.views)
-            for stream in settings.method.streams(settings.ratio)
-        )
-        step_passes = PASSES_PER_STEP * views
+        model = repr(settings.model)
+        if model not in self._work:
+            self._work[model] = count_work(settings.model.build())
+        work = self._work[model]
+        streams = settings.method.streams(settings.ratio)
+        views = sum(stream.batch_size * len(stream.views) for stream in streams)
         evaluated = counts["val"] * schedule.num_evaluations + counts["labeled"] + counts["test"]
-        images = schedule.total_steps * step_passes + evaluated
+        images = schedule.total_steps * PASSES_PER_STEP * views + evaluated
         seconds = START_SECONDS + images * work.flops / measure_rate(settings.precision)
         value_bytes = 2 if _precision(settings.precision) == "bf16" else 4
         memory = BASE_BYTES + 4 * STATES_PER_WEIGHT * work.weights
@@ -102,32 +102,25 @@ def likeness(settings: dict[str, Any]) -> str:
     return json.dumps(parts, sort_keys=True)
 
 
-_work: dict[str, Work] = {}
+def count_work(encoder: "nn.Module") -> Work:
+    """Count an encoder's work for one image."""
+    import torch
 
+    flops = outputs = 0
 
-def measure_work(name: str, build: "Callable[[], nn.Module]") -> Work:
-    """Count an encoder's work for one image, once for each name."""
-    if name not in _work:
-        import torch
+    def count(module: "nn.Module", inputs: Any, output: "torch.Tensor") -> None:
+        nonlocal flops, outputs
+        outputs += output.numel()
+        weight = getattr(module, "weight", None)
+        if weight is not None and weight.ndim > 1:  # a convolution or a linear layer
+            flops += 2 * output.numel() * weight[0].numel()
 
-        encoder = build().eval()
-        flops = outputs = 0
-
-        def count(module: "nn.Module", inputs: Any, output: "torch.Tensor") -> None:
-            nonlocal flops, outputs
-            outputs += output.numel()
-            weight = getattr(module, "weight", None)
-            if weight is not None and weight.ndim > 1:  # a convolution or a linear layer
-                flops += 2 * output.numel() * weight[0].numel()
-
-        for module in encoder.modules():
-            if not list(module.children()):
-                module.register_forward_hook(count)
-        with torch.no_grad():
-            encoder(torch.zeros(1, 3, IMAGE_SIDE, IMAGE_SIDE))
-        weights = sum(parameter.numel() for parameter in encoder.parameters())
-        _work[name] = Work(flops, outputs, weights)
-    return _work[name]
+    for module in encoder.modules():
+        if not list(module.children()):
+            module.register_forward_hook(count)
+    with torch.no_grad():
+        encoder.eval()(torch.zeros(1, 3, IMAGE_SIDE, IMAGE_SIDE))
+    return Work(flops, outputs, sum(weights.numel() for weights in encoder.parameters()))
 
 
 def _precision(precision: str) -> str:
