@@ -1,39 +1,34 @@
 """Where a cell can be watched: Weights & Biases, or nowhere.
 
-Nothing here can fail a cell: trouble is a warning, nothing prompts, and each wait is bounded.
+Nothing here costs a cell its result: trouble is one line in the log, nothing prompts, and each wait
+is bounded. The curves on disk are the record; W&B's offline file is written every 15 s, so that a
+killed process may lose that much of it. W&B's own environment variables say what the settings leave
+open.
 """
 
 import logging
-import netrc
 import os
-import socket
-import threading
-import urllib.request
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
-
-import numpy as np
-from PIL import Image
 
 from sslbench.cell.record import DONE, INTERRUPTED, Record
-from sslbench.config.settings import Settings, Tracking
-from sslbench.evaluate.projection import choose_points, project_tsne, read_embeddings
-from sslbench.palette import class_style
 
 if TYPE_CHECKING:
     import wandb
 
+    from sslbench.config.settings import Settings, Tracking
+
 log = logging.getLogger(__name__)
-INIT_SECONDS, FINISH_SECONDS = 30.0, 60.0
-PROBE_SECONDS = 5.0
-FLUSH_SECONDS = "1"
-MAX_POINTS = 500
-"""In the picture and in the table of embeddings; t-SNE of so many takes about a second."""
-SHEET = "images.png"
-TEST_EMBEDDINGS = "embeddings-test.npz"
+WANDB_DEFAULTS = {
+    "console": "off",
+    "disable_git": True,
+    "save_code": False,
+    "init_timeout": 20,
+    "finish_timeout": 60,
+    "finish_timeout_raises": True,
+}
+"""W&B's settings where its variables (WANDB_CONSOLE and so on) say nothing; times in seconds."""
 
 
 class Tracker(Protocol):
@@ -77,11 +72,7 @@ class WandbTracker:
         self._attempt(lambda: self._run.log(point))
 
     def results(self, record: Record, folder: Path) -> None:
-        self._attempt(lambda: self._run.summary.update(summary_values(record)))
-        if record.status == DONE:
-            self._attempt(lambda: _log_results(self._run, record, folder))
-            if self._checkpoints:
-                self._attempt(lambda: _log_checkpoint(self._run, record, folder))
+        self._attempt(lambda: self._log_results(record, folder))
 
     def finish(self, exit_code: int) -> None:
         if self._open:
@@ -97,26 +88,133 @@ class WandbTracker:
             log.warning("Weights & Biases failed, going on without it: %r", error)
             self._in_order = False
 
+    def _log_results(self, record: Record, folder: Path) -> None:
+        values = summary_values(record)
+        self._run.summary.update(values)
+        if record.status == DONE:
+            from sslbench.media import pictures_and_tables, weights_artifact
 
-class StartingTracker:
-    """A tracker that starts in a thread of its own, while a cell's data and networks are made.
+            self._run.log(pictures_and_tables(record, folder))
+            if self._checkpoints:
+                self._run.log_artifact(weights_artifact(record, folder, values))
 
-    Whoever has something to track waits until it has started.
+
+def start_tracker(
+    settings: "Settings", cell_id: str, folder: Path, config: dict[str, Any]
+) -> Tracker:
+    """Start tracking a cell under its own id, so that running it again continues the same run."""
+    tracking = settings.tracking
+    if tracking.name == "off":
+        return NullTracker()
+    parts = [settings.method.name, settings.model.name]
+    parts += [settings.ratio.name] if settings.uses_pool else []
+    seed = f"seed {settings.seed}"
+    run = start_run(
+        tracking,
+        folder,
+        run_id=cell_id,
+        name=" ".join([*parts, seed]),
+        job_type=settings.method.name,
+        tags=[*parts[1:], settings.data.name, seed],
+        config=config | {"cell": cell_id},
+    )
+    return NullTracker() if run is None else WandbTracker(run, checkpoints=tracking.checkpoints)
+
+
+def start_run(
+    tracking: "Tracking",
+    folder: Path,
+    *,
+    run_id: str,
+    name: str,
+    job_type: str,
+    tags: list[str],
+    config: dict[str, Any] | None = None,
+) -> "wandb.Run | None":
+    """Start or continue a run: offline if the server does not answer, None if that fails too."""
+    _prepare_process(folder)
+    modes = tracking_modes(tracking.mode)
+    open_to_user = {"project": "sslbench", "name": name, "job_type": job_type, "dir": folder}
+    typed = {"project": tracking.project, "entity": tracking.entity, "group": tracking.group}
+    for mode in modes:
+        import wandb
+
+        try:
+            run = wandb.init(
+                **_unless_in_environment(open_to_user)
+                | {key: value for key, value in typed.items() if value is not None},
+                id=run_id,
+                mode=mode,
+                tags=[*tags, *filter(None, os.environ.get("WANDB_TAGS", "").split(","))],
+                config=config,
+                resume="allow",
+                reinit="create_new",
+                settings=wandb.Settings(silent=True, **_unless_in_environment(WANDB_DEFAULTS)),
+            )
+            run.define_metric("step", hidden=True)
+            run.define_metric("*", step_metric="step")
+        except Exception as error:
+            log.warning("Weights & Biases (%s) did not start: %s", mode, _first_line(error))
+            wandb.teardown()  # which gives the run's id free for the next attempt
+        else:
+            place = f"wandb sync {Path(run.dir).parent}" if run.offline else run.url
+            log.info("Weights & Biases (%s): %s", mode, place)
+            return run
+    return None
+
+
+def _prepare_process(folder: Path) -> None:
+    """Keep W&B from waiting, and from filling the terminal where disk or home cannot be written."""
+    # Its own error reporting would wait for DNS at exit, up to 12 s without a network.
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    if not os.access(os.environ.get("HOME", ""), os.W_OK):
+        for kind in ("CACHE", "CONFIG", "DATA"):
+            os.environ.setdefault(f"WANDB_{kind}_DIR", str(folder / "wandb"))
+    # It keeps log files of its own: on a full disk each line in them would print a traceback.
+    logging.raiseExceptions = False
+
+
+def tracking_modes(mode: str) -> list[str]:
+    """Return the modes to try in turn, for `tracking.mode`; none where W&B is disabled.
+
+    `auto` is WANDB_MODE where it is set, else online where a key is configured, else offline.
+    Without a key nothing is ever online: W&B would prompt for one.
     """
+    chosen = os.environ.get("WANDB_MODE") or "auto" if mode == "auto" else mode
+    if chosen == "disabled":
+        return []
+    if chosen in ("offline", "dryrun"):
+        return ["offline"]
+    try:
+        if has_key():
+            return ["online" if chosen == "auto" else chosen, "offline"]
+        problem = "no key is configured (wandb login)"
+    except Exception as error:
+        chosen, problem = "online", _first_line(error)
+    if chosen != "auto":
+        log.warning("Weights & Biases: %s; recording offline", problem)
+    return ["offline"]
 
-    def __init__(self, start: Callable[[], Tracker]) -> None:
-        pool = ThreadPoolExecutor(1)
-        self._started = pool.submit(start)
-        pool.shutdown(wait=False)
 
-    def log(self, point: dict[str, Any]) -> None:
-        self._started.result().log(point)
+def has_key() -> bool:
+    """Whether W&B finds a key of its server, without asking for one and without the network.
 
-    def results(self, record: Record, folder: Path) -> None:
-        self._started.result().results(record, folder)
+    Raises:
+        wandb.errors.AuthenticationError: If what it finds is no key.
+    """
+    import wandb
 
-    def finish(self, exit_code: int) -> None:
-        self._started.result().finish(exit_code)
+    # Unless silent it looks up whose key it is; in other modes than online it does not look.
+    wandb.setup(wandb.Settings(silent=True, mode="online"))
+    return wandb.login(prompt=False, verify=False)
+
+
+def _unless_in_environment(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if f"WANDB_{key.upper()}" not in os.environ}
+
+
+def _first_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def exit_code(record: Record) -> int:
@@ -127,195 +225,15 @@ def exit_code(record: Record) -> int:
 
 
 def summary_values(record: Record) -> dict[str, Any]:
-    """Return what stands beside the run's name in tables: status, figures, times."""
+    """Return what stands beside the run's name in tables: status, metrics, times."""
     values: dict[str, Any] = {"status": record.status}
-    for split, figures in record.results.items():
-        if isinstance(figures, dict):
-            values |= {
-                f"{split}/{name}": figure
-                for name, figure in figures.items()
-                if isinstance(figure, int | float)
-            }
-        else:
-            values[split] = figures
-    values |= {
-        name: value for name, value in record.runtime.items() if isinstance(value, int | float)
-    }
+    for name, result in record.results.items():
+        values |= (
+            {f"{name}/{metric}": value for metric, value in result.items()}
+            if isinstance(result, dict)
+            else {name: result}
+        )
+    values |= record.runtime
     if record.error is not None:
         values["error"] = f"{record.error['type']}: {record.error['message']}"
-    return values
-
-
-def _log_results(run: "wandb.Run", record: Record, folder: Path) -> None:
-    import wandb
-
-    names = record.data["class_names"]
-    embeddings = read_embeddings(folder / TEST_EMBEDDINGS)
-    with np.load(folder / TEST_EMBEDDINGS) as file:
-        predictions = file["logits"].argmax(1)
-    chosen = choose_points(embeddings.labels, MAX_POINTS)
-    places = project_tsne(embeddings.values[chosen])
-    labels, guesses = embeddings.labels[chosen], predictions[chosen]
-    table = wandb.Table(columns=["image", "x", "y", "label", "prediction", "correct"])
-    for index, (x, y), label, guess in zip(
-        embeddings.indices[chosen], places, labels, guesses, strict=True
-    ):
-        table.add_data(
-            int(index), float(x), float(y), names[label], names[guess], bool(label == guess)
-        )
-    run.log(
-        {
-            "step": record.results["steps"],
-            "confusion_matrix": wandb.plot.confusion_matrix(
-                y_true=embeddings.labels.tolist(),
-                preds=predictions.tolist(),
-                class_names=names,
-                title="Confusion matrix (test)",
-            ),
-            "images": wandb.Image(str(folder / SHEET)),
-            "embeddings/tsne": wandb.Image(draw_embeddings(places, labels, names)),
-            "embeddings/table": table,
-        }
-    )
-
-
-def draw_embeddings(
-    coordinates: np.ndarray, labels: np.ndarray, names: Sequence[str]
-) -> Image.Image:
-    """Draw `(n, 2)` coordinates in the colours of their `(n,)` labels, with a legend."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.8), dpi=100, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.add_subplot(xticks=[], yticks=[], title="Test embeddings (t-SNE)")
-    for label, name in enumerate(names):
-        color, marker = class_style(label)
-        points = coordinates[labels == label]
-        axes.scatter(*points.T, s=12, color=color, marker=marker, label=name)
-    figure.legend(loc="outside right upper", frameon=False, markerscale=2)
-    canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
-
-
-def _log_checkpoint(run: "wandb.Run", record: Record, folder: Path) -> None:
-    import wandb
-
-    artifact = wandb.Artifact(record.cell, type="model", metadata=summary_values(record))
-    artifact.add_file(str(folder / record.results["weights"]))
-    run.log_artifact(artifact)
-
-
-def start_tracker(
-    settings: Settings, cell_id: str, folder: Path, config: dict[str, Any]
-) -> Tracker:
-    """Start tracking a cell under its own id, so that running it again continues the same run."""
-    tracking = settings.tracking
-    if tracking.name == "off":
-        return NullTracker()
-    parts = [settings.method.name, settings.model.name]
-    parts += [settings.ratio.name] if settings.method.uses_pool else []
-    run = start_run(
-        tracking,
-        folder,
-        id=cell_id,
-        config=config | {"cell": cell_id},
-        name=" ".join([*parts, f"seed {settings.seed}"]),
-        job_type=settings.method.name,
-        tags=[*parts[1:], settings.data.name, f"seed {settings.seed}"],
-    )
-    if run is None:
-        return NullTracker()
-    return WandbTracker(run, checkpoints=tracking.checkpoints)
-
-
-def start_run(tracking: Tracking, folder: Path, **identity: Any) -> "wandb.Run | None":
-    """Start or continue the run `id`; None, and a warning, where W&B does not start."""
-    # W&B's own error reporting would wait for DNS at exit, up to 12 s without a network.
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    # What is not yet written is lost when the process is killed; W&B's own choice is 15 s.
-    os.environ.setdefault("WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL", FLUSH_SECONDS)
-    mode = tracking_mode(tracking)
-    try:
-        import wandb
-
-        run = wandb.init(
-            mode=mode,
-            project=tracking.project,
-            entity=tracking.entity,
-            group=tracking.group,
-            resume="allow",
-            dir=folder,
-            reinit="finish_previous",
-            settings=wandb.Settings(
-                silent=True,
-                console="off",
-                x_disable_stats=True,
-                disable_git=True,
-                save_code=False,
-                init_timeout=INIT_SECONDS,
-                finish_timeout=FINISH_SECONDS,
-            ),
-            **identity,
-        )
-        run.define_metric("step", hidden=True)
-        run.define_metric("*", step_metric="step")
-    except Exception as error:
-        log.warning("Weights & Biases (%s) did not start, going on without it: %r", mode, error)
-        return None
-    return run
-
-
-def tracking_mode(tracking: Tracking) -> str:
-    """Turn `auto` into `online` where a key is configured and the server answers, else `offline`.
-
-    WANDB_MODE wins over `auto`. Without a key nothing is ever online: W&B would prompt for one.
-    """
-    mode = os.environ.get("WANDB_MODE", "auto") if tracking.mode == "auto" else tracking.mode
-    if mode not in ("auto", "online"):
-        return mode
-    if not has_key():
-        if mode == "online":
-            log.warning("Weights & Biases: no key is configured (wandb login); recording offline")
-        return "offline"
-    if mode == "auto" and not _server_answers():
-        log.warning("Weights & Biases: %s does not answer; recording offline", _server())
-        return "offline"
-    return "online"
-
-
-def _server() -> str:
-    return os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
-
-
-def has_key() -> bool:
-    """Whether W&B finds a key without asking for one."""
-    if os.environ.get("WANDB_API_KEY") or os.environ.get("WANDB_IDENTITY_TOKEN_FILE"):
-        return True
-    try:
-        hosts = netrc.netrc(os.environ.get("NETRC")).hosts
-    except (OSError, netrc.NetrcParseError):
-        return False
-    return urlsplit(_server()).netloc in hosts
-
-
-def _server_answers() -> bool:
-    """Whether a connection can be made; behind a proxy that is left for W&B to find out."""
-    if urllib.request.getproxies().keys() & {"http", "https", "all"}:
-        return True
-    server = urlsplit(_server())
-    port = server.port or (80 if server.scheme == "http" else 443)
-    answered = threading.Event()
-
-    def connect() -> None:
-        try:
-            socket.create_connection((server.hostname, port), timeout=PROBE_SECONDS).close()
-        except OSError:
-            return
-        answered.set()
-
-    # In a thread of its own, since looking up a name has no time limit.
-    attempt = threading.Thread(target=connect, daemon=True)
-    attempt.start()
-    attempt.join(PROBE_SECONDS)
-    return answered.is_set()
+    return {key: value for key, value in values.items() if isinstance(value, int | float | str)}
