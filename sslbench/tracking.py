@@ -157,10 +157,14 @@ def start_run(
             log.warning("Weights & Biases (%s) did not start: %s", mode, _first_line(error))
             wandb.teardown()  # which gives the run's id free for the next attempt
         else:
-            place = f"wandb sync {Path(run.dir).parent}" if run.offline else run.url
-            log.info("Weights & Biases (%s): %s", mode, place)
+            log.info("Weights & Biases: %s", place_of(run))
             return run
     return None
+
+
+def place_of(run: "wandb.Run") -> str:
+    """Return a run's page, or the command that uploads it."""
+    return f"offline; wandb sync {Path(run.dir).parent}" if run.offline else str(run.url)
 
 
 def _prepare_process(folder: Path) -> None:
@@ -189,8 +193,8 @@ def tracking_modes(mode: str) -> list[str]:
         if has_key():
             return ["online" if chosen == "auto" else chosen, "offline"]
         problem = "no key is configured (wandb login)"
-    except Exception as error:
-        chosen, problem = "online", _first_line(error)
+    except Exception as error:  # of any kind: W&B reads files of its own
+        chosen, problem = "online", str(error)
     if chosen != "auto":
         log.warning("Weights & Biases: %s; recording offline", problem)
     return ["offline"]
@@ -200,13 +204,16 @@ def has_key() -> bool:
     """Whether W&B finds a key of its server, without asking for one and without the network.
 
     Raises:
-        wandb.errors.AuthenticationError: If what it finds is no key.
+        ValueError: If what it finds is no key.
     """
     import wandb
 
     # Unless silent it looks up whose key it is; in other modes than online it does not look.
     wandb.setup(wandb.Settings(silent=True, mode="online"))
-    return wandb.login(prompt=False, verify=False)
+    try:
+        return wandb.login(prompt=False, verify=False)
+    except wandb.errors.AuthenticationError as error:
+        raise ValueError(error) from error
 
 
 def _unless_in_environment(values: dict[str, Any]) -> dict[str, Any]:
