@@ -1,31 +1,25 @@
-"""A cell's model card: what it is, what it was trained on, how good it is, how to load it."""
+"""A cell's model card: what it is, how to load it, how good it is and on what, for Hugging Face."""
 
-import json
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
 
 from sslbench.atomic import replace_file
 from sslbench.cell.record import Record
 
 CARD = "card.md"
-METHODS = {
-    "supervised": "by cross-entropy on the labelled images",
-    "barlow": "by Barlow Twins on unlabelled images, then frozen; a linear probe on the labelled "
-    "images classifies",
-    "semi": "by cross-entropy on the labelled images and by pseudo-labels on the unlabelled ones",
-}
-NAMES = {"digits": "the built-in stand-in (digits)", "stl10": "STL-10"}
+DATA = {"digits": "the built-in stand-in (digits)", "stl10": "STL-10"}
 STAND_IN = (
     "It was trained and measured on **the built-in stand-in** (handwritten digits in colour), not "
-    "on STL-10: its figures must not be set beside any published ones, and its embeddings are of "
+    "on STL-10: its metrics must not be set beside any published ones, and its embeddings are of "
     "little use for photographs."
 )
-SPLITS = ("train_plain", "val", "test")
 TRAIN = (
-    "means over the last training steps, on augmented images; for Barlow Twins the accuracy is the "
-    "probe's on the train images as they are"
+    "means over the last training steps on augmented images, or, where these have no labels, the "
+    "probe's accuracy on the train images as they are"
 )
+MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>()#|~$&!"})
 
 
 def save_card(path: Path, record: Record) -> None:
@@ -35,111 +29,148 @@ def save_card(path: Path, record: Record) -> None:
 
 
 def card(record: Record) -> str:
-    """Return the card as Markdown."""
-    settings, data, results = record.settings, record.data, record.results
-    model, method = settings["model"]["name"], settings["method"]["name"]
-    parts = [
-        f"# {record.cell}",
-        f"Encoder `{model}`, trained {METHODS.get(method, f'by {method}')}. Seed "
-        f"{settings['seed']}, ratio of labelled to unlabelled images {settings['ratio']['name']}. "
-        f"Accuracy on the test images: **{results['test']['accuracy']:.2%}**.",
-        "## Load the encoder",
-        _snippet(record),
-        "The encoder is frozen, in eval mode, with its normalisation inside.",
-        "## Figures",
-        _figures(record),
-        "## Data",
-        f"{NAMES.get(data['name'], data['name'])}, fingerprint `{data['fingerprint']}`: "
-        f"{data['num_labeled']} labelled images, {data['num_unlabeled']} unlabelled ones (the "
-        f"ratio says how many are used), {data['num_val']} for validation and {data['num_test']} "
-        f"for the test. Classes: {', '.join(data['class_names'])}. Channel means "
-        f"{_numbers(data['mean'])}, deviations {_numbers(data['std'])}, on the scale 0 to 1.",
-        "## Training",
-        _training(record),
-        "## Limits",
-        _limits(record),
-        "## Settings",
-        "```json\n" + json.dumps(settings, indent=2, ensure_ascii=False) + "\n```",
+    """Return the card as Markdown, under a head of YAML with the accuracies as a `model-index`."""
+    method, model = record.settings["method"], record.settings["model"]["name"]
+    images = " and ".join(record.streams).replace("labeled", "labelled")
+    trained = method.get("description") or f"By `{method['name']}`."
+    return f"""---
+{_head(record)}
+---
+
+# {_escape(record.cell)}
+
+Encoder `{model}`, trained by `{method["name"]}` on {images} images. {trained}
+
+## Load
+
+{_snippet(record)}
+
+The encoder is frozen, in eval mode, with its normalisation inside; resize images of \
+another size first.
+
+## Metrics
+
+{_metrics(record)}
+
+## Data
+
+{_data(record)}
+
+## Training
+
+{_training(record)}
+
+## Limits
+
+{_limits(record)}
+"""
+
+
+def _head(record: Record) -> str:
+    name = record.data["name"]
+    accuracies = [
+        EvalResult(
+            task_type="image-classification",
+            dataset_type=name,
+            dataset_name=DATA.get(name, name),
+            dataset_split=split,
+            metric_type="accuracy",
+            metric_value=record.results[split]["accuracy"],
+        )
+        for split in ("val", "test")
     ]
-    return "\n\n".join(parts) + "\n"
+    tags = ["image-feature-extraction", record.settings["method"]["name"]]
+    data = ModelCardData(
+        model_name=record.cell, library_name="sslbench", tags=tags, eval_results=accuracies
+    )
+    return data.to_yaml()
 
 
 def _snippet(record: Record) -> str:
-    outputs = record.settings["outputs"]
-    return (
-        "```python\n"
-        "import torch\n"
-        "from sslbench import load_encoder\n\n"
-        f"encoder = load_encoder({record.cell!r}, outputs={outputs!r})\n"
-        "images = torch.zeros(8, 3, 96, 96, dtype=torch.uint8)  # or floats from 0 to 1\n"
-        "with torch.inference_mode():\n"
-        "    embeddings = encoder(images)  # (8, encoder.embedding_dim), float32\n"
-        "```"
-    )
+    side, outputs = record.data.get("side", 96), record.settings["outputs"]
+    return f"""```python
+import torch
+from sslbench import load_encoder
+
+encoder = load_encoder({record.cell!r}, outputs={outputs!r})
+images = torch.zeros(8, 3, {side}, {side}, dtype=torch.uint8)  # or floats from 0 to 1
+with torch.inference_mode():
+    embeddings = encoder(images)  # (8, encoder.embedding_dim), float32
+```"""
 
 
-def _figures(record: Record) -> str:
+def _metrics(record: Record) -> str:
     lines = ["| split | accuracy | loss | what it is |", "| --- | --- | --- | --- |"]
-    rules = {"train": TRAIN} | {split: record.rules[split] for split in SPLITS}
-    for split, rule in rules.items():
-        figures = record.results[split]
-        loss = f"{figures['loss']:.4f}" if "loss" in figures else ""
-        lines.append(f"| {split} | {figures['accuracy']:.2%} | {loss} | {rule} |")
+    rules = {"train": TRAIN} | record.rules
+    for split in ("train", "train_plain", "val", "test"):
+        metrics = record.results[split]
+        loss = f"{metrics['loss']:.4f}" if "loss" in metrics else ""
+        lines.append(f"| {split} | {metrics['accuracy']:.2%} | {loss} | {rules[split]} |")
     for split, accuracy in record.results.get("knn", {}).items():
         lines.append(f"| {split}, k-NN | {accuracy:.2%} | | {record.rules['knn']} |")
-    lines += ["", "Accuracy on the test images by class: " + _per_class(record) + "."]
-    return "\n".join(lines)
+    by_class = zip(
+        record.data["class_names"], record.results["test"]["per_class_accuracy"], strict=True
+    )
+    classes = [
+        f"{_escape(name)} {'no images' if accuracy is None else f'{accuracy:.1%}'}"
+        for name, accuracy in by_class
+    ]
+    return "\n".join([*lines, "", f"Of the test images by class: {', '.join(classes)}."])
 
 
-def _per_class(record: Record) -> str:
-    accuracies = record.results["test"]["per_class_accuracy"]
-    return ", ".join(
-        f"{name} {'no images' if accuracy is None else f'{accuracy:.1%}'}"
-        for name, accuracy in zip(record.data["class_names"], accuracies, strict=True)
+def _data(record: Record) -> str:
+    data = record.data
+    mean, std = (", ".join(f"{value:.4f}" for value in data[key]) for key in ("mean", "std"))
+    return (
+        f"{DATA.get(data['name'], data['name'])}, fingerprint `{data['fingerprint']}`: "
+        f"{data['num_labeled']} labelled images, {data['num_unlabeled']} unlabelled ones, "
+        f"{data['num_val']} for validation and {data['num_test']} for the test. "
+        f"Channel means {mean}, deviations {std}, on the scale 0 to 1."
     )
 
 
 def _training(record: Record) -> str:
     settings, results, runtime = record.settings, record.results, record.runtime
     optimizer, start = settings["optimizer"], settings["init"]["from"]
-    chosen = "the best on the validation images" if results["weights"] == "best.pt" else "the last"
-    step = results["best_step"] if results["weights"] == "best.pt" else results["steps"]
-    origin = "drawn at random" if start is None else f"those of `{start}`"
+    is_best = results["weights"] == "best.pt"
+    chosen = "the best on the validation images" if is_best else "the last"
+    step = results["best_step"] if is_best else results["steps"]
+    ratio = f"Labelled to unlabelled {settings['ratio']['name']}. "
     return (
         f"{results['steps']} steps of {settings['method']['batch_size']} images by "
-        f"{optimizer['name']}, learning rate {optimizer['lr']:g} ({optimizer['schedule']}). First "
-        f"weights: {origin}. Kept weights: {chosen}, of step {step} (`{results['weights']}`, "
-        f"SHA-256 of the weights `{results['weights_sha256'][:16]}`). "
-        f"{runtime['train_seconds']:.0f} s on {runtime['processor']} in {runtime['precision']}, "
-        f"torch {runtime['versions']['torch']}, code {runtime['versions']['commit']}."
+        f"`{optimizer['name']}`, learning rate {optimizer['lr']:g} ({optimizer['schedule']}), seed "
+        f"{settings['seed']}. {ratio if 'unlabeled' in record.streams else ''}"
+        f"First weights: {'drawn at random' if start is None else f'those of `{start}`'}. "
+        f"Kept weights: {chosen}, of step {step} (`{results['weights']}`, SHA-256 "
+        f"`{results['weights_sha256'][:16]}`). {runtime['train_seconds']:.0f} s on "
+        f"{runtime['processor']} in {runtime['precision']}, torch {runtime['versions']['torch']}, "
+        f"code {runtime['versions']['commit']}."
     )
 
 
 def _limits(record: Record) -> str:
-    limits = [STAND_IN] if record.data["name"] == "digits" else []
     accuracy, num_images = record.results["test"]["accuracy"], record.data["num_test"]
     low, high = _interval(accuracy, num_images)
+    limits = [STAND_IN] if record.data["name"] == "digits" else []
     limits += [
-        "One seed: the report (`python -m sslbench.report`) shows how figures vary over seeds.",
+        "One seed: the report (`python -m sslbench.report`) shows how metrics vary over seeds.",
         f"{num_images} test images: from their number alone, an accuracy of {accuracy:.1%} has the "
         f"95 % interval {low:.1%} to {high:.1%}.",
-        "It expects images of 96 x 96 pixels; for other sizes, resize first.",
     ]
     return "\n".join(f"- {limit}" for limit in limits)
 
 
 def _interval(accuracy: float, num_images: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share by Wilson, as the report has it.
+    """Return the 95 % interval of a share (Wilson 1927).
 
-    It is computed here as importing SciPy's statistics would take each cell about a second.
+    The report has it by a library, which would take each cell a second to import.
     """
     z = NormalDist().inv_cdf(0.975)
     center = accuracy + z**2 / (2 * num_images)
     margin = z * (accuracy * (1 - accuracy) / num_images + (z / (2 * num_images)) ** 2) ** 0.5
     scale = 1 + z**2 / num_images
-    low = max(0.0, center - margin)  # which rounding would make -0.0 %
-    return low / scale, (center + margin) / scale
+    return max(0.0, center - margin) / scale, (center + margin) / scale  # rounding makes -0.0
 
 
-def _numbers(values: list[Any]) -> str:
-    return ", ".join(f"{value:.4f}" for value in values)
+def _escape(text: str) -> str:
+    return " ".join(text.translate(MARKDOWN).split())
