@@ -1,4 +1,4 @@
-"""A finished cell's encoder and card."""
+"""A finished cell's encoder."""
 
 import json
 import re
@@ -15,11 +15,9 @@ from crash import tiny_cell, train
 from torch import nn
 
 import sslbench
-from sslbench.cell.card import card
 from sslbench.cell.record import load_record, settings_to_dict
 from sslbench.config.presets import compose_settings
 from sslbench.data import open_dataset
-from sslbench.tables.statistics import wilson_interval
 
 METHODS = {
     "supervised": ("method=supervised", "steps=4", "precision=fp32"),
@@ -221,38 +219,6 @@ def test_the_package_is_light_until_the_encoder_is_asked_for():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     with pytest.raises(AttributeError, match="nonsense"):
         sslbench.nonsense  # noqa: B018
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_the_card_says_what_the_cell_is(method, outputs):
-    cell = cell_of(outputs, method)
-    record = load_record(cell.path)
-    text = (cell.path / "card.md").read_text()
-    assert text.startswith(f"# {cell.cell_id}\n")
-    assert f"**{record.results['test']['accuracy']:.2%}**" in text
-    assert f"| val | {record.results['val']['accuracy']:.2%} |" in text
-    assert ("k-NN" in text) == (method == "barlow")
-    assert "stand-in" in text
-    assert '"batch_size": 8' in text
-
-
-def test_the_card_of_other_data_does_not_speak_of_a_stand_in(outputs):
-    record = load_record(cell_of(outputs, "supervised").path)
-    record.data["name"] = "stl10"
-    text = card(record)
-    assert "stand-in" not in text
-    assert "STL-10" in text
-
-
-@pytest.mark.parametrize("accuracy", [0.0, 0.25, 1.0])
-def test_the_card_gives_the_reports_interval_of_the_accuracy(accuracy, outputs):
-    record = load_record(cell_of(outputs, "supervised").path)
-    record.results["test"]["accuracy"] = accuracy
-    record.data["num_test"] = 40
-    low, high = wilson_interval(accuracy, 40)
-    assert low < high - 0.05
-    interval = f"{max(low, 0.0):.1%} to {high:.1%}"
-    assert f"{accuracy:.1%} has the 95 % interval {interval}" in card(record)
 
 
 def test_the_cards_snippet_runs(outputs, tmp_path, monkeypatch):

@@ -1,0 +1,74 @@
+"""A finished cell's card."""
+
+import pytest
+from huggingface_hub import ModelCard
+
+from sslbench.cell.card import card, save_card
+from sslbench.cell.record import Record
+from sslbench.tables.statistics import wilson_interval
+
+NAMES = ["<b>*x*</b>", "a|b: 'c'", "日本", "$x_1$"]
+
+
+@pytest.fixture
+def record():
+    """Make up a cell of a method from outside the package."""
+    made = Record("mine-convnet-s0-12", "done", {}, streams=["labeled", "unlabeled"])
+    made.settings = {
+        "model": {"name": "convnet"},
+        "method": {"name": "mine", "batch_size": 25, "description": "By wishing: it helps."},
+        "optimizer": {"name": "sgd", "lr": 0.1, "schedule": "cosine"},
+        "ratio": {"name": "1:20"},
+        "init": {"from": None},
+        "seed": 0,
+        "outputs": "outputs",
+    }
+    scored = {"accuracy": 0.25, "loss": 1.5, "per_class_accuracy": [0.5, None, 0.25, 0.0]}
+    made.results = {split: scored for split in ("train_plain", "val", "test")}
+    made.results |= {"train": {"accuracy": 0.75}, "knn": {"test": 0.3125}, "weights": "best.pt"}
+    made.results |= {"weights_sha256": "ab" * 32, "steps": 80, "best_step": 40}
+    numbers = {f"num_{kind}": 40 for kind in ("labeled", "unlabeled", "val", "test")}
+    made.data = {"name": "stl10", "fingerprint": "0f", "class_names": NAMES, **numbers}
+    made.data |= {"mean": [0.5] * 3, "std": [0.25] * 3}
+    made.runtime = {"train_seconds": 9.6, "processor": "made up", "precision": "fp32"}
+    made.runtime["versions"] = {"torch": "2.14", "commit": "abc"}
+    return made
+
+
+def test_the_head_is_read_by_hugging_face(record, tmp_path):
+    record.data["name"] = "my: 'set' #1"
+    save_card(tmp_path / "card.md", record)
+    head = ModelCard.load(tmp_path / "card.md").data
+    assert head.model_name == record.cell
+    assert {result.dataset_split: result.metric_value for result in head.eval_results} == {
+        "val": 0.25,
+        "test": 0.25,
+    }
+    assert {result.dataset_name for result in head.eval_results} == {"my: 'set' #1"}
+
+
+def test_the_body_says_what_the_cell_is_and_how_good(record):
+    text = card(record)
+    for words in (
+        "trained by `mine` on labelled and unlabelled images. By wishing: it helps.",
+        "load_encoder('mine-convnet-s0-12', outputs='outputs')",
+        "| test | 25.00% | 1.5000 |",
+        "| test, k-NN | 31.25% |",
+        "80 steps of 25 images by `sgd`, learning rate 0.1 (cosine)",
+        "best on the validation images, of step 40 (`best.pt`",
+        r"\<b\>\*x\*\</b\> 50.0%, a\|b: 'c' no images, 日本 25.0%, \$x\_1\$ 0.0%",
+        "torch.zeros(8, 3, 96, 96",
+    ):
+        assert words in text
+    assert "stand-in" not in text
+    record.data |= {"name": "digits", "side": 32}
+    assert "stand-in" in card(record)
+    assert "torch.zeros(8, 3, 32, 32" in card(record)
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 0.25, 1.0])
+def test_the_card_gives_the_reports_interval_of_the_accuracy(accuracy, record):
+    record.results["test"] = record.results["test"] | {"accuracy": accuracy}
+    low, high = wilson_interval(accuracy, 40)
+    interval = f"{max(low, 0.0):.1%} to {high:.1%}"
+    assert f"{accuracy:.1%} has the 95 % interval {interval}" in card(record)
