@@ -220,7 +220,7 @@ def log_tables(contents: dict[str, Any], folder: Path) -> bool:
 
     name = "summary"
     tracking = Tracking(**contents["account"], group=name)
-    run = start_run(tracking, folder, run_id=name, name=name, job_type=name, tags=[name])
+    run = start_run(tracking, folder, id=name, name=name, job_type=name, tags=[name])
     if run is None:
         return False
     try:

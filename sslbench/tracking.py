@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from sslbench.cell.record import DONE, INTERRUPTED, Record
 
@@ -31,36 +31,20 @@ WANDB_DEFAULTS = {
 """W&B's settings where its variables (WANDB_CONSOLE and so on) say nothing; times in seconds."""
 
 
-class Tracker(Protocol):
-    """Takes points of curves, then what came of the cell, then the end."""
+class Tracker:
+    """Takes points of curves, then what came of the cell, then the end; this one keeps nothing."""
 
     def log(self, point: dict[str, Any]) -> None:
         """Add a point; `step` is among its keys, the others are named `split/metric`."""
-        ...
 
     def results(self, record: Record, folder: Path) -> None:
         """Add what the record says; if the cell is done, pictures and tables from its folder."""
-        ...
 
     def finish(self, exit_code: int) -> None:
         """Close the run and say how it ended; once closed, this does nothing."""
-        ...
 
 
-class NullTracker:
-    """Tracks nothing."""
-
-    def log(self, point: dict[str, Any]) -> None:
-        pass
-
-    def results(self, record: Record, folder: Path) -> None:
-        pass
-
-    def finish(self, exit_code: int) -> None:
-        pass
-
-
-class WandbTracker:
+class WandbTracker(Tracker):
     """A W&B run. At the first trouble it warns, and from then on only tries to close the run."""
 
     def __init__(self, run: "wandb.Run", *, checkpoints: bool = False) -> None:
@@ -105,48 +89,44 @@ def start_tracker(
     """Start tracking a cell under its own id, so that running it again continues the same run."""
     tracking = settings.tracking
     if tracking.name == "off":
-        return NullTracker()
+        return Tracker()
     parts = [settings.method.name, settings.model.name]
     parts += [settings.ratio.name] if settings.uses_pool else []
     seed = f"seed {settings.seed}"
     run = start_run(
         tracking,
         folder,
-        run_id=cell_id,
+        id=cell_id,
         name=" ".join([*parts, seed]),
         job_type=settings.method.name,
         tags=[*parts[1:], settings.data.name, seed],
         config=config | {"cell": cell_id},
     )
-    return NullTracker() if run is None else WandbTracker(run, checkpoints=tracking.checkpoints)
+    return Tracker() if run is None else WandbTracker(run, checkpoints=tracking.checkpoints)
 
 
 def start_run(
-    tracking: "Tracking",
-    folder: Path,
-    *,
-    run_id: str,
-    name: str,
-    job_type: str,
-    tags: list[str],
-    config: dict[str, Any] | None = None,
+    tracking: "Tracking", folder: Path, *, name: str, job_type: str, tags: list[str], **more: Any
 ) -> "wandb.Run | None":
-    """Start or continue a run: offline if the server does not answer, None if that fails too."""
+    """Start or continue a run: offline if the server does not answer, None if that fails too.
+
+    Args:
+        more: `id` and `config`, for `wandb.init`.
+    """
     _prepare_process(folder)
     modes = tracking_modes(tracking.mode)
     open_to_user = {"project": "sslbench", "name": name, "job_type": job_type, "dir": folder}
     typed = {"project": tracking.project, "entity": tracking.entity, "group": tracking.group}
     for mode in modes:
-        import wandb
-
         try:
+            import wandb
+
             run = wandb.init(
                 **_unless_in_environment(open_to_user)
                 | {key: value for key, value in typed.items() if value is not None},
-                id=run_id,
+                **more,
                 mode=mode,
                 tags=[*tags, *filter(None, os.environ.get("WANDB_TAGS", "").split(","))],
-                config=config,
                 resume="allow",
                 reinit="create_new",
                 settings=wandb.Settings(silent=True, **_unless_in_environment(WANDB_DEFAULTS)),
@@ -155,7 +135,8 @@ def start_run(
             run.define_metric("*", step_metric="step")
         except Exception as error:
             log.warning("Weights & Biases (%s) did not start: %s", mode, _first_line(error))
-            wandb.teardown()  # which gives the run's id free for the next attempt
+            if mode != modes[-1]:
+                wandb.teardown()  # which gives the run's id free for the next attempt
         else:
             log.info("Weights & Biases: %s", place_of(run))
             return run
