@@ -32,14 +32,14 @@ def card(record: Record) -> str:
     """Return the card as Markdown, under a head of YAML with the accuracies as a `model-index`."""
     method, model = record.settings["method"], record.settings["model"]["name"]
     images = " and ".join(record.streams).replace("labeled", "labelled")
-    trained = method.get("description") or f"By `{method['name']}`."
     return f"""---
 {_head(record)}
 ---
 
 # {_escape(record.cell)}
 
-Encoder `{model}`, trained by `{method["name"]}` on {images} images. {trained}
+Encoder `{model}`, trained by `{method["name"]}` on {images} images. \
+{method.get("description", "")}
 
 ## Load
 
