@@ -79,16 +79,10 @@ def _parser() -> argparse.ArgumentParser:
     # The default is a text, so that it is checked too.
     add("--outputs", type=existing_folder, default="outputs", help="of the cells (%(default)s)")
     what = parser.add_mutually_exclusive_group()
-    what.add_argument(
-        "--dry-run",
-        action="store_true",
-        help=f"write what would be saved to <outputs>/report/{JSON_NAME} instead; needs no login",
-    )
-    what.add_argument(
-        "--summary",
-        action="store_true",
-        help="only log the tables to the summary run; without a login offline, for wandb sync",
-    )
+    dry_run = f"save nothing: write it to <outputs>/report/{JSON_NAME}; needs no login"
+    what.add_argument("--dry-run", action="store_true", help=dry_run)
+    summary = "only log the tables to the summary run; without a login offline, for wandb sync"
+    what.add_argument("--summary", action="store_true", help=summary)
     return parser
 
 

@@ -18,10 +18,7 @@ def record():
         "model": {"name": "convnet"},
         "method": {"name": "mine", "batch_size": 25, "description": "By wishing: it helps."},
         "optimizer": {"name": "sgd", "lr": 0.1, "schedule": "cosine"},
-        "ratio": {"name": "1:20"},
-        "init": {"from": None},
-        "seed": 0,
-        "outputs": "outputs",
+        **{"ratio": {"name": "1:20"}, "init": {"from": None}, "seed": 0, "outputs": "outputs"},
     }
     scored = {"accuracy": 0.25, "loss": 1.5, "per_class_accuracy": [0.5, None, 0.25, 0.0]}
     made.results = dict.fromkeys(("train_plain", "val", "test"), scored)
