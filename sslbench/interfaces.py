@@ -76,11 +76,3 @@ class MethodModule(nn.Module):
     ) -> dict[str, dict[str, float]]:
         """Return more results of a finished cell, such as `{"knn": {"val": .4, "test": .4}}`."""
         return {}
-
-
-class Tracker(Protocol):
-    """Takes points of curves, as they come."""
-
-    def log(self, point: dict[str, Any]) -> None:
-        """Add a point; `step` is among its keys, the others are named `split/metric`."""
-        ...

@@ -6,10 +6,10 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from sslbench.config.presets import compose_settings
 
 from sslbench.cell.identity import cell_id
 from sslbench.cell.record import DONE, FAILED, INTERRUPTED, Record, settings_to_dict
-from sslbench.config.presets import compose_settings
 from sslbench.config.settings import BarlowTwins, Settings
 
 CLASSES = {

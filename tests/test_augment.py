@@ -6,12 +6,12 @@ import torch
 import torchvision.transforms.v2 as transforms
 import torchvision.transforms.v2.functional as reference
 from scipy import stats
+from sslbench.kernels import library
+from sslbench.kernels import view as kernel
 
 from sslbench.augment import ops
 from sslbench.augment.views import PlainView, RandomView
 from sslbench.config.settings import View
-from sslbench.kernels import library
-from sslbench.kernels import view as kernel
 
 MEAN = torch.tensor([0.44, 0.43, 0.40])
 STD = torch.tensor([0.26, 0.25, 0.27])

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 from crash import tiny_cell, train
+from sslbench.config.presets import compose_settings
 from torch import nn
 
 import sslbench
 from sslbench.cell.record import load_record, settings_to_dict
-from sslbench.config.presets import compose_settings
 from sslbench.data import open_dataset
 
 METHODS = {

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from filelock import FileLock
+from sslbench.config.presets import compose_settings
 from synthetic import CLASSES, SIZES, make_cell, make_settings
 
 from sslbench import report as door
 from sslbench.cell.identity import cell_id
 from sslbench.cell.record import BLOCKED, DONE, FAILED, INTERRUPTED, load_record
-from sslbench.config.presets import compose_settings
 from sslbench.report import build_report, failed_claims, main
 from sslbench.tables import claims, paper, statistics
 from sslbench.tables.changes import settings_from_dict

@@ -19,6 +19,8 @@ NUMBERS_APART = (
     "report.py",
     "dashboard.py",
     "tracking.py",
+    "media.py",
+    "palette.py",
     "cell/card.py",
     "engine/progress.py",
 )

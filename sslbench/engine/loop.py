@@ -15,8 +15,8 @@ from sslbench.engine.means import FirstNonFinite, Means
 from sslbench.engine.progress import ProgressReport
 from sslbench.engine.signals import Interrupted, StopRequest
 from sslbench.engine.training import Training
-from sslbench.interfaces import Tracker
 from sslbench.randomness import derive_seed
+from sslbench.tracking import Tracker
 
 log = logging.getLogger(__name__)
 
