@@ -26,7 +26,7 @@ def record():
     made.results |= {"weights_sha256": "ab" * 32, "steps": 80, "best_step": 40}
     numbers = {f"num_{kind}": 40 for kind in ("labeled", "unlabeled", "val", "test")}
     made.data = {"name": "stl10", "fingerprint": "0f", "class_names": NAMES, **numbers}
-    made.data |= {"mean": [0.5] * 3, "std": [0.25] * 3}
+    made.data |= {"side": 96, "mean": [0.5] * 3, "std": [0.25] * 3}
     made.runtime = {"train_seconds": 9.6, "processor": "made up", "precision": "fp32"}
     made.runtime["versions"] = {"torch": "2.14", "commit": "abc"}
     return made

@@ -13,8 +13,8 @@ DONE, FAILED, INTERRUPTED, BLOCKED = "done", "failed", "interrupted", "blocked"
 STATUSES = (DONE, FAILED, INTERRUPTED, BLOCKED)
 RULES = {
     "train.loss": "mean of the training loss over the steps since the last but one validation",
-    "train.accuracy": "the same of the accuracy on augmented labelled images; for Barlow Twins "
-    "that of the linear probe on the train images as they are",
+    "train.accuracy": "mean over the same steps, on augmented labelled images; where training has "
+    "no labels, the classifier's on the train images as they are",
     "train.num_images": "labelled images in train.accuracy, each time that one was seen",
     "train_plain": "the evaluated weights on the train images as they are",
     "val": "the evaluated weights on the validation images",
