@@ -125,10 +125,7 @@ def _find_cell(cell: str | Path, outputs: str | Path) -> Path:
     for folder in folders:
         if (folder / RECORD).exists() or (folder / SETTINGS).exists():
             return folder
-    if folders:
-        what = f"{folders[0]} is no cell's folder, it has neither {RECORD} nor {SETTINGS}"
-    else:
-        what = f"no cell {cell}"
+    what = f"{folders[0]} is no cell's folder" if folders else f"no cell {cell}"
     known = sorted(path.name for path in below.glob("*/"))
     hint = f"there are {len(known)}, such as {known[0]}" if known else "there are none"
     raise ValueError(f"{what}: give a cell's folder, or an id below {below} ({hint})")

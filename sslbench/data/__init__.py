@@ -18,7 +18,14 @@ from sslbench.data.stl10 import OFFICIAL, Release, how_to_get, obtain_stl10, ope
 
 log = logging.getLogger(__name__)
 
-BAR = "=" * 80
+STAND_IN_WARNING = """
+{bar}
+This is NOT STL-10: data=auto takes the built-in stand-in, handwritten digits.
+Its results are NOT comparable with the paper's.
+Why: {reason}.
+How to get STL-10:
+{advice}
+{bar}"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,20 +106,10 @@ def open_dataset(settings: Data, outputs: Path, release: Release = OFFICIAL) -> 
             layout = _open_layout(settings)
         case "digits":
             layout = open_digits(outputs)
-    train_indices = _labeled_indices(settings, layout)
-    val_indices, test_indices = split_val_test(
-        layout.test_labels, settings.val_fraction, settings.split_seed
-    )
+    train = _labeled_indices(settings, layout)
+    val, test = split_val_test(layout.test_labels, settings.val_fraction, settings.split_seed)
     mean, std = cached_statistics(layout.train_images, layout.fingerprint, outputs)
-    return Dataset(
-        name=dataset_name(settings),
-        files=layout,
-        train_indices=train_indices,
-        val_indices=val_indices,
-        test_indices=test_indices,
-        mean=mean,
-        std=std,
-    )
+    return Dataset(dataset_name(settings), layout, train, val, test, mean, std)
 
 
 def count_images(settings: Data, dataset: Dataset | None) -> dict[str, int]:
@@ -121,12 +118,8 @@ def count_images(settings: Data, dataset: Dataset | None) -> dict[str, int]:
     Without an opened data set they are those of STL-10.
     """
     if dataset is not None:
-        return {
-            "labeled": len(dataset.train_indices),
-            "unlabeled": len(dataset.files.unlabeled_images),
-            "val": len(dataset.val_indices),
-            "test": len(dataset.test_indices),
-        }
+        described = dataset.describe()
+        return {name: described[f"num_{name}"] for name in ("labeled", "unlabeled", "val", "test")}
     fold_or_all = OFFICIAL.num_train if settings.fold is None else OFFICIAL.num_train // 5
     num_val = round(OFFICIAL.num_test * settings.val_fraction)
     return {
@@ -162,18 +155,8 @@ def _obtain_or_warn(settings: Data, release: Release) -> bool:
     try:
         _obtain(settings, release)
     except Unavailable as error:
-        log.warning(
-            "\n%s\n"
-            "This is NOT STL-10: data=auto takes the built-in stand-in, handwritten digits.\n"
-            "Its figures are NOT comparable with the paper's.\n"
-            "Why: %s.\n"
-            "How to get STL-10:\n%s\n"
-            "%s",
-            BAR,
-            error,
-            how_to_get(Path(settings.root), settings.url, release),
-            BAR,
-        )
+        advice = how_to_get(Path(settings.root), settings.url, release)
+        log.warning("%s", STAND_IN_WARNING.format(bar="=" * 80, reason=error, advice=advice))
         return False
     return True
 
@@ -210,20 +193,15 @@ def _labeled_indices(settings: Data, layout: Layout) -> np.ndarray:
             )
         indices = layout.folds[settings.fold]
     if settings.num_labeled is not None:
+        num_classes, seed = len(layout.class_names), settings.split_seed
         indices = choose_labeled(
-            layout.train_labels,
-            indices,
-            settings.num_labeled,
-            len(layout.class_names),
-            settings.split_seed,
+            layout.train_labels, indices, settings.num_labeled, num_classes, seed
         )
-    counts = np.bincount(layout.train_labels[indices], minlength=len(layout.class_names))
-    if not counts.all():
-        missing = ", ".join(
-            name for name, count in zip(layout.class_names, counts, strict=True) if not count
-        )
+    present = set(layout.train_labels[indices])
+    missing = [name for label, name in enumerate(layout.class_names) if label not in present]
+    if missing:
         raise ValueError(
-            f"data={settings.name}: no labelled image of {missing}; each class in class_names.txt "
-            "needs one"
+            f"data={settings.name}: no labelled image of {', '.join(missing)}; each class in "
+            "class_names.txt needs one"
         )
     return indices

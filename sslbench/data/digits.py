@@ -1,6 +1,5 @@
 """The built-in stand-in: scikit-learn's handwritten digits, drawn at 96x96 in seeded colours."""
 
-import importlib.util
 import logging
 import tempfile
 from pathlib import Path
@@ -52,8 +51,10 @@ def open_digits(outputs: Path) -> Layout:
 
 
 def _write_digits(folder: Path) -> None:
-    strokes, labels = load_strokes()
-    images = draw(strokes)
+    from sklearn.datasets import load_digits
+
+    digits = load_digits()
+    images, labels = draw(digits.images.astype(np.int64)), digits.target
     order = seeded_order(len(labels), SEED)
     of_classes = [order[labels[order] == label] for label in range(len(CLASS_NAMES))]
     last = LABELED_PER_CLASS + UNLABELED_PER_CLASS
@@ -61,26 +62,8 @@ def _write_digits(folder: Path) -> None:
     train, unlabeled, test = (
         _shuffled([of_class[part] for of_class in of_classes]) for part in parts
     )
-    write_layout(
-        folder,
-        CLASS_NAMES,
-        (images[train], labels[train]),
-        (images[test], labels[test]),
-        images[unlabeled],
-    )
-
-
-def load_strokes() -> tuple[np.ndarray, np.ndarray]:
-    """Return int64 `(1797, 8, 8)` strokes from 0 to 16 and `(1797,)` labels."""
-    package = importlib.util.find_spec("sklearn").submodule_search_locations[0]
-    path = Path(package) / "datasets" / "data" / "digits.csv.gz"
-    if path.exists():  # what load_digits reads; importing it takes longer than all the drawing
-        rows = np.loadtxt(path, np.int64, delimiter=",")
-        return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1]
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    return digits.images.astype(np.int64), digits.target.astype(np.int64)
+    of_train, of_test = ((images[part], labels[part]) for part in (train, test))
+    write_layout(folder, CLASS_NAMES, of_train, of_test, images[unlabeled])
 
 
 def _shuffled(parts: list[np.ndarray]) -> np.ndarray:

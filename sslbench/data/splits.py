@@ -27,7 +27,6 @@ def split_val_test(
     Args:
         labels: `(N,)`.
         val_fraction: Share of each class that validates, rounded to whole images.
-        split_seed: Of the choice.
 
     Returns:
         Two sorted int64 arrays of positions.
@@ -60,9 +59,6 @@ def choose_labeled(
     Args:
         labels: `(N,)`, of all train images.
         candidates: Positions to choose from.
-        num_labeled: How many to choose.
-        num_classes: What it must be divisible by.
-        split_seed: Of the choice.
 
     Returns:
         A sorted int64 array of positions.

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -81,18 +80,16 @@ class StaticDraw:
         self._next = 0
         self.draw = self._views(self._on_device)
 
-    def _place(self, tensor: Tensor) -> "_Place":
-        """Reserve room for a tensor like this one."""
-        num_bytes = tensor.numel() * tensor.element_size()
-        place = _Place(self._size, self._size + num_bytes, tensor.dtype, tensor.shape)
+    def _place(self, tensor: Tensor) -> Callable[[Tensor], Tensor]:
+        """Reserve room for a tensor like this one; returns what finds it in a memory."""
+        start, num_bytes = self._size, tensor.numel() * tensor.element_size()
         self._size += -(-num_bytes // self.ALIGNMENT) * self.ALIGNMENT
-        return place
+        return lambda memory: (
+            memory[start : start + num_bytes].view(tensor.dtype).view(tensor.shape)
+        )
 
     def _views(self, memory: Tensor) -> Draw:
-        return map_tensors(
-            lambda place: memory[place.start : place.end].view(place.dtype).view(place.shape),
-            self._places,
-        )
+        return map_tensors(lambda find: find(memory), self._places)
 
     def fill(self, draw: Draw) -> None:
         """Copy a draw of the same shapes to the device."""
@@ -104,13 +101,6 @@ class StaticDraw:
         if self._on_device.is_cuda:
             self._copied[number] = torch.cuda.Event()
             self._copied[number].record()
-
-
-class _Place(NamedTuple):
-    start: int
-    end: int
-    dtype: torch.dtype
-    shape: torch.Size
 
 
 Recorder = Callable[[Callable[[], Metrics]], Callable[[], Metrics]]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+RUNTIME = ("train_seconds", "total_seconds", "peak_memory_bytes")
 PASSES_PER_STEP = 3
 """Forward, and twice that backward."""
 START_SECONDS = 3.0
@@ -61,14 +62,9 @@ class Estimator:
             except ValueError:  # the report names it
                 continue
             if record is not None and record.status == DONE:
-                runtime = record.runtime
-                self._records.setdefault(likeness(record.settings), []).append(
-                    (
-                        runtime["train_seconds"] / record.results["steps"],
-                        max(0.0, runtime["total_seconds"] - runtime["train_seconds"]),
-                        runtime["peak_memory_bytes"],
-                    )
-                )
+                in_steps, total, memory = (record.runtime[key] for key in RUNTIME)
+                costs = (in_steps / record.results["steps"], max(0.0, total - in_steps), memory)
+                self._records.setdefault(likeness(record.settings), []).append(costs)
 
     def cost(self, settings: Settings) -> Cost:
         """Return the cost of a cell."""

@@ -193,11 +193,9 @@ def summary(record: Record, folder: Path) -> str:
     """Say in a few lines how a cell ended, and where its files are."""
     lines = [f"{record.cell}: {record.status}"]
     if record.status == DONE:
-        parts = [
-            f"{split} {record.results[split]['accuracy']:.2%}" for split in ("train", "val", "test")
-        ]
-        parts.append(f"{record.runtime['total_seconds']:.0f} s")
-        lines.append("  accuracy: " + ", ".join(parts))
+        splits = ("train", "val", "test")
+        parts = [f"{split} {record.results[split]['accuracy']:.2%}" for split in splits]
+        lines.append(f"  accuracy: {', '.join(parts)}, {record.runtime['total_seconds']:.0f} s")
         if record.data["name"] == "digits":
             lines.append("  data: the built-in stand-in (digits); not comparable with STL-10")
     elif record.error is not None:
