@@ -5,6 +5,7 @@ and logs the tables to one summary run. Saving needs a login; `--dry-run` and `-
 """
 
 import argparse
+import json
 import os
 import sys
 from importlib.util import find_spec
@@ -17,50 +18,9 @@ from sslbench.report import existing_folder
 if TYPE_CHECKING:
     from sslbench.tables.contents import Report, Table
 
-CURVES = {
-    "Accuracy": ("val/accuracy", "train/accuracy"),
-    "Loss": ("val/loss", "train/loss"),
-    "Pseudo-labels": (
-        "val/pseudo_label_accuracy",
-        "train/confidence",
-        "train/kept",
-        "train/pseudo_label_entropy",
-        "train/pseudo_label_max_share",
-    ),
-    "Embeddings": ("train/embedding_std",),
-    "Learning rate": ("train/lr",),
-}
-JSON_NAME = "dashboard.json"
-GROUPING = ("method.name", "model.name", "ratio.name", "data.name")
-FINAL = ("test/accuracy", "val/accuracy", "train/accuracy", "knn/test")
-BAR = {"metrics": ["test/accuracy"], "groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
-SECTIONS: dict[str, list[dict[str, Any]]] = {
-    "Results": [
-        *(
-            {"type": "BarPlot", "title": f"test/accuracy by {key}", "groupby": key, **BAR}
-            for key in GROUPING[:3]
-        ),
-        {"type": "ParallelCoordinatesPlot", "config": GROUPING[:3], "summary": FINAL[:1]},
-    ],
-    **{
-        section: [
-            {"type": "LinePlot", "title": metric, "x": "step", "y": [metric]} for metric in metrics
-        ]
-        for section, metrics in CURVES.items()
-    },
-    "Pictures": [
-        {"type": "MediaBrowser", "title": key, "media_keys": [key], "num_columns": 3}
-        for key in ("embeddings/tsne", "images")
-    ],
-}
-"""The panels of the workspace, section by section, and of the report: types and their arguments."""
-OPEN = ("Results", "Accuracy")
-COLUMNS = [
-    "summary:status",
-    # W&B keeps nested settings under a `value` of their first part.
-    *(f"config:{key.replace('.', '.value.')}" for key in GROUPING),
-    *(f"summary:{metric}" for metric in FINAL),
-]
+LAYOUT = json.loads(Path(__file__).with_suffix(".json").read_text())
+"""Sections of curves, final metrics, settings to group runs by, and pictures."""
+OUTPUT = "dashboard.json"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -79,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     # The default is a text, so that it is checked too.
     add("--outputs", type=existing_folder, default="outputs", help="of the cells (%(default)s)")
     what = parser.add_mutually_exclusive_group()
-    dry_run = f"save nothing: write it to <outputs>/report/{JSON_NAME}; needs no login"
+    dry_run = f"save nothing: write it to <outputs>/report/{OUTPUT}; needs no login"
     what.add_argument("--dry-run", action="store_true", help=dry_run)
     summary = "only log the tables to the summary run; without a login offline, for wandb sync"
     what.add_argument("--summary", action="store_true", help=summary)
@@ -111,8 +71,8 @@ def main(arguments: list[str] | None = None) -> None:
     # In a dry run too: it fails where W&B's interface has changed.
     dashboards = {} if options.summary else build(contents)
     if options.dry_run:
-        write_json(report.folder / JSON_NAME, contents)
-        print(f"written to {report.folder / JSON_NAME}")
+        write_json(report.folder / OUTPUT, contents)
+        print(f"written to {report.folder / OUTPUT}")
         done = True
     else:
         done = log_tables(contents, report.folder) & save(dashboards)
@@ -125,16 +85,10 @@ def describe(report: "Report", entity: str | None, project: str) -> dict[str, An
     from sslbench.tables.tables import claim_tables
 
     tables = report.tables + claim_tables(report.claims)
-    return {
+    return LAYOUT | {
         "account": {"entity": entity, "project": project},
-        "sections": SECTIONS,
-        "workspace": {"name": "sslbench", "pinned_columns": COLUMNS},
-        "report": {
-            "title": "sslbench: ours beside the paper's",
-            "description": f"Tables of {report.generated}, by python -m sslbench.dashboard",
-            "groupby": [f"config.{key}" for key in GROUPING],
-            "markdown": [to_markdown(table) for table in tables],
-        },
+        "description": f"Tables of {report.generated}, by python -m sslbench.dashboard",
+        "markdown": [to_markdown(table) for table in tables],
         "tables": {table.name: _rows(table) for table in tables},
     }
 
@@ -150,30 +104,39 @@ def build(contents: dict[str, Any]) -> dict[str, Any]:
     import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws
 
-    sections = {
-        name: [_panel(**panel) for panel in panels] for name, panels in contents["sections"].items()
-    }
+    grouping, final = contents["grouping"], contents["final"]
+    axes = [*map(wr.Config, grouping[:3]), wr.SummaryMetric(final[0])]
+    columns = [wr.ParallelCoordinatesPlotColumn(metric=axis) for axis in axes]
+    sections = {"Results": [_bars(final[0], key) for key in grouping[:3]]}
+    sections["Results"].append(wr.ParallelCoordinatesPlot(columns=columns))
+    for name, metrics in contents["sections"].items():
+        sections[name] = [wr.LinePlot(title=metric, x="step", y=[metric]) for metric in metrics]
+    sections["Pictures"] = [
+        wr.MediaBrowser(title=key, media_keys=[key], num_columns=3) for key in contents["media"]
+    ]
+    # W&B keeps nested settings under a `value` of their first part.
+    pinned = [f"config:{key.replace('.', '.value.')}" for key in grouping]
+    pinned = ["summary:status", *pinned, *(f"summary:{metric}" for metric in final)]
     workspace = ws.Workspace(
         **contents["account"],
-        name=contents["workspace"]["name"],
+        name="sslbench",
         sections=[
-            ws.Section(name=name, panels=panels, is_open=name in OPEN)
+            ws.Section(name=name, panels=panels, is_open=name in ("Results", "Accuracy"))
             for name, panels in sections.items()
         ],
         settings=ws.WorkspaceSettings(x_axis="step", max_runs=50),
-        runset_settings=ws.RunsetSettings(pinned_columns=contents["workspace"]["pinned_columns"]),
+        runset_settings=ws.RunsetSettings(pinned_columns=pinned),
     )
-    texts = contents["report"]
     # Without a project of its own a run set is of the report's, with no look-up.
-    runs = wr.Runset(name="Runs", groupby=texts["groupby"])
+    runs = wr.Runset(name="Runs", groupby=[f"config.{key}" for key in grouping])
     report = wr.Report(
         **contents["account"],
-        title=texts["title"],
-        description=texts["description"],
+        title="sslbench: ours beside the paper's",
+        description=contents["description"],
         width="fluid",
         blocks=[
             wr.TableOfContents(),
-            *map(wr.MarkdownBlock, texts["markdown"]),
+            *map(wr.MarkdownBlock, contents["markdown"]),
             wr.H2("Runs"),
             wr.PanelGrid(runsets=[runs], panels=[*chain.from_iterable(sections.values())]),
         ],
@@ -181,16 +144,16 @@ def build(contents: dict[str, Any]) -> dict[str, Any]:
     return {"workspace": workspace, "report": report}
 
 
-def _panel(type: str, **arguments: Any) -> Any:
+def _bars(metric: str, key: str) -> Any:
     import wandb_workspaces.reports.v2 as wr
 
-    if type == "BarPlot":
-        arguments["groupby"] = wr.Config(arguments["groupby"])
-    if type == "ParallelCoordinatesPlot":
-        axes = [*map(wr.Config, arguments["config"])]
-        axes += map(wr.SummaryMetric, arguments["summary"])
-        arguments = {"columns": [wr.ParallelCoordinatesPlotColumn(metric=axis) for axis in axes]}
-    return getattr(wr, type)(**arguments)
+    return wr.BarPlot(
+        title=f"{metric} by {key}",
+        metrics=[metric],
+        groupby=wr.Config(key),
+        groupby_aggfunc="mean",
+        groupby_rangefunc="stddev",
+    )
 
 
 def save(dashboards: dict[str, Any]) -> bool:
