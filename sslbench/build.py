@@ -113,24 +113,17 @@ def build_feed(
     """Build the batches of the streams that the method asks for."""
     sources = []
     for stream in settings.method.streams(settings.ratio):
-        if stream.of == LABELED:
-            store, indices, labels = (
-                images.train.store,
-                dataset.train_indices,
-                dataset.files.train_labels,
-            )
-        else:
-            assert stream.of == UNLABELED, f"a stream of {stream.of!r}: labeled or unlabeled"
-            store, indices, labels = images.unlabeled, pool_indices(settings, dataset), None
+        assert stream.of in (LABELED, UNLABELED), f"a stream of {stream.of!r}"
+        is_labeled = stream.of == LABELED
         sources.append(
             Source(
-                store,
-                indices,
+                images.train.store if is_labeled else images.unlabeled,
+                dataset.train_indices if is_labeled else pool_indices(settings, dataset),
                 {name: views[view] for name, view in stream.views.items()},
                 batch_size=stream.batch_size,
                 seed=settings.seed,
                 name=stream.of,
-                labels=labels,
+                labels=dataset.files.train_labels if is_labeled else None,
             )
         )
     return Feed(sources, device)

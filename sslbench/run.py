@@ -66,11 +66,8 @@ def run(cell: Cell, tracker: Tracker, stop: StopRequest, *, show_bar: bool = Fal
         save_card(folder / CARD, record)
     except Interrupted as interruption:
         record.status = INTERRUPTED
-        record.error = {
-            "type": "Interrupted",
-            "message": str(interruption),
-            "signal": interruption.signal_number,
-        }
+        number = interruption.signal_number
+        record.error = {"type": "Interrupted", "message": str(interruption), "signal": number}
     except (Exception, SystemExit) as error:  # a library that exits costs its cell alone
         _fail(record, error)
     record.runtime["total_seconds"] = round(seconds_before + time.monotonic() - began, 3)
@@ -101,19 +98,16 @@ def _describe(training: Training, record: Record) -> dict[str, Any]:
 
 def _training_results(training: Training, progress: Progress, record: Record) -> dict[str, Any]:
     """Return the train metrics, as the last steps saw the images, and how long training was."""
-    means = dict(progress.last_means)
-    plain = {
+    train = {
         "accuracy": record.results["train_plain"]["accuracy"],
         "num_images": len(training.images.train),
+        **progress.last_means,
     }
-    if "accuracy" in means:
+    if "accuracy" in progress.last_means:
         labeled = sum(it.batch_size for it in training.feed.sources if it.name == LABELED)
-        means["num_images"] = training.schedule.last_window * labeled
-    return {
-        "train": plain | means,
-        "steps": training.schedule.total_steps,
-        "best_step": progress.best_step,
-    }
+        train["num_images"] = training.schedule.last_window * labeled
+    steps = {"steps": training.schedule.total_steps, "best_step": progress.best_step}
+    return {"train": train, **steps}
 
 
 def _cost(training: Training, progress: Progress) -> dict[str, Any]:
@@ -130,10 +124,7 @@ def _fail(record: Record, error: BaseException) -> None:
     log.error("cell %s failed: %s", record.cell, error, exc_info=not expected)
     record.status = FAILED
     record.failures += 1
-    record.error = {
-        "type": type(error).__name__,
-        "message": str(error),
-        "traceback": traceback.format_exc(),
-    }
+    record.error = {"type": type(error).__name__, "message": str(error)}
+    record.error["traceback"] = traceback.format_exc()
     if expected:
         record.error |= {"step": error.step, "indices": error.indices}

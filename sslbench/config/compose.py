@@ -5,12 +5,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import hydra
 from hydra import compose, initialize_config_dir
@@ -122,9 +122,8 @@ def num_workers(n_jobs: int) -> int:
     return (gpus or available_cores()) if n_jobs == ALL_CORES else n_jobs
 
 
-@dataclass(frozen=True)
-class JobContext:
-    """How Hydra runs this job."""
+class JobContext(NamedTuple):
+    """How Hydra runs a job."""
 
     in_sweep: bool
     choices: Mapping[str, Any]
@@ -140,17 +139,11 @@ class JobContext:
 def job_context() -> JobContext:
     """Return how Hydra runs the job that calls this."""
     config = HydraConfig.get()
-    return JobContext(
-        in_sweep=config.mode == RunMode.MULTIRUN,
-        choices=config.runtime.choices,
-        is_grid=bool(config.sweeper.get("params") or config.sweeper.get("grids")),
-        overrides=list(config.overrides.task),
-        sweep_options=[
-            override
-            for override in config.overrides.hydra
-            if override.startswith(("hydra.sweeper.", "hydra/launcher=", "hydra.launcher."))
-        ],
-    )
+    is_grid = bool(config.sweeper.get("params") or config.sweeper.get("grids"))
+    of_sweeps = ("hydra.sweeper.", "hydra/launcher=", "hydra.launcher.")
+    options = [override for override in config.overrides.hydra if override.startswith(of_sweeps)]
+    in_sweep, typed = config.mode == RunMode.MULTIRUN, list(config.overrides.task)
+    return JobContext(in_sweep, config.runtime.choices, is_grid, typed, options)
 
 
 def to_settings(config: Config, choices: Mapping[str, Any] | None = None) -> Settings:

@@ -5,7 +5,7 @@ that a step can be resumed, repeated or captured.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -92,16 +92,15 @@ class Source:
             draw["labels"] = self._labels[indices]
         draw["views"] = {
             name: view.sample(
-                partial(self._generator, f"{self.name}/{name}", step),
+                lambda operation, name=name: generator(
+                    self._seed, f"{self.name}/{name}/{operation}", step
+                ),
                 self.batch_size,
                 self.store.side,
             )
             for name, view in self.views.items()
         }
         return draw
-
-    def _generator(self, purpose: str, step: int, operation: str) -> torch.Generator:
-        return generator(self._seed, f"{purpose}/{operation}", step)
 
     def assemble(self, draw: Draw) -> Batch:
         images = self.store.take(draw["indices"])

@@ -59,15 +59,11 @@ def read_layout(folder: Path, remedy: str) -> Layout:
                 f"{folder / of_labels}: {num_labels:,} labels, expected {num_images:,}, one for "
                 f"each image in {of_images}; {remedy}"
             )
+    train, test, unlabeled = images.values()
+    folds = _read_folds(folder / FOLDS, len(train), remedy)
+    of_train, of_test = labels.values()
     return Layout(
-        class_names=class_names,
-        train_images=images["train_X.bin"],
-        train_labels=labels["train_y.bin"],
-        test_images=images["test_X.bin"],
-        test_labels=labels["test_y.bin"],
-        unlabeled_images=images["unlabeled_X.bin"],
-        folds=_read_folds(folder / FOLDS, len(images["train_X.bin"]), remedy),
-        fingerprint=fingerprint(folder),
+        class_names, train, of_train, test, of_test, unlabeled, folds, fingerprint(folder)
     )
 
 

@@ -64,15 +64,11 @@ def open_stl10(root: Path, release: Release = OFFICIAL) -> Layout:
         f"again, or move {folder} away and run again to download it"
     )
     layout = read_layout(folder, remedy)
-    for name, images, expected in (
-        ("train_X.bin", layout.train_images, release.num_train),
-        ("test_X.bin", layout.test_images, release.num_test),
-        ("unlabeled_X.bin", layout.unlabeled_images, release.num_unlabeled),
-    ):
-        if len(images) != expected:
-            raise ValueError(
-                f"{folder / name}: {len(images):,} images, expected STL-10's {expected:,}; {remedy}"
-            )
+    for split in ("train", "test", "unlabeled"):
+        found, expected = len(getattr(layout, f"{split}_images")), getattr(release, f"num_{split}")
+        if found != expected:
+            path = folder / f"{split}_X.bin"
+            raise ValueError(f"{path}: {found:,} images, expected STL-10's {expected:,}; {remedy}")
     _verify_contents(folder, release, remedy)
     return layout
 
