@@ -1,4 +1,4 @@
-"""The process and its processors: allocator, threads, device, precision, memory."""
+"""The process and its hardware: allocator, threads, device, precision, memory."""
 
 import contextlib
 import ctypes
@@ -94,7 +94,7 @@ def peak_memory_bytes(device: torch.device) -> int:
 
 
 def describe(device: torch.device) -> str:
-    """The processor's name."""
+    """Return the name of the GPU, or of the CPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     with contextlib.suppress(OSError):
