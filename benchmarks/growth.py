@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from functools import partial
 from itertools import count, pairwise
 from pathlib import Path
@@ -222,11 +223,14 @@ def sweep_rows(kind: str, measured: dict[int, tuple[float, float]]) -> list[tupl
 
 
 def skip(size: int) -> tuple[float, float]:
-    from tests.synthetic import make_cell, make_settings
+    from sslbench.cell.identity import cell_id
+    from sslbench.config.compose import compose_settings
+    from tests.synthetic import make_cell
 
+    settings = compose_settings(["model=convnet", "method=supervised", "data=digits"])
     with scratch_folder() as outputs:
         for seed in range(size):
-            make_cell(outputs, make_settings("convnet", "supervised", seed=seed), files=False)
+            make_cell(outputs, seed=seed, cell_id=cell_id(replace(settings, seed=seed)))
         seconds = time_sweep(outputs, size, "model=convnet", "method=supervised")
         assert len(list(outputs.glob("cells/*"))) == size, "a cell was not found"
     return seconds, 0.0
@@ -262,13 +266,13 @@ def report(arguments: argparse.Namespace) -> Table:
 
 def make_cells(outputs: Path, size: int) -> None:
     """Write made-up cells of all models and methods, seed after seed."""
-    from tests.synthetic import make_cell, make_settings
+    from tests.synthetic import make_cell
 
     kinds = [(model, method) for model in MODELS for method in METHODS]
     for number in range(size):
         seed, kind = divmod(number, len(kinds))
         model, method = kinds[kind]
-        make_cell(outputs, make_settings(model, method, seed=seed), accuracy=0.5 + kind / 40)
+        make_cell(outputs, model, method, seed=seed, accuracy=0.5 + kind / 40, files=True)
 
 
 def time_report(outputs: Path, arguments: argparse.Namespace) -> dict[str, float]:
@@ -280,9 +284,9 @@ def time_report(outputs: Path, arguments: argparse.Namespace) -> dict[str, float
     with scratch_folder() as empty:
         build_report(empty)  # pandas' import
     times = [time.perf_counter()]
-    for with_figures in (False, True):
+    for with_pictures in (False, True):
         found = read_cells(outputs)
-        make_report(found, with_figures=with_figures)
+        make_report(found, with_pictures=with_pictures)
         assert not found.problems, found.problems
         times.append(time.perf_counter())
     tables, whole = (after - before for before, after in pairwise(times))

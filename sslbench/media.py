@@ -11,14 +11,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
+from sslbench.cell.embeddings import EMBEDDINGS, read_embeddings
 from sslbench.cell.record import Record
 from sslbench.data.preview import PREVIEW
-from sslbench.evaluate.projection import choose_points, project_tsne, read_embeddings
+from sslbench.evaluate.projection import choose_points, project_tsne
 from sslbench.palette import class_style
 
 MAX_POINTS = 500
 """In the picture and in the table of embeddings; t-SNE of so many takes about a second."""
-TEST_EMBEDDINGS = "embeddings-test.npz"
+TEST_EMBEDDINGS = EMBEDDINGS.format("test")
 
 
 def pictures_and_tables(record: Record, folder: Path) -> dict[str, Any]:

@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from sslbench.tables.contents import Report
 
 NUM_CLAIMS = 7
-START = "python -m sslbench.train -m experiment=paper seed=0,1,2"
-QUICK_START = "python -m sslbench.train -m experiment=demo seed=0,1,2"
+TO_TRAIN = """no cells below {}; to train them:
+  the paper's, on STL-10       python -m sslbench.train -m experiment=paper seed=0,1,2
+  a few on the stand-in        python -m sslbench.train -m experiment=demo seed=0,1,2"""
 
 
 def _claim_numbers(text: str) -> list[int]:
-    if text == "all":
-        return list(range(1, NUM_CLAIMS + 1))
-    numbers = [int(part) for part in text.split(",") if part.strip().isdigit()]
-    if len(numbers) != len(text.split(",")) or not all(1 <= n <= NUM_CLAIMS for n in numbers):
+    known = {str(number) for number in range(1, NUM_CLAIMS + 1)}
+    numbers = sorted(known) if text == "all" else [part.strip() for part in text.split(",")]
+    if not known.issuperset(numbers):
         raise argparse.ArgumentTypeError(f"{text}: give numbers from 1 to {NUM_CLAIMS}, or all")
-    return numbers
+    return [int(number) for number in numbers]
 
 
 def existing_folder(text: str) -> Path:
@@ -39,7 +39,7 @@ def existing_folder(text: str) -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sslbench.report",
-        description="Set trained cells beside the paper's figures, with intervals and a verdict "
+        description="Set trained cells beside the paper's numbers, with intervals and a verdict "
         "on each of its claims.",
         epilog="Exit codes: 0; 1 if a cell could not be read, or a claim asked for by --check does "
         "not hold; 2 for wrong usage.",
@@ -72,35 +72,30 @@ def main(arguments: list[str] | None = None) -> None:
     from sslbench.tables.render import to_text, verdicts_to_text
 
     report = read_cells(options.outputs)
-    if report.gathered.cells or report.problems:
+    if report.cells or report.problems:
         try:
-            make_report(report, with_figures=not options.no_figures)
+            make_report(report, with_pictures=not options.no_figures)
         except OSError as error:
             raise UsageError(
                 f"the report cannot be written to {report.folder} ({error}); remove what is in "
                 f"its way, or pick another folder than --outputs {options.outputs}"
             ) from None
         lines = [*map(to_text, report.tables), verdicts_to_text(report.claims)]
-        lines.append(f"written to {report.folder}")
+        _print("\n".join([*lines, f"written to {report.folder}"]))
     else:
-        lines = [
-            f"no cells below {options.outputs / 'cells'}; to train them:",
-            f"  the paper's, on STL-10       {START}",
-            f"  a few on the stand-in        {QUICK_START}",
-        ]
-    _print_lines(lines)
-    for problem in report.problems:
-        print(f"sslbench: {problem}", file=sys.stderr)
+        _print(TO_TRAIN.format(options.outputs / "cells"))
     failed = failed_claims(report, options.check)
-    for line in failed:
+    for line in report.problems + failed:
         print(f"sslbench: {line}", file=sys.stderr)
     sys.exit(1 if report.problems or failed else 0)
 
 
-def _print_lines(lines: list[str]) -> None:
+def _print(text: str) -> None:
     """Print, and go on quietly where the reader, such as `head`, has read enough."""
+    encoding = sys.stdout.encoding or "utf-8"
     try:
-        print("\n".join(lines), flush=True)
+        # A folder's name need not be text, nor a terminal show all characters.
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
     except BrokenPipeError:
         # What is still in the buffer is written when Python ends, and must not fail there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -112,18 +107,40 @@ def read_cells(outputs: Path) -> "Report":
     from sslbench.tables.gather import gather
     from sslbench.tables.groups import find_groups
 
-    gathered = gather(outputs)
-    groups, misfits = find_groups(gathered.cells)
-    return Report(
-        outputs=outputs,
-        gathered=gathered,
-        groups=groups,
-        problems=gathered.problems + misfits,
-        generated=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
+    cells, problems = gather(outputs)
+    groups, misfits = find_groups(cells)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    return Report(outputs, cells, groups, problems=problems + misfits, generated=now)
 
 
-def judge(report: "Report") -> None:
+def build_report(outputs: Path) -> "Report":
+    """Read all cells below `outputs` into tables and verdicts, without pictures."""
+    report = read_cells(outputs)
+    _judge(report)
+    return report
+
+
+def make_report(report: "Report", *, with_pictures: bool = True) -> None:
+    """Judge the cells that were read, and write tables, pictures and `report.html`."""
+    started = nullcontext(list)
+    report.folder.mkdir(parents=True, exist_ok=True)
+    if with_pictures:
+        from sslbench.tables.pictures import pictures_started
+
+        started = pictures_started(report)
+    with started as draw:
+        from sslbench.tables.page import write_page  # these take time: projections have begun
+        from sslbench.tables.render import write_table
+        from sslbench.tables.tables import claim_tables
+
+        _judge(report)
+        for table in report.tables + claim_tables(report.claims):
+            write_table(table, report.folder)
+        report.pictures = draw()
+    write_page(report.folder / "report.html", report)
+
+
+def _judge(report: "Report") -> None:
     """Add tables and verdicts."""
     from sslbench.tables.claims import NO_DATA, group_claims, paper_claims
     from sslbench.tables.groups import is_ablation
@@ -138,51 +155,19 @@ def judge(report: "Report") -> None:
                 report.claims += found
 
 
-def build_report(outputs: Path) -> "Report":
-    """Read all cells below `outputs` into tables and verdicts, without pictures."""
-    report = read_cells(outputs)
-    judge(report)
-    return report
-
-
-def make_report(report: "Report", *, with_figures: bool = True) -> None:
-    """Judge the cells that were read, and write tables, pictures and `report.html`."""
-    from sslbench.tables.render import write_table
-
-    started = nullcontext(list)
-    report.folder.mkdir(parents=True, exist_ok=True)
-    if with_figures:
-        from sslbench.tables.figures import figures_started
-
-        started = figures_started(report)
-    with started as draw:
-        judge(report)
-        from sslbench.tables.html import write_html  # these take time: figures have begun
-        from sslbench.tables.tables import claim_tables
-
-        for table in report.tables + claim_tables(report.claims):
-            write_table(table, report.folder)
-        report.figures = draw()
-    write_html(report.folder / "report.html", report)
-
-
 def failed_claims(report: "Report", numbers: list[int]) -> list[str]:
     """Name the claims among `numbers` that do not hold on our cells."""
     from sslbench.tables.claims import HOLDS, PAPER_GROUP
 
     ours = [claim for claim in report.claims if claim.group != PAPER_GROUP]
     ours = [claim for claim in ours if claim.on_paper_settings] or ours
-    asked = [claim for claim in ours if claim.number in numbers]
     lines = [
         f"claim {claim.number} on {claim.group}: {claim.verdict}"
-        for claim in asked
-        if claim.verdict != HOLDS
+        for claim in ours
+        if claim.number in numbers and claim.verdict != HOLDS
     ]
-    return lines + [
-        f"claim {number}: no data"
-        for number in numbers
-        if number not in {claim.number for claim in asked}
-    ]
+    judged = {claim.number for claim in ours}
+    return lines + [f"claim {number}: no data" for number in numbers if number not in judged]
 
 
 if __name__ == "__main__":

@@ -1,16 +1,14 @@
-"""Made-up cells on disk: what a sweep leaves behind, without training anything."""
+"""Made-up cells on disk: what a sweep leaves behind, written as JSON without training anything."""
 
+import copy
+import hashlib
 import json
-from dataclasses import replace
-from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from sslbench.config.presets import compose_settings
 
-from sslbench.cell.identity import cell_id
-from sslbench.cell.record import DONE, FAILED, INTERRUPTED, Record, settings_to_dict
-from sslbench.config.settings import BarlowTwins, Settings
+from sslbench.cell.record import DONE, FAILED, INTERRUPTED, Record
 
 CLASSES = {
     "stl10": ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"],
@@ -18,11 +16,20 @@ CLASSES = {
 }
 SIZES = {"stl10": (5000, 100_000, 1600, 6400), "digits": (60, 1200, 107, 430)}
 """Labelled, unlabelled, validation and test images."""
-
-
-@cache
-def _composed(overrides: tuple[str, ...]) -> Settings:
-    return compose_settings(list(overrides))
+MODELS = {
+    "convnet": {"type": "sslbench.models.convnet.ConvNet", "channels": 32},
+    "resnet18": {"type": "sslbench.models.resnet.ResNet18", "stem": "imagenet"},
+    "wrn45_2": {"type": "sslbench.models.wide_resnet.WideResNet", "widths": [32, 64, 128]},
+    "wrn37_2": {"type": "sslbench.models.wide_resnet.WideResNet", "widths": [32, 64, 128, 256]},
+}
+METHODS = {
+    "supervised": {"type": "sslbench.methods.supervised.Supervised"},
+    "barlow": {"type": "sslbench.methods.barlow.BarlowTwins", "lambd": 0.005, "projector": [2048]},
+    "semi": {"type": "sslbench.methods.semi.Semi", "threshold": 0.0},
+}
+STREAMS = {"supervised": ["labeled"], "barlow": ["unlabeled"], "semi": ["labeled", "unlabeled"]}
+VIEW = {name: {"type": f"sslbench.augment.{name}", "p": 0.5} for name in ("crop", "flip", "blur")}
+PLANNED = "planned"
 
 
 def make_settings(
@@ -32,164 +39,164 @@ def make_settings(
     *,
     data: str = "digits",
     seed: int = 0,
-    init_from: str | None = None,
-    overrides: tuple[str, ...] = (),
-) -> Settings:
-    """The settings that `model=… method=… ratio=… data=… <overrides>` give."""
-    choices = (f"model={model}", f"method={method}", f"ratio={ratio}", f"data={data}")
-    return replace(_composed(choices + overrides), seed=seed, init={"from": init_from})
+    start: str | None = None,
+    root: str = "data",
+    changes: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Settings as a record holds them; those of an unknown model or method are few."""
+    method_settings = METHODS.get(method, {"type": f"mylab.methods.{method}"})
+    settings = {
+        "model": {"name": model} | MODELS.get(model, {"type": f"mylab.models.{model}"}),
+        "method": {"name": method, "epochs": 100.0, "batch_size": 100} | method_settings,
+        "ratio": {"name": ratio, "of": "pool"},
+        "augmentation": {"name": method, "view_a": VIEW, "view_b": VIEW},
+        "optimizer": {"name": "adam", "type": "sslbench.optimizers.Adam", "lr": 1e-3},
+        "data": {"name": data, "root": root, "num_labeled": None, "fold": None},
+        "tracking": {"name": "off"},
+        "init": {"from": start},
+        "seed": seed,
+        "steps": None,
+    }
+    settings = copy.deepcopy(settings)
+    for key, value in (changes or {}).items():
+        *parents, last = (f"{key}.name" if isinstance(settings.get(key), dict) else key).split(".")
+        place = settings
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    return settings
 
 
 def make_cell(
     outputs: Path,
-    settings: Settings,
-    *,
+    *choices: str,
     accuracy: float = 0.7,
     status: str = DONE,
-    files: bool = True,
+    files: bool = False,
     num_images: tuple[int, int] | None = None,
     generator: int = 0,
+    streams: list[str] | None = None,
+    cell_id: str | None = None,
+    **more: Any,
 ) -> Path:
     """Write a cell's folder; its test accuracy is `accuracy` as nearly as the images allow.
 
     Images that a seed's cells get wrong are drawn alike, so that two cells of one seed are paired.
 
     Args:
+        choices: Model, method and ratio; `more` are `data`, `seed`, `start`, `root` and `changes`,
+            as for `make_settings`.
+        status: `planned` writes the settings alone.
         files: Whether to write curves, embeddings and snapshots too.
         num_images: Of `val` and `test`, where fewer than the data set has are to be written.
         generator: Draws other noise for the same settings.
+        streams: Of a method that is none of ours.
+        cell_id: Made of the settings by default, though not as the package does it.
     """
-    name = cell_id(settings)
-    folder = outputs / "cells" / name
+    settings, changes = make_settings(*choices, **more), more.get("changes") or {}
+    method, model, data = (settings[part]["name"] for part in ("method", "model", "data"))
+    streams = streams or STREAMS.get(method, ["labeled"])
+    digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:8]
+    cell_id = cell_id or f"{method}-{model}-{data}-s{settings['seed']}-{digest}"
+    folder = outputs / "cells" / cell_id
     folder.mkdir(parents=True, exist_ok=True)
-    data = settings.data.name
-    labeled, unlabeled, val, test = SIZES[data]
+    known = {"settings": settings, "changes": changes, "streams": streams}
+    (folder / "settings.json").write_text(json.dumps(known))
+    if status == PLANNED:
+        return folder
+    labeled, unlabeled, val, test = SIZES.get(data, SIZES["digits"])
     val, test = num_images or (val, test)
-    steps = settings.steps or 400
-    record = Record(cell=name, status=status, settings=settings_to_dict(settings))
-    (folder / "settings.json").write_text(json.dumps(record.settings))
-    record.runtime = {"total_seconds": 12.5, "device": "cpu", "processor": "made up"}
+    steps = settings["steps"] or 400
+    record = Record(cell=cell_id, status=status, runtime={"total_seconds": 12.5}, **known)
     if status == DONE:
         record.data = {
-            "name": data,
-            "fingerprint": "0" * 16,
-            "class_names": CLASSES[data],
-            "num_labeled": labeled,
-            "num_unlabeled": unlabeled,
-            "num_val": val,
-            "num_test": test,
-            "mean": [0.45, 0.44, 0.41],
-            "std": [0.26, 0.26, 0.27],
+            "name": Path(settings["data"]["root"]).name if data == "layout" else data,
+            "class_names": CLASSES.get(data, CLASSES["digits"]),
+            **{"num_labeled": labeled, "num_unlabeled": unlabeled},
+            **{"num_val": val, "num_test": test},
         }
-        record.results = _results(settings, accuracy, val, test, steps)
-        record.runtime |= {"train_seconds": 10.0, "precision": "fp32", "images_per_second": 100.0}
+        record.results = {
+            "train": {"accuracy": accuracy + 0.01, "loss": 2 * (1 - accuracy)},
+            "val": _score(accuracy, val),
+            "test": _score(accuracy, test),
+            "steps": steps,
+        }
+        if "labeled" not in streams:
+            record.results["knn"] = {"val": accuracy - 0.02, "test": accuracy - 0.02}
     elif status == FAILED:
-        record.failures = 1
         record.error = {"type": "NonFiniteLoss", "message": "the loss was not finite at step 7"}
     elif status == INTERRUPTED:
         record.error = {"type": "Interrupted", "message": "signal 15", "signal": 15}
-    if files:
-        rng = np.random.default_rng([settings.seed, generator])
-        _write_curves(folder, settings, accuracy, steps if status == DONE else steps // 2, rng)
-        if status == DONE:
-            for split, size in (("val", val), ("test", test)):
-                share = record.results[split]["accuracy"]
-                _write_embeddings(folder / f"embeddings-{split}.npz", size, share, settings, rng)
-            for step in settings.method.snapshot_steps if _is_barlow(settings) else ():
-                share = accuracy * min(step, steps) / steps
-                path = folder / f"snapshot-{min(step, steps):06d}.npz"
-                _write_embeddings(path, val, share, settings, rng, logits=False)
     record.save(folder)
+    if files:
+        rng = np.random.default_rng([settings["seed"], generator])
+        last = steps if status == DONE else max(steps // 2, 1)
+        _write_curves(folder / "metrics.jsonl", method, accuracy, last, rng)
+    if files and status == DONE:
+        written = {"embeddings-val": (val, accuracy), "embeddings-test": (test, accuracy)}
+        for part in range(1, 5) if "labeled" not in streams else ():
+            written[f"snapshot-{steps * part // 4:06d}"] = (val, accuracy * part / 4)
+        for name, (size, share) in written.items():
+            _write_embeddings(folder / f"{name}.npz", size, share, settings["seed"], rng)
     return folder
 
 
-def _is_barlow(settings: Settings) -> bool:
-    return isinstance(settings.method, BarlowTwins)
+def supervised_seeds(outputs: Path, accuracies: dict[str, tuple], **more: Any) -> None:
+    """Write supervised cells on STL-10: of each model, one with each accuracy, by seed."""
+    for model, values in accuracies.items():
+        for seed, accuracy in enumerate(values):
+            make_cell(outputs, model, data="stl10", seed=seed, accuracy=accuracy, **more)
 
 
-def _score(accuracy: float, size: int, loss: float) -> dict:
+def edit_record(folder: Path, path: str, value: Any) -> None:
+    """Set a value of a record, such as `results/test/accuracy`; `...` deletes it."""
+    record = json.loads((folder / "record.json").read_text())
+    *parents, last = path.split("/")
+    place = record
+    for name in parents:
+        place = place.setdefault(name, {})
+    place[last] = value
+    if value is ...:
+        del place[last]
+    (folder / "record.json").write_text(json.dumps(record))
+
+
+def _score(accuracy: float, size: int) -> dict[str, Any]:
     correct = round(accuracy * size)
-    confusion = np.zeros((10, 10), dtype=int)
-    for label in range(10):
-        of_class = size // 10 + (label < size % 10)
-        right = round(correct * of_class / size)
-        confusion[label, label] = right
-        confusion[label, (label + 1) % 10] = of_class - right
-    return {
-        "accuracy": correct / size,
-        "loss": loss,
-        "per_class_accuracy": (confusion.diagonal() / confusion.sum(1)).tolist(),
-        "confusion": confusion.tolist(),
-    }
-
-
-def _results(settings: Settings, accuracy: float, val: int, test: int, steps: int) -> dict:
-    train = {"accuracy": accuracy + 0.01, "loss": 2 * (1 - accuracy)}
-    results = {
-        "train": train,
-        "train_plain": _score(accuracy, SIZES[settings.data.name][0], 0.9),
-        "val": _score(accuracy, val, 1.0),
-        "test": _score(accuracy, test, 1.0),
-        "weights": "best.pt",
-        "weights_sha256": "0" * 64,
-        "steps": steps,
-        "best_step": steps,
-    }
-    if _is_barlow(settings):
-        results["knn"] = {"val": accuracy - 0.02, "test": accuracy - 0.02}
-    return results
+    sizes = [size // 10 + (label < size % 10) for label in range(10)]
+    right = np.array([round(correct * of_class / size) for of_class in sizes])
+    confusion = np.diag(right) + np.roll(np.diag(np.array(sizes) - right), 1, axis=1)
+    return {"accuracy": correct / size, "loss": 1.0, "confusion": confusion.tolist()}
 
 
 def _write_curves(
-    folder: Path, settings: Settings, accuracy: float, last: int, rng: np.random.Generator
+    path: Path, method: str, accuracy: float, last: int, rng: np.random.Generator
 ) -> None:
     points = []
-    for step in np.unique(np.linspace(1, max(last, 1), 12).astype(int)).tolist():
-        grown = 0.1 + (accuracy - 0.1) * (1 - np.exp(-3 * step / max(last, 1)))
+    for step in np.unique(np.linspace(1, last, 12).astype(int)).tolist():
+        grown = 0.1 + (accuracy - 0.1) * (1 - np.exp(-3 * step / last))
         reached = float(np.clip(grown + rng.normal(0, 0.01), 0, 1))
         where = {"step": step, "epoch": step / 100}
-        train = {"loss": 2 * (1 - reached), "lr": settings.optimizer.lr}
+        train = {"loss": 2 * (1 - reached), "lr": 1e-3}
         val = {"accuracy": reached, "loss": 2.2 * (1 - reached)}
-        if not _is_barlow(settings):
-            train["accuracy"] = reached
-        if settings.method.name == "semi":
-            train |= {
-                "loss_labeled": 1.2 * (1 - reached),
-                "loss_unlabeled": 0.8 * (1 - reached),
-                "confidence": reached,
-                "kept": 1.0,
-                "kept_at_0.95": max(0.0, reached - 0.3),
-                "pseudo_label_max_share": 1 - 0.8 * reached,
-                "pseudo_label_entropy": 2.3 * reached,
-            }
+        if method == "semi":
+            train |= {"confidence": reached, "kept_at_0.95": max(0.0, reached - 0.3)}
+            train |= {"pseudo_label_max_share": 1 - 0.8 * reached}
             val["pseudo_label_accuracy"] = reached
         points += [where | {"split": "train"} | train, where | {"split": "val"} | val]
-    (folder / "metrics.jsonl").write_text("".join(json.dumps(point) + "\n" for point in points))
+    path.write_text("".join(json.dumps(point) + "\n" for point in points))
 
 
 def _write_embeddings(
-    path: Path,
-    size: int,
-    accuracy: float,
-    settings: Settings,
-    rng: np.random.Generator,
-    *,
-    logits: bool = True,
+    path: Path, size: int, accuracy: float, seed: int, rng: np.random.Generator
 ) -> None:
     labels = np.arange(size) % 10
     centres = np.random.default_rng(7).normal(size=(10, 16))
     embeddings = accuracy * 2 * centres[labels] + rng.normal(size=(size, 16))
-    arrays = {
-        "embeddings": embeddings.astype(np.float16),
-        "labels": labels,
-        "indices": np.arange(size),
-    }
-    if logits:
-        # The same images are hard for all cells of a seed.
-        hardness = np.random.default_rng([settings.seed, size]).random(size)
-        hardness += rng.normal(0, 0.05, size)
-        wrong = np.argsort(hardness)[round(accuracy * size) :]
-        predicted = labels.copy()
-        predicted[wrong] = (labels[wrong] + 1) % 10
-        arrays["logits"] = (4 * np.eye(10)[predicted]).astype(np.float16)
-    np.savez(path, **arrays)
+    # The same images are hard for all cells of a seed.
+    hardness = np.random.default_rng([seed, size]).random(size) + rng.normal(0, 0.05, size)
+    predicted = labels.copy()
+    predicted[np.argsort(hardness)[round(accuracy * size) :]] += 1
+    arrays = {"embeddings": embeddings, "logits": 4 * np.eye(10)[predicted % 10]}
+    arrays = {name: values.astype(np.float16) for name, values in arrays.items()}
+    np.savez(path, labels=labels, indices=np.arange(size), **arrays)

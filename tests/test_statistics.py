@@ -1,15 +1,9 @@
-"""Intervals and tests against scipy and statsmodels on made-up data."""
+"""Intervals and tests against formulas, hand calculations and simulations."""
+
+import math
 
 import numpy as np
 import pytest
-from scipy import stats
-from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
-from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.proportion import (
-    confint_proportions_2indep,
-    proportion_confint,
-    proportions_ztest,
-)
 
 from sslbench.tables import statistics
 
@@ -19,33 +13,30 @@ def rng():
     return np.random.default_rng(3)
 
 
-@pytest.fixture
-def paired(rng):
-    hardness = rng.random(500)
-    return hardness + rng.normal(0, 0.2, 500) < 0.7, hardness + rng.normal(0, 0.2, 500) < 0.62
-
-
-@pytest.mark.parametrize("size", [2, 3, 10])
-def test_t_interval_agrees_with_scipy(rng, size):
-    values = rng.normal(0.7, 0.02, size)
-    expected = stats.t.interval(0.95, size - 1, np.mean(values), stats.sem(values))
-    assert statistics.t_interval(values) == pytest.approx(expected)
+def test_t_interval_by_hand_and_how_often_it_holds_the_mean(rng):
+    # t(0.975, 2) = 4.3027
+    expected = 0.75 + np.array([-1, 1]) * 4.3027 * 0.01 / math.sqrt(3)
+    assert statistics.t_interval([0.74, 0.75, 0.76]) == pytest.approx(expected, abs=1e-6)
+    intervals = [statistics.t_interval(rng.normal(0.7, 0.02, 4)) for _ in range(2000)]
+    assert np.mean([low < 0.7 < high for low, high in intervals]) == pytest.approx(0.95, abs=0.015)
 
 
 @pytest.mark.parametrize(("correct", "images"), [(0, 20), (13, 20), (20, 20), (4584, 6400)])
-def test_wilson_interval_agrees_with_statsmodels(correct, images):
-    expected = proportion_confint(correct, images, method="wilson")
-    assert statistics.wilson_interval(correct / images, images) == pytest.approx(expected)
+def test_wilson_interval_by_its_formula(correct, images):
+    """Its bounds are the shares p from which the observed one is 1.96 standard errors away."""
+    observed = correct / images
+    for p in statistics.wilson_interval(observed, images):
+        error = math.sqrt(p * (1 - p) / images)
+        assert abs(observed - p) == pytest.approx(1.959964 * error, abs=1e-6)
 
 
-def test_paired_t_agrees_with_scipy(rng):
-    a, b = rng.normal(0.75, 0.01, 5), rng.normal(0.73, 0.01, 5)
-    expected = stats.ttest_rel(a, b)
-    found = statistics.paired_t(a, b)
-    assert found.p == pytest.approx(expected.pvalue)
-    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval()))
-    assert found.difference == pytest.approx(np.mean(a - b))
-    assert found.effect_size == pytest.approx(expected.statistic / np.sqrt(5))  # d_z = t / sqrt(n)
+def test_paired_t_by_hand():
+    found = statistics.paired_t([0.75, 0.76, 0.77], [0.73, 0.75, 0.74])
+    t = 0.02 / (0.01 / math.sqrt(3))  # of the differences 0.02, 0.01 and 0.03
+    assert found.p == pytest.approx(1 - t / math.sqrt(2 + t**2))  # Student's t of two degrees
+    margin = 4.302653 * 0.01 / math.sqrt(3)
+    assert (found.low, found.high) == pytest.approx((0.02 - margin, 0.02 + margin), abs=1e-6)
+    assert (found.difference, found.effect_size) == pytest.approx((0.02, 2))
 
 
 def test_paired_t_of_equal_differences():
@@ -54,50 +45,47 @@ def test_paired_t_of_equal_differences():
     assert (certain.p, certain.effect_size) == (0, -np.inf)
 
 
-def test_mcnemar_agrees_with_statsmodels(paired):
-    a, b = paired
-    only_a, only_b = statistics.discordant(a, b)
-    table = [[(a & b).sum(), only_a], [only_b, (~a & ~b).sum()]]
-    exact = reference_mcnemar(table, exact=True).pvalue
-    assert statistics.mcnemar(a, b, mid_p=False) == pytest.approx(exact)
-    mid = exact - stats.binom.pmf(min(only_a, only_b), only_a + only_b, 0.5)
-    assert statistics.mcnemar(a, b) == pytest.approx(mid)
-    assert statistics.cohens_g(a, b) == pytest.approx(only_a / (only_a + only_b) - 0.5)
+@pytest.mark.parametrize(("only_a", "only_b"), [(4, 0), (0, 4), (30, 12), (7, 7), (0, 0)])
+def test_mcnemars_mid_p_counts_half_of_the_outcome(only_a, only_b):
+    total, fewer = only_a + only_b, min(only_a, only_b)
+    tail = sum(math.comb(total, k) for k in range(fewer)) + math.comb(total, fewer) / 2
+    expected = 1 if only_a == only_b else 2 * tail / 2**total
+    assert statistics.mcnemar_mid_p(only_a, only_b) == pytest.approx(expected)
 
 
-def test_mcnemar_by_hand():
-    """Four images only a gets right, none only b: exact 2 / 2^4, mid-p 1 / 2^4."""
-    a = np.array([True] * 10)
-    b = np.array([False] * 4 + [True] * 6)
-    assert statistics.mcnemar(a, b, mid_p=False) == pytest.approx(2 / 16)
-    assert statistics.mcnemar(a, b) == pytest.approx(1 / 16)
-    assert statistics.mcnemar(a, a) == 1
-
-
-def test_paired_bootstrap_agrees_with_scipy_and_is_seeded(paired):
-    a, b = paired
-    found = statistics.paired_bootstrap(a, b)
-    expected = stats.bootstrap(
-        ((a.astype(float) - b),), np.mean, n_resamples=5000, method="percentile", rng=1
-    ).confidence_interval
-    assert found == pytest.approx(tuple(expected), abs=0.006)
-    assert found == statistics.paired_bootstrap(a, b)
-    assert found != statistics.paired_bootstrap(a, b, seed=1)
+def test_cells_over_the_same_images_are_bootstrapped_in_pairs(rng):
+    hardness = rng.random(400)
+    a, b = (hardness + rng.normal(0, 0.2, 400) < bound for bound in (0.7, 0.62))
+    found = statistics.same_images(a, b)
+    drawn = rng.integers(0, 400, (4000, 400))
+    differences = a[drawn].mean(1) - b[drawn].mean(1)
+    expected = np.quantile(differences, [0.025, 0.975])
+    assert (found.low, found.high) == pytest.approx(expected, abs=0.006)
+    assert found.difference == pytest.approx(a.mean() - b.mean())
+    assert found.effect_size == pytest.approx((a & ~b).sum() / (a != b).sum() - 0.5)
+    assert found == statistics.same_images(a, b)
+    assert statistics.same_images(a, a)[:5] == (0, 0, 0, 1, 0)
 
 
 @pytest.mark.parametrize(("a", "b", "images"), [(0.7318, 0.7168, 6400), (0.3945, 0.4298, 1600)])
-def test_two_proportions_agrees_with_statsmodels(a, b, images):
+def test_two_proportions_by_their_formulas(a, b, images):
     found = statistics.two_proportions(a, b, images, images)
-    counts = [a * images, b * images]
-    assert found.p == pytest.approx(proportions_ztest(counts, [images] * 2)[1])
-    expected = confint_proportions_2indep(
-        counts[0], images, counts[1], images, method="wald", compare="diff"
-    )
-    assert (found.low, found.high) == pytest.approx(expected)
+    pooled = (a + b) / 2
+    z = (a - b) / math.sqrt(2 * pooled * (1 - pooled) / images)
+    assert found.p == pytest.approx(math.erfc(abs(z) / math.sqrt(2)))
+    margin = 1.959964 * math.sqrt((a * (1 - a) + b * (1 - b)) / images)
+    assert (found.low, found.high) == pytest.approx((a - b - margin, a - b + margin))
+    assert found.effect_size == pytest.approx(2 * (math.asin(a**0.5) - math.asin(b**0.5)))
 
 
-def test_holm_agrees_with_statsmodels(rng):
-    p_values = [*rng.random(12) ** 4, 0.03, 0.03]
-    expected = multipletests(p_values, method="holm")[1]
-    assert statistics.holm(p_values) == pytest.approx(expected)
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_equal_proportions_do_not_differ(share):
+    assert statistics.two_proportions(share, share, 20, 30).p == 1
+
+
+def test_holm_by_hand():
+    """Sorted: .005 x 4, .01 x 3, .03 x 2, .04 x 1, none below the one before."""
+    found = statistics.holm([0.01, 0.04, 0.03, 0.005])
+    assert found == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert statistics.holm([0.6, 0.7]) == [1, 1]
     assert statistics.holm([]) == []

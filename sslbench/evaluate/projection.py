@@ -1,16 +1,11 @@
 """Embeddings in the plane: t-SNE and PCA as data, with numbers that say how far to trust them."""
 
-import hashlib
-import json
 import warnings
-import zipfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 
-from sslbench.atomic import replace_file
 from sslbench.randomness import derive_seed
 
 MAX_POINTS = 500
@@ -20,10 +15,6 @@ ITERATIONS = 350
 NEIGHBORS = 10
 START_SCALE = 1e-4
 """Standard deviation of the first coordinate that t-SNE starts from, as scikit-learn has it."""
-UNREADABLE = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile)
-"""What reading a torn or foreign npz raises."""
-VERSION = 1
-"""Of how coordinates are made; they are made anew where it differs."""
 
 
 @dataclass(frozen=True)
@@ -48,41 +39,6 @@ class Projection:
     coordinates: np.ndarray
     labels: np.ndarray
     numbers: Numbers
-
-
-Projections = dict[str, list[Projection]]
-"""Projections by `pca` and `tsne`, one for each snapshot."""
-
-
-@dataclass(frozen=True)
-class Embeddings:
-    """`(n, D)` floats with their `(n,)` labels and `(n,)` positions in the data set."""
-
-    values: np.ndarray
-    labels: np.ndarray
-    indices: np.ndarray
-
-
-def read_embeddings(path: Path) -> Embeddings:
-    """Read what `results.save_embeddings` wrote.
-
-    Raises:
-        ValueError: If the file cannot be read, or what it holds cannot be projected.
-    """
-    try:
-        with np.load(path) as file:
-            found = Embeddings(
-                file["embeddings"].astype(np.float32), file["labels"], file["indices"]
-            )
-    except UNREADABLE as error:
-        raise ValueError(f"{path}: not a file of embeddings ({error})") from error
-    if found.values.ndim != 2 or not len(found.values) == len(found.labels) == len(found.indices):
-        raise ValueError(f"{path}: arrays that do not belong together")
-    if not found.values.size:
-        raise ValueError(f"{path}: no embeddings in it")
-    if not np.isfinite(found.values).all():
-        raise ValueError(f"{path}: embeddings are not finite")
-    return found
 
 
 def choose_points(labels: np.ndarray, num_points: int = MAX_POINTS) -> np.ndarray:
@@ -143,7 +99,9 @@ def align_tsne(snapshots: Sequence[np.ndarray]) -> list[np.ndarray]:
     return found
 
 
-def measure(embeddings: np.ndarray, coordinates: np.ndarray, labels: np.ndarray) -> Numbers:
+def projection_numbers(
+    embeddings: np.ndarray, coordinates: np.ndarray, labels: np.ndarray
+) -> Numbers:
     """Measure how well classes part in `(n, D)` embeddings and in their `(n, 2)` coordinates."""
     from sklearn.manifold import trustworthiness
 
@@ -181,69 +139,3 @@ def _silhouette(points: np.ndarray, labels: np.ndarray) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # points that coincide
         return float(silhouette_score(points, labels))
-
-
-def choose_same(snapshots: Sequence[Embeddings], num_points: int = MAX_POINTS) -> list[Embeddings]:
-    """Take the same points, chosen once, from snapshots of the same images.
-
-    Raises:
-        ValueError: If the snapshots are not of the same images.
-    """
-    first = snapshots[0]
-    if any(not np.array_equal(each.indices, first.indices) for each in snapshots):
-        raise ValueError("the snapshots are not of the same images")
-    chosen = choose_points(first.labels, num_points)
-    return [
-        Embeddings(each.values[chosen], each.labels[chosen], each.indices[chosen])
-        for each in snapshots
-    ]
-
-
-def kept_projections(path: Path, snapshots: Sequence[Embeddings]) -> Projections | None:
-    """Read what `project_snapshots` kept in `path`; None if that is not of these snapshots."""
-    try:
-        with np.load(path) as file:
-            if str(file["key"]) != _key(snapshots):
-                return None
-            return {
-                name: [
-                    Projection(points, file["labels"], Numbers(*numbers.tolist()))
-                    for points, numbers in zip(file[name], file[f"{name}_numbers"], strict=True)
-                ]
-                for name in ("pca", "tsne")
-            }
-    except UNREADABLE:
-        return None  # none yet, or not ours: made anew
-
-
-def project_snapshots(path: Path, snapshots: Sequence[Embeddings]) -> Projections:
-    """Project snapshots of the same images, and keep coordinates and numbers in `path` (npz)."""
-    values, labels = [each.values for each in snapshots], snapshots[0].labels
-    coordinates = {"pca": [project_pca(each) for each in values], "tsne": align_tsne(values)}
-    found = {
-        name: [
-            Projection(points, labels, measure(each, points, labels))
-            for each, points in zip(values, places, strict=True)
-        ]
-        for name, places in coordinates.items()
-    }
-    arrays = {"key": np.array(_key(snapshots)), "labels": labels, "indices": snapshots[0].indices}
-    for name, projections in found.items():
-        arrays[name] = np.stack([each.coordinates for each in projections])
-        arrays[f"{name}_numbers"] = np.array(
-            [list(asdict(each.numbers).values()) for each in projections]
-        )
-    arrays["numbers"] = np.array([field.name for field in fields(Numbers)])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, lambda file: np.savez_compressed(file, **arrays))
-    return found
-
-
-def _key(snapshots: Sequence[Embeddings]) -> str:
-    """Hash all that coordinates and numbers depend on."""
-    settings = [VERSION, PERPLEXITY, ITERATIONS, NEIGHBORS]
-    settings += [each.values.shape for each in snapshots]
-    digest = hashlib.sha256(json.dumps(settings).encode())
-    for array in (*(each.values for each in snapshots), snapshots[0].labels):
-        digest.update(np.ascontiguousarray(array))
-    return digest.hexdigest()

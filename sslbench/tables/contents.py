@@ -1,4 +1,4 @@
-"""What a report holds: tables, claims, figures and problems, ready to be shown in any format."""
+"""What a report holds: tables, claims, pictures and problems, ready to be shown in any format."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sslbench.tables.gather import Gathered
+from sslbench.tables.gather import Cell
 from sslbench.tables.groups import Group
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ class Table:
     """A table whose `frame` holds strings and numbers as they are to be shown.
 
     `name` is a file's stem, `note` says what the columns mean, `values` are the same rows with
-    unrounded figures; `commands` are the commands that fill the gaps.
+    unrounded numbers; `commands` are the commands that fill the gaps.
     """
 
     name: str
@@ -30,8 +30,8 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A picture below the report's folder, its data beside it."""
+class Picture:
+    """A PNG below the report's folder, its data beside it."""
 
     name: str
     title: str
@@ -44,11 +44,11 @@ class Report:
     """Everything about one output folder, at the time `generated` (UTC, ISO 8601)."""
 
     outputs: Path
-    gathered: Gathered
+    cells: list[Cell] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
     claims: "list[ClaimResult]" = field(default_factory=list)
-    figures: list[Figure] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     generated: str = ""
 

@@ -6,24 +6,14 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from sslbench.cell.identity import SEPARATOR
-from sslbench.cell.record import DONE, Record
-from sslbench.data import dataset_name
+from sslbench.cell.record import DONE
 from sslbench.tables import paper
-from sslbench.tables.changes import (
-    Changes,
-    composed,
-    describe,
-    find_changes,
-    flatten,
-    override_value,
-    settings_from_dict,
-)
-from sslbench.tables.gather import Cell
-from sslbench.tables.paper import Metric, Row
+from sslbench.tables.gather import Cell, Changes
+from sslbench.tables.paper import Row
 
 DATA_TITLES = {"stl10": "STL-10", "digits": "digits, the built-in stand-in"}
 BUDGET = ("steps", "method.epochs")
@@ -35,269 +25,139 @@ CHECKPOINT, UNKNOWN = "checkpoint", "unknown weights"
 """Stand for weights that are no cell's, with a digest, and for those of a cell not there."""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A cell and its place: a row of some group's tables."""
-
-    cell: Cell
-    row: Row
-    seed: int
-    start: str | None
-    """The cell or file whose weights it started from."""
-    data: str
-    data_root: str | None
-    """Where the images are, if not where the config tree looks."""
-    changes: Changes
-
-    def value(self, metric: Metric) -> float | None:
-        """Return a figure of a finished cell."""
-        assert self.cell.record is not None
-        return self.cell.record.results.get(metric.split, {}).get(metric.name)
-
-    def num_images(self, split: str) -> int:
-        """Return how many images an accuracy of a split is a share of."""
-        assert self.cell.record is not None
-        return _num_images(self.cell.record, split)
-
-
 @dataclass
 class Group:
     """Cells with the same data and changes; `rows` holds each row's cells by seed."""
 
     data: str
     changes: Changes
-    rows: dict[Row, dict[int, Entry]] = field(default_factory=dict)
+    rows: dict[Row, dict[int, Cell]] = field(default_factory=dict)
 
     @property
     def is_paper(self) -> bool:
-        """Whether its figures may stand beside the paper's."""
+        """Whether its results may stand beside the paper's."""
         return self.data == paper.DATA and not self.changes
 
     @property
     def title(self) -> str:
-        changed = {key: value for key, value in self.changes.items() if key != "data.fingerprint"}
         name = DATA_TITLES.get(self.data, self.data)
         if "data.fingerprint" in self.changes:
-            name += f" {self.changes['data.fingerprint'][:8]}"
-        return f"{name}, {describe(changed) or PAPER_SETTINGS}"
+            name += f" {str(self.changes['data.fingerprint'])[:8]}"
+        return f"{name}, {', '.join(overrides(self.changes)) or PAPER_SETTINGS}"
 
-    def done(self, row: Row) -> dict[int, Entry]:
+    def done(self, row: Row) -> dict[int, Cell]:
         """Return a row's finished cells by seed."""
         cells = self.rows.get(row, {})
-        return {seed: cells[seed] for seed in sorted(cells) if cells[seed].cell.status == DONE}
+        return {seed: cells[seed] for seed in sorted(cells) if cells[seed].status == DONE}
 
     def states(self, row: Row) -> Counter[str]:
         """Count a row's cells by status."""
-        return Counter(entry.cell.status for entry in self.rows.get(row, {}).values())
+        return Counter(cell.status for cell in self.rows.get(row, {}).values())
 
-    def entries(self) -> list[Entry]:
-        return [entry for cells in self.rows.values() for entry in cells.values()]
+    def cells(self) -> list[Cell]:
+        return [cell for cells in self.rows.values() for cell in cells.values()]
 
     def expected_seeds(self) -> list[int]:
         """Return the seeds that any cell has, and as many more as make three."""
-        seeds = {entry.seed for entry in self.entries()}
+        seeds = {cell.seed for cell in self.cells()}
         extra = (seed for seed in range(len(seeds) + MIN_SEEDS) if seed not in seeds)
         return sorted([*seeds, *(next(extra) for _ in range(MIN_SEEDS - len(seeds)))])
-
-    def command(self, row: Row, outputs: str) -> str | None:
-        """Return the command that trains a row's missing seeds.
-
-        None if there are none, if the weights to start from are not a cell's that started from
-        none, or if the group's changes are of settings that the row's model or method does not
-        have.
-        """
-        init = row.init or ""
-        nameless = init.startswith((CHECKPOINT, UNKNOWN)) or "init.from=" in init
-        if nameless or not self._applies_to(row):
-            return None
-        held = self.rows.get(row, {})
-        settled = (DONE, "running")
-        seeds = [s for s in self.expected_seeds() if s not in held or not _is(held[s], settled)]
-        if not seeds:
-            return None
-        words = [f"model={row.model}", f"method={row.method}"]
-        words += [f"ratio={row.ratio}"] if row.ratio else []
-        words += sorted({f"data={entry.cell.settings['data']['name']}" for entry in self.entries()})
-        roots = {entry.data_root for entry in self.entries()} - {None}
-        words += [f"data.root={root}" for root in sorted(roots)[:1]]
-        words += [
-            f"{key}={override_value(value)}"
-            for key, value in self.changes.items()
-            if key != "data.fingerprint"
-        ]
-        if row.init:
-            words.append(f"init.from={self._start(row.init)}")
-        words.append("seed=" + ",".join(str(seed) for seed in seeds))
-        words += [f"outputs={outputs}"] if outputs != "outputs" else []
-        # Only a sweep trains the cell that `init.from` describes.
-        multirun = "-m " if row.init or len(seeds) > 1 else ""
-        return f"python -m sslbench.train {multirun}" + " ".join(_quoted(word) for word in words)
-
-    def _applies_to(self, row: Row) -> bool:
-        model, method = composed((f"model={row.model}",)), composed((f"method={row.method}",))
-        if model is None or method is None:
-            return False
-        known = flatten({"model": asdict(model.model), "method": asdict(method.method)})
-        return all(key in known for key in self.changes if key.startswith(("model.", "method.")))
-
-    def _start(self, label: str) -> str:
-        """Write a row's label as `init.from` takes it.
-
-        A sweep drops the child's `method` overrides; those that its start has too are named again.
-        """
-        words = label.split()
-        named = {word.partition("=")[0] for word in words}
-        start = composed((f"method={words[0]}",))
-        known = flatten(asdict(start)) if start else {}
-        words += [
-            f"{key}={override_value(value)}"
-            for key, value in self.changes.items()
-            if key.startswith("method.") and key in known and key not in named
-        ]
-        return words[0] if len(words) == 1 else f"'{' '.join(words)}'"
-
-
-def _is(entry: Entry, statuses: Iterable[str]) -> bool:
-    return entry.cell.status in statuses
-
-
-def _quoted(word: str) -> str:
-    if "'" in word:
-        return f'"{word}"'
-    safe = all(character.isalnum() or character in "@%+=:,./-_~" for character in word)
-    return word if safe else f"'{word}'"
 
 
 def find_groups(cells: Iterable[Cell]) -> tuple[list[Group], list[str]]:
     """Sort cells into groups, the paper's own settings first; name those that have no place."""
-    entries: dict[str, Entry] = {}
-    problems = []
-    for cell in cells:
-        try:
-            entries[cell.cell_id] = place(cell)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            problems.append(
-                f"{cell.folder}: settings or results are not as this version writes them "
-                f"({type(error).__name__}: {error}); the cell is left out"
-            )
+    by_id = {cell.cell_id: cell for cell in cells}
     groups: dict[str, Group] = {}
-    for entry in entries.values():
-        row = entry.row
-        if entry.start is not None and SEPARATOR not in entry.start:
-            start = entries.get(entry.start)
-            row = row._replace(init=initial_label(entry, start) if start else UNKNOWN)
-        key = json.dumps([entry.data, entry.changes], sort_keys=True)
-        group = groups.setdefault(key, Group(entry.data, entry.changes))
-        held = group.rows.setdefault(row, {})
-        if entry.seed in held:
+    problems = []
+    for cell in by_id.values():
+        key = json.dumps([cell.data, cell.changes], sort_keys=True)
+        group = groups.setdefault(key, Group(cell.data, cell.changes))
+        row = Row(cell.method, cell.model, cell.ratio, start_label(cell, by_id))
+        held = group.rows.setdefault(row, {}).setdefault(cell.seed, cell)
+        if held is not cell:
             problems.append(
-                f"{entry.cell.folder}: in one place with {held[entry.seed].cell.cell_id}, as only "
-                "the weights they start from differ; the cell is left out"
+                f"{cell.folder}: in one place with {held.cell_id}, as only the weights they start "
+                "from differ; the cell is left out"
             )
-        else:
-            held[entry.seed] = replace(entry, row=row)
-    return sorted(groups.values(), key=_order), problems
+    return sorted(groups.values(), key=_group_order), problems
 
 
-def _order(group: Group) -> tuple[bool, str, int, str]:
-    return (not group.is_paper, group.data, len(group.changes), group.title)
+def _group_order(group: Group) -> tuple[bool, str, int, str]:
+    return not group.is_paper, group.data, len(group.changes), group.title
 
 
-def place(cell: Cell) -> Entry:
-    """Find the row and the group of a cell.
-
-    Raises:
-        KeyError, TypeError, ValueError, AttributeError: If its record is of another version.
-    """
-    settings = settings_from_dict(cell.settings)
-    for name in (settings.model.name, settings.data.name, settings.ratio.name):
-        if not isinstance(name, str):
-            raise ValueError(f"{name!r} is no name")
-    data = dataset_name(settings.data)
-    if cell.record is not None and cell.status == DONE:
-        data = str(cell.record.data["name"])
-        _require_figures(cell.record)
-    method = settings.method.name
-    row = Row(
-        method=method,
-        model=settings.model.name,
-        ratio=settings.ratio.name if settings.method.uses_pool else None,
-        init=_initial_method(settings.init_from),
-    )
-    root = settings.data.root
-    same_root = root == composed((f"data={settings.data.name}",)).data.root
-    return Entry(
-        cell,
-        row,
-        settings.seed,
-        settings.init_from,
-        data,
-        None if same_root else root,
-        find_changes(settings),
-    )
-
-
-def _require_figures(record: Record) -> None:
-    for split in ("train", "val", "test"):
-        figures = record.results[split]
-        accuracy, loss = figures["accuracy"], figures.get("loss")
-        num_images = _num_images(record, split)
-        if not (_is_number(accuracy) and 0 <= accuracy <= 1):
-            raise ValueError(f"the {split} accuracy is {accuracy!r}")
-        if not (loss is None or _is_number(loss)):
-            raise ValueError(f"the {split} loss is {loss!r}")
-        if not (isinstance(num_images, int) and num_images > 0):
-            raise ValueError(f"{num_images!r} {split} images")
-
-
-def _num_images(record: Record, split: str) -> int:
-    if split != "train":
-        return record.data[f"num_{split}"]
-    num_labeled = record.data["num_labeled"]
-    # The last steps may see fewer images than there are, or some again; old records do not say.
-    return min(record.results["train"].get("num_images", num_labeled), num_labeled)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
-
-
-def _initial_method(init_from: str | None) -> str | None:
-    """Return the method of the cell that weights come from, or `checkpoint 1a2b3c4d`."""
-    if init_from is None:
-        return None
-    if SEPARATOR in init_from:
-        return f"{CHECKPOINT} {init_from.rpartition(SEPARATOR)[2][:8]}"
-    return init_from.partition("-")[0]
-
-
-def initial_label(entry: Entry, start: Entry) -> str:
+def start_label(cell: Cell, cells: dict[str, Cell]) -> str | None:
     """Return the method of the cell started from, and in what else it is not as its child is.
 
     Settings that only the child's method has do not count.
+
+    Args:
+        cells: All cells by id.
     """
+    if cell.start is None or SEPARATOR in cell.start:
+        return _origin(cell)
+    start = cells.get(cell.start)
+    if start is None:
+        return UNKNOWN
     settings = flat_settings(start)
-    words = [start.row.method]
+    words = [start.method]
     if start.start is not None:
-        words.append(f"init.from={start.row.init}")
-    if start.data != entry.data:
+        words.append(f"init.from={_origin(start)}")
+    if start.data != cell.data:
         words.append(f"data={start.data}")
-    if start.seed != entry.seed:
+    if start.seed != cell.seed:
         words.append(f"seed={start.seed}")
-    if start.row.ratio not in (None, entry.row.ratio):
-        words.append(f"ratio={start.row.ratio}")
-    words += [
-        f"{key}={override_value(settings[key])}"
-        for key in sorted(entry.changes | start.changes)
-        if key in settings and start.changes.get(key) != entry.changes.get(key)
-    ]
-    return " ".join(words)
+    if start.ratio not in (None, cell.ratio):
+        words.append(f"ratio={start.ratio}")
+    differing = {
+        key: settings[key]
+        for key in sorted(cell.changes | start.changes)
+        if key in settings and start.changes.get(key) != cell.changes.get(key)
+    }
+    return " ".join(words + overrides(differing))
 
 
-def flat_settings(entry: Entry) -> dict[str, Any]:
+def _origin(cell: Cell) -> str | None:
+    """Return the method of the cell that weights come from, or `checkpoint 1a2b3c4d`."""
+    if cell.start is None:
+        return None
+    _, separator, digest = cell.start.rpartition(SEPARATOR)
+    return f"{CHECKPOINT} {digest[:8]}" if separator else cell.start.partition("-")[0]
+
+
+def flat_settings(cell: Cell) -> dict[str, Any]:
     """Return a cell's settings by dotted keys; `augmentation` and `optimizer` name the groups."""
-    flat = flatten(entry.cell.settings)
+    flat = flatten(cell.settings)
     return flat | {group: flat[f"{group}.name"] for group in ("augmentation", "optimizer")}
+
+
+def flatten(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested settings by dotted keys."""
+    flat = {}
+    for key, value in node.items():
+        if isinstance(value, dict):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def overrides(changes: Changes) -> list[str]:
+    """Write changes as they are typed; the data's fingerprint cannot be.
+
+    >>> overrides({"method.projector": [64, 64], "steps": None, "data.fingerprint": "12ab"})
+    ['method.projector=[64,64]', 'steps=null']
+    """
+    return [
+        f"{key}={override_value(value)}"
+        for key, value in changes.items()
+        if key != "data.fingerprint"
+    ]
+
+
+def override_value(value: Any) -> str:
+    """Write a value as Hydra reads it."""
+    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def is_ablation(group: Group, groups: list[Group]) -> bool:

@@ -6,29 +6,23 @@ from textwrap import wrap
 
 import numpy as np
 import pandas as pd
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 
 from sslbench.palette import LINES
-from sslbench.tables.contents import Figure, Report
-from sslbench.tables.figures.look import STYLE, blank, write_png
-from sslbench.tables.groups import Entry, Group, slug, unlabeled_per_labeled
-from sslbench.tables.paper import (
-    FULL_RATIO,
-    METHOD_TITLES,
-    METHODS,
-    MODEL_TITLES,
-    MODELS,
-    SEMI,
-    Row,
-)
+from sslbench.tables import paper
+from sslbench.tables.contents import Picture, Report
+from sslbench.tables.gather import Cell
+from sslbench.tables.groups import Group, slug, unlabeled_per_labeled
+from sslbench.tables.pictures.look import blank, write_png
 
 TITLE_WIDTH, TITLE_LINES, LINE_INCHES = 22, 3, 0.14
 """Characters that fit along a panel, lines that pictures have room for, height of one more."""
 Way = tuple[str, str | None]
 """How a row was trained: its method, and whose weights it started from."""
-Grid = dict[Way, dict[str, Row]]
+Grid = dict[Way, dict[str, paper.Row]]
 """Rows by way and model."""
 
 
@@ -45,20 +39,20 @@ class Album:
         self.models = sorted(
             {model for row in self.grid.values() for model in row}, key=model_place
         )
-        others = [model for model in self.models if model not in MODELS]
-        self.lines = dict(zip([*MODELS, *others], cycle(LINES), strict=False))
+        others = [model for model in self.models if model not in paper.MODELS]
+        self.lines = dict(zip([*paper.MODELS, *others], cycle(LINES), strict=False))
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[paper.Row]:
         return [row for rows in self.grid.values() for row in rows.values()]
 
-    def first_done(self, row: Row) -> Entry | None:
+    def first_done(self, row: paper.Row) -> Cell | None:
         """Return a row's finished cell of the lowest seed."""
         return next(iter(self.group.done(row).values()), None)
 
     def way_title(self, way: Way, separator: str = "\n") -> str:
         method, init = way_words(way)
         parts = [method, f"from {init}" if init else ""]
-        if way[0] == SEMI:
+        if way[0] == paper.SEMI:
             ratios = {row.ratio for row in self.grid[way].values()} - {None}
             parts.append(", ".join(sorted(sorted(ratios), key=unlabeled_per_labeled)))
         return separator.join(line for part in parts for line in wrap(part, TITLE_WIDTH))
@@ -68,22 +62,22 @@ class Album:
         lines = max(self.way_title(way).count("\n") + 1 for way in ways)
         return LINE_INCHES * max(0, lines - TITLE_LINES)
 
-    def with_data(self, found: Iterable[Row]) -> tuple[list[Way], list[str]]:
+    def with_data(self, found: Iterable[paper.Row]) -> tuple[list[Way], list[str]]:
         """Return the ways and models that any of the rows has."""
         ways = [way for way in self.grid if any((row.method, row.init) == way for row in found)]
         return ways, [model for model in self.models if any(row.model == model for row in found)]
 
     def panels(
-        self, axes: np.ndarray, ways: list[Way], models: list[str], found: Iterable[Row]
-    ) -> Iterable[tuple[tuple[Axes, Row], tuple[int, int]]]:
+        self, axes: np.ndarray, ways: list[Way], models: list[str], found: Iterable[paper.Row]
+    ) -> Iterable[tuple[tuple[Axes, paper.Row], tuple[int, int]]]:
         """Title a grid of panels, and yield those that have data."""
         for i, way in enumerate(ways):
             for j, model in enumerate(models):
                 ax, row = axes[i, j], self.grid[way].get(model)
                 if j == 0:
-                    ax.set_ylabel(self.way_title(way), fontsize=STYLE["axes.titlesize"])
+                    ax.set_ylabel(self.way_title(way), fontsize=rcParams["axes.titlesize"])
                 if i == 0:
-                    ax.set_title(model_title(model))
+                    ax.set_title(paper.model_title(model))
                 if row in found:
                     yield (ax, row), (i, j)
                 else:
@@ -92,7 +86,7 @@ class Album:
 
     def add_legend(self, canvas: Canvas, models: list[str]) -> None:
         handles = [
-            Line2D([], [], color=color, marker=marker, label=model_title(model))
+            Line2D([], [], color=color, marker=marker, label=paper.model_title(model))
             for model in models
             for color, marker in [self.lines[model]]
         ]
@@ -100,7 +94,7 @@ class Album:
 
     def save(
         self, canvas: Canvas, name: str, title: str, caption: str, frame: pd.DataFrame
-    ) -> Figure:
+    ) -> Picture:
         group = self.group
         stem = name if group.is_paper else f"{name}-{slug(group.title)}"
         folder = self.report.folder / "figures"
@@ -108,19 +102,20 @@ class Album:
         frame.to_csv(folder / f"{stem}.csv")
         path = folder / f"{stem}.png"
         write_png(canvas, path)
-        return Figure(stem, f"{title} ({group.title})", caption, path)
+        return Picture(stem, f"{title} ({group.title})", caption, path)
 
 
 def _grid(group: Group) -> Grid:
     """Choose a row per way and model: finished ones first, then those of the paper's main ratio."""
     grid: Grid = {}
 
-    def preference(row: Row) -> tuple[bool, bool, float]:
-        return bool(group.done(row)), row.ratio == FULL_RATIO, unlabeled_per_labeled(row.ratio)
+    def preference(row: paper.Row) -> tuple[bool, bool, float]:
+        is_full = row.ratio == paper.FULL_RATIO
+        return bool(group.done(row)), is_full, unlabeled_per_labeled(row.ratio)
 
     for row in sorted(group.rows, key=preference):
         grid.setdefault((row.method, row.init), {})[row.model] = row
-    ways = sorted(grid, key=lambda way: (_index(METHODS, way[0]), way[0], way[1] or ""))
+    ways = sorted(grid, key=lambda way: (_index(paper.METHODS, way[0]), way[0], way[1] or ""))
     return {
         way: dict(sorted(grid[way].items(), key=lambda each: model_place(each[0]))) for way in ways
     }
@@ -132,21 +127,10 @@ def _index(known: Sequence[str], name: str) -> int:
 
 def model_place(model: str) -> tuple[int, str]:
     """Return what sorts models as the paper does, its own first."""
-    return _index(MODELS, model), model
+    return _index(paper.MODELS, model), model
 
 
 def way_words(way: Way) -> tuple[str, str]:
     """Return the titles of a method and of what it starts from."""
-    return METHOD_TITLES.get(way[0], way[0]), METHOD_TITLES.get(way[1], way[1]) if way[1] else ""
-
-
-def model_title(model: str) -> str:
-    """Return a model's name as the paper writes it."""
-    return MODEL_TITLES.get(model, model)
-
-
-def class_names(entry: Entry) -> list[str]:
-    """Return the names of a finished cell's classes; none where its record has no list of them."""
-    assert entry.cell.record is not None
-    names = entry.cell.record.data.get("class_names")
-    return [str(name) for name in names] if isinstance(names, list) else []
+    method, init = way
+    return paper.method_title(method), paper.method_title(init) if init else ""

@@ -19,19 +19,6 @@ from sslbench.evaluate.projection import Projection
 from sslbench.palette import class_style
 
 WIDTH, DPI, COLORS_PER_IMAGE = 7.2, 150, 256
-STYLE = {
-    "font.size": 8,
-    "axes.titlesize": 8.5,
-    "figure.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 4,
-    "grid.alpha": 0.3,
-    "legend.frameon": False,
-    "text.parse_math": False,  # a class may be named $
-}
 MAX_NUMBERED_CLASSES = 12
 NUMBERED_FROM = 5
 """Percent from which a cell of a confusion matrix shows its number."""

@@ -4,24 +4,24 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from sslbench.tables.contents import Figure
-from sslbench.tables.figures.album import Album, class_names, way_words
-from sslbench.tables.figures.look import NUMBERED_FROM, number_cells
-from sslbench.tables.groups import Entry
+from sslbench.tables.contents import Picture
+from sslbench.tables.gather import Cell
+from sslbench.tables.pictures.album import Album, way_words
+from sslbench.tables.pictures.look import NUMBERED_FROM, number_cells
 
 
-def draw_confusions(album: Album) -> Figure | None:
+def draw_confusions(album: Album) -> Picture | None:
     """Draw the test images' classes against those they were taken for."""
     shares, names = {}, []
     for row in album.rows():
         matrices = []
-        for entry in album.group.done(row).values():
+        for cell in album.group.done(row).values():
             try:
-                matrices.append(_matrix(entry, names))
-                names = class_names(entry)
+                matrices.append(_matrix(cell, names))
+                names = cell.class_names
             except (ValueError, TypeError, OverflowError) as error:
                 album.report.problems.append(
-                    f"{entry.cell.folder}: not a confusion matrix ({error}); it is left out"
+                    f"{cell.folder}: not a confusion matrix ({error}); it is left out"
                 )
         if matrices:
             counts = sum(matrices)
@@ -32,6 +32,8 @@ def draw_confusions(album: Album) -> Figure | None:
     width = 1.3 + 2.05 * len(models) + album.title_inches(ways)
     canvas = Canvas((width, 0.9 + 2.05 * len(ways)), layout="constrained")
     axes = canvas.subplots(len(ways), len(models), squeeze=False)
+    for ax in axes.flat:
+        ax.set_box_aspect(1)
     ticks = np.arange(len(names))
     for (ax, row), (i, j) in album.panels(axes, ways, models, shares):
         image = ax.imshow(shares[row], cmap="Blues", vmin=0, vmax=100)
@@ -65,7 +67,7 @@ def draw_confusions(album: Album) -> Figure | None:
     )
 
 
-def _matrix(entry: Entry, others: list[str]) -> np.ndarray:
+def _matrix(cell: Cell, others: list[str]) -> np.ndarray:
     """Return the `(n, n)` counts of a finished cell's test images.
 
     Args:
@@ -74,9 +76,8 @@ def _matrix(entry: Entry, others: list[str]) -> np.ndarray:
     Raises:
         ValueError, TypeError, OverflowError: If the record has no such counts.
     """
-    assert entry.cell.record is not None
-    names = class_names(entry)
-    counts = np.array(entry.cell.record.results["test"].get("confusion"), dtype=float)
+    names = cell.class_names
+    counts = np.array(cell.done_record.results["test"].get("confusion"), dtype=float)
     if counts.shape != (len(names), len(names)):
         raise ValueError(f"its shape is {counts.shape} for {len(names)} class names")
     if not (np.isfinite(counts) & (counts >= 0)).all():

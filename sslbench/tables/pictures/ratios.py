@@ -5,25 +5,25 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from sslbench.tables import paper
-from sslbench.tables.contents import Figure
-from sslbench.tables.figures.album import Album, model_place
-from sslbench.tables.figures.look import WIDTH
+from sslbench.tables.contents import Picture
 from sslbench.tables.groups import unlabeled_per_labeled
-from sslbench.tables.paper import METRIC_TITLES, SEMI, TEST, TRAIN, VAL, Row
+from sslbench.tables.paper import SEMI, TEST, TRAIN, VAL, Row
+from sslbench.tables.pictures.album import Album, model_place
+from sslbench.tables.pictures.look import WIDTH
 
 
-def draw_ratios(album: Album) -> Figure | None:
+def draw_ratios(album: Album) -> Picture | None:
     """Draw accuracy against unlabelled images per labelled one, beside the paper's."""
     group = album.group
     rows = [row for row in group.rows if row.method == SEMI and row.init is None]
     rows = sorted((row for row in rows if np.isfinite(_unlabeled(row))), key=_unlabeled)
     found = [
         {"model": row.model, "ratio": row.ratio, "x": _unlabeled(row)}
-        | {"figure": METRIC_TITLES[metric], "n": len(values), "mean": 100 * np.mean(values)}
+        | {"metric": metric.title, "n": len(values), "mean": 100 * np.mean(values)}
         | {"deviation": 100 * np.std(values, ddof=1) if len(values) > 1 else np.nan}
         for row in rows
         for metric in (TRAIN, VAL, TEST)
-        if (values := [entry.value(metric) for entry in group.done(row).values()])
+        if (values := [cell.value(metric) for cell in group.done(row).values()])
     ]
     if len({each["ratio"] for each in found}) < 2:
         return None
@@ -31,7 +31,7 @@ def draw_ratios(album: Album) -> Figure | None:
     canvas = Canvas((WIDTH, 2.9), layout="constrained")
     axes = canvas.subplots(1, 3, sharey=True, sharex=True)
     for ax, metric in zip(axes, (TRAIN, VAL, TEST), strict=True):
-        of_metric = frame[frame["figure"] == METRIC_TITLES[metric]]
+        of_metric = frame[frame["metric"] == metric.title]
         for shift, (model, line) in enumerate(of_metric.groupby("model")):
             color, marker = album.lines[model]
             ax.errorbar(
@@ -46,7 +46,7 @@ def draw_ratios(album: Album) -> Figure | None:
                 reported = _reported(model, metric)
                 style = {"color": color, "marker": marker, "markerfacecolor": "white"}
                 ax.plot(*reported, linestyle=":", linewidth=1, **style)
-        ax.set(xscale="log", title=METRIC_TITLES[metric].replace("acc", "accuracy"))
+        ax.set(xscale="log", title=metric.title.replace("acc", "accuracy"))
         places = frame.drop_duplicates("ratio")
         ax.set_xticks(places["x"], places["ratio"])
         ax.minorticks_off()
@@ -60,7 +60,7 @@ def draw_ratios(album: Album) -> Figure | None:
         "ratios",
         "Semi-supervised accuracy against the ratio",
         f"Means over seeds; bars: one standard deviation.{beside}",
-        frame.drop(columns="x").set_index(["figure", "model", "ratio"]),
+        frame.drop(columns="x").set_index(["metric", "model", "ratio"]),
     )
 
 

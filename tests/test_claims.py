@@ -1,0 +1,117 @@
+"""The verdicts on the paper's claims, over made-up cells and on the paper's own numbers."""
+
+import numpy as np
+import pytest
+from synthetic import make_cell, supervised_seeds
+
+from sslbench.report import build_report, failed_claims
+from sslbench.tables import claims, paper
+from sslbench.tables.claims import CONTRADICTED, HOLDS, NO_DATA, UNDECIDED, Comparison
+
+
+def claim_of(report, number, group_has="STL-10"):
+    return next(c for c in report.claims if c.number == number and group_has in c.group)
+
+
+def test_verdicts_on_the_papers_own_numbers_are_those_derived_by_hand():
+    """By hand, z = difference / sqrt(2 p (1 - p) / n) and Holm's factors over 22 comparisons.
+
+    1: 1.50 points of 6,400 images, z = 1.90. 2: -3.53 of 1,600, z = -2.03, p = .043 times 10.
+    3: 2.72, z = 3.50, p = .0005 times 14. 4: 1.99, z = 2.57, p = .010 times 11. 5: z > 7.
+    6: .08 points of 5,000 is nothing, and no difference is negative. 7: it has no table.
+    """
+    found = {claim.number: claim for claim in claims.paper_claims()}
+    verdicts = (UNDECIDED, UNDECIDED, HOLDS, UNDECIDED, HOLDS, UNDECIDED, NO_DATA)
+    assert [found[number].verdict for number in range(1, 8)] == list(verdicts)
+    assert sum(len(claim.comparisons) for claim in found.values()) == 22
+    order = found[2].comparisons[1]
+    assert (order.name, round(order.difference, 4)) == ("ResNet18 > ConvNet", -0.0353)
+    assert order.p == pytest.approx(0.0425, abs=5e-4)
+    assert order.p_corrected == pytest.approx(10 * order.p)
+    assert found[4].comparisons[0].p_corrected == pytest.approx(11 * found[4].comparisons[0].p)
+    assert "-3.53 points of val acc" in found[2].sentence
+
+
+def compared(difference, p=0.001, high=None):
+    bound = difference + 0.005 if high is None else high
+    return Comparison("a > b", "test acc", difference, 0.0, bound, p, 1.0, "d", "t", p)
+
+
+@pytest.mark.parametrize(
+    ("number", "comparisons", "complete", "verdict"),
+    [
+        (1, [], False, NO_DATA),
+        (1, [compared(0.1), compared(0.02)], True, HOLDS),
+        (1, [compared(0.1), compared(0.02)], False, UNDECIDED),
+        (1, [compared(0.1), compared(0.02, p=0.2)], True, UNDECIDED),
+        (1, [compared(0.1), compared(-0.02)], True, CONTRADICTED),
+        (1, [compared(-0.02)], False, CONTRADICTED),
+        (7, [compared(0.001, p=0.8, high=0.009), compared(-0.05)], True, HOLDS),
+        (7, [compared(0.001, p=0.8, high=0.009)], False, UNDECIDED),
+        (7, [compared(0.001, p=0.8, high=0.011)], True, UNDECIDED),
+        (7, [compared(0.005, p=0.01, high=0.009)], True, CONTRADICTED),
+    ],
+)
+def test_verdicts_follow_the_rules(number, comparisons, complete, verdict):
+    assert claims.judge(number, comparisons, complete=complete) == verdict
+
+
+IMAGES = {"num_images": (100, 1000), "files": True}
+
+
+@pytest.mark.parametrize(
+    ("resnet", "wrn", "test", "difference", "verdict"),
+    [
+        ((0.71, 0.723, 0.70), (0.75, 0.765, 0.739), "paired t, 3 seeds", 0.04, HOLDS),
+        ((0.70,), (0.75,), "McNemar mid-p, seed 0, 1000 images", 0.05, HOLDS),
+        ((0.70,), (0.68, 0.9), "McNemar mid-p, seed 0, 1000 images", -0.02, CONTRADICTED),
+        ((0.70, 0.7), (0.70, 0.7), "paired t over images, seeds 0, 1, 1000 images", 0, UNDECIDED),
+        # Seeds that disagree decide nothing; differences that agree exactly show no certainty.
+        ((0.7, 0.4), (0.4, 0.7), "paired t over images, seeds 0, 1, 1000 images", 0, UNDECIDED),
+        ((0.5,) * 3, (0.5,) * 3, "paired t over images, seeds 0, 1, 2, 1000 images", 0, UNDECIDED),
+    ],
+)
+def test_cells_are_paired_by_seed_or_else_by_image(
+    resnet, wrn, test, difference, verdict, tmp_path
+):
+    supervised_seeds(tmp_path, {"convnet": (0.1,) * 4, "resnet18": resnet}, **IMAGES)
+    supervised_seeds(tmp_path, {"wrn45_2": wrn}, generator=1, **IMAGES)
+    claim = claim_of(build_report(tmp_path), 1)
+    comparison = claim.comparisons[0]
+    assert (comparison.name, comparison.test) == ("WRN-45-2 > ResNet18", test)
+    assert comparison.difference == pytest.approx(difference, abs=1e-3)
+    assert claim.verdict == verdict
+    assert comparison.low < difference - 0.002 < difference + 0.002 < comparison.high
+    # Pairing tells more than independent shares would.
+    assert comparison.high - comparison.low < 2 * 1.96 * np.sqrt(2 * 0.7 * 0.3 / 1000)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04torn", "arrays of other lengths", None])
+def test_without_readable_predictions_shares_are_compared(content, tmp_path):
+    supervised_seeds(tmp_path, {"convnet": (0.6,), "resnet18": (0.7,)}, files=True)
+    path = next(tmp_path.glob("cells/*convnet*/embeddings-test.npz"))
+    if content is None:
+        path.unlink()
+    elif isinstance(content, str):
+        np.savez(path, indices=np.arange(3), labels=np.arange(3), logits=np.zeros((4, 10)))
+    else:
+        path.write_bytes(content)
+    report = build_report(tmp_path)
+    assert [str(path) in problem for problem in report.problems] == [True] * (content is not None)
+    claim = claim_of(report, 1)
+    assert [each.test for each in claim.comparisons] == ["z test, seed 0"]
+    assert claim.without_data == ["supervised WRN-45-2 against supervised ResNet18"]
+
+
+def test_claim_7_compares_with_the_same_seed_from_scratch(tmp_path):
+    for model in paper.MODELS:
+        for seed in range(4):
+            choice = {"data": "stl10", "seed": seed}
+            start = make_cell(tmp_path, model, "barlow", accuracy=0.4, **choice).name
+            make_cell(tmp_path, model, "semi", accuracy=0.7 + 0.01 * seed, **choice)
+            accuracy = 0.699 + 0.0101 * seed
+            make_cell(tmp_path, model, "semi", accuracy=accuracy, start=start, **choice)
+    report = build_report(tmp_path)
+    assert claim_of(report, 7).verdict == HOLDS
+    assert failed_claims(report, [7]) == []
+    assert failed_claims(report, [1, 7]) == ["claim 1 on STL-10, the paper's settings: no data"]

@@ -1,0 +1,297 @@
+"""Tables of the report over made-up cells: what is beside what, what is missing, what fills it."""
+
+import re
+
+import pandas as pd
+import pytest
+from filelock import FileLock
+from synthetic import PLANNED, edit_record, make_cell, supervised_seeds
+
+from sslbench.cell.record import BLOCKED, DONE, FAILED, INTERRUPTED
+from sslbench.report import build_report
+from sslbench.tables import statistics
+from sslbench.tables.contents import Table
+from sslbench.tables.groups import slug
+from sslbench.tables.render import to_latex, to_markdown, to_text, write_table
+
+STEPS = {"steps": 40}
+TRAIN_COMMAND = "python -m sslbench.train"
+
+
+def table_of(report, name):
+    return next(table for table in report.tables if table.name == name)
+
+
+def line_of(table, metric="test acc", **where):
+    frame = table.frame
+    for column, value in (where | {"metric": metric}).items():
+        frame = frame[frame[column] == value]
+    assert len(frame) == 1, frame
+    return frame.iloc[0]
+
+
+def commands_of(report):
+    return [command for table in report.tables for command in table.commands]
+
+
+def test_ours_stands_beside_the_papers(tmp_path):
+    supervised_seeds(tmp_path, {"wrn45_2": (0.74, 0.75, 0.76)})
+    table = table_of(build_report(tmp_path), "table1")
+    assert line_of(table, model="WRN-45-2").to_dict() == {
+        "model": "WRN-45-2",
+        "metric": "test acc",
+        "paper": "73.18",
+        "ours": "75.00 ± 1.00",
+        "95 % interval": "[72.52, 77.48]",  # 4.303 * 1 / sqrt(3)
+        "difference": "+1.82",
+        "n": 3,
+        "state": "done",
+    }
+    missing = line_of(table, model="ConvNet")
+    assert (missing["paper"], missing["ours"], missing["state"]) == ("59.58", "-", "missing")
+    assert table.commands == [
+        f"{TRAIN_COMMAND} -m model={model} method=supervised data=stl10 seed=0,1,2 "
+        f"outputs={tmp_path}"
+        for model in ("convnet", "resnet18")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "ours", "interval", "state"),
+    [
+        ((0.6,), "60.00", "[58.79, 61.19]*", "n<3"),  # Wilson's, over 6,400 images
+        ((0.6, 0.6, 0.6), "60.00 ± 0.00", "[58.79, 61.19]*", "done"),
+        ((0.07, 0.12, 0.32), "17.00 ± 13.23", "[0.00, 49.86]", "done"),  # cut at zero
+    ],
+)
+def test_intervals_are_over_seeds_that_differ_else_over_images(
+    accuracies, ours, interval, state, tmp_path
+):
+    supervised_seeds(tmp_path, {"convnet": accuracies})
+    line = line_of(table_of(build_report(tmp_path), "table1"), model="ConvNet")
+    assert (line["ours"], line["95 % interval"]) == (ours, interval)
+    assert (line["state"], line["n"]) == (state, len(accuracies))
+
+
+@pytest.mark.parametrize(("seen", "counted"), [(None, 5000), (128, 128), (5024, 5000)])
+def test_train_accuracy_is_a_share_of_the_images_that_the_last_steps_saw(seen, counted, tmp_path):
+    folder = make_cell(tmp_path, data="stl10", accuracy=0.6)
+    if seen is not None:
+        edit_record(folder, "results/train/num_images", seen)
+    line = line_of(table_of(build_report(tmp_path), "table1"), "train acc", model="ConvNet")
+    low, high = statistics.wilson_interval(0.61, counted)
+    assert line["95 % interval"] == f"[{100 * low:.2f}, {100 * high:.2f}]*"
+
+
+def test_states_other_than_done_are_shown_and_asked_for_again(tmp_path):
+    for seed, status in enumerate((FAILED, INTERRUPTED, BLOCKED, PLANNED)):
+        make_cell(tmp_path, "convnet", data="stl10", seed=seed, status=status)
+    running, killed = (
+        make_cell(tmp_path, "resnet18", data="stl10", seed=seed, status=INTERRUPTED, files=True)
+        for seed in (1, 2)
+    )
+    for folder in (running, killed):
+        (folder / "record.json").unlink()
+    with FileLock(running / ".lock"):
+        table = table_of(build_report(tmp_path), "table1")
+    states = {model: line_of(table, model=model)["state"] for model in ("ConvNet", "ResNet18")}
+    assert states["ConvNet"] == "1 blocked, 1 failed, 1 interrupted, 1 planned"
+    assert states["ResNet18"] == "1 interrupted, 1 running"
+    assert "model=convnet method=supervised data=stl10 seed=0,1,2,3" in table.commands[0]
+    assert "model=resnet18 method=supervised data=stl10 seed=0,2,3" in table.commands[1]
+
+
+@pytest.mark.parametrize(
+    ("data", "changes"),
+    [("digits", {}), ("stl10", {"method.epochs": 5.0}), ("stl10", {"data.fold": 1})],
+)
+def test_other_data_and_changes_are_never_set_against_the_paper(tmp_path, data, changes):
+    make_cell(tmp_path, "convnet", data=data, changes=changes)
+    report = build_report(tmp_path)
+    (table,) = report.tables
+    assert table.name.startswith("table1-")
+    assert not {"paper", "difference"} & set(table.frame.columns)
+    assert table.values["paper"].isna().all()
+    assert all(f"{key}={value}" in table.title for key, value in changes.items())
+    assert not any(claim.on_paper_settings for claim in report.claims)
+
+
+def test_one_cell_serves_two_tables(tmp_path):
+    make_cell(tmp_path, "resnet18", "semi", "1:20", data="stl10", accuracy=0.75)
+    report = build_report(tmp_path)
+    for name, difference in (("table3", "+1.23"), ("table4", "-0.55")):
+        table = table_of(report, name)
+        line = table.frame.query("model == 'ResNet18' and metric == 'val acc' and n == 1").iloc[0]
+        assert (line["ours"], line["difference"]) == ("75.00", difference)
+
+
+def test_ratios_are_in_the_order_of_unlabelled_images_per_labelled_one(tmp_path):
+    for ratio in ("1:8", "2:13", "1:20", "all"):
+        make_cell(tmp_path, "convnet", "semi", ratio, changes=STEPS)
+    frame = build_report(tmp_path).tables[-1].frame.query("model == 'ConvNet'")
+    ratios = ["1:1", "1:5", "1:20", "2:13", "1:8", "all"]  # the paper's come first
+    assert list(frame["ratio"].unique()) == ratios
+
+
+def test_ratio_matters_only_to_methods_that_use_unlabelled_images(tmp_path):
+    for seed, ratio in enumerate(("1:1", "1:5")):
+        make_cell(tmp_path, "convnet", "supervised", ratio, seed=seed)
+        make_cell(tmp_path, "convnet", "barlow", ratio, seed=seed)
+    supervised, barlow = build_report(tmp_path).tables
+    assert line_of(supervised, model="ConvNet")["n"] == 2
+    assert line_of(barlow, model="ConvNet", ratio="1:5")["n"] == 1
+
+
+def test_ablation_has_a_table_of_its_own(tmp_path):
+    for seed in range(2):
+        for threshold, accuracy in ((0.0, 0.7), (0.95, 0.8)):
+            changes = STEPS | ({"method.threshold": threshold} if threshold else {})
+            make_cell(tmp_path, "convnet", "semi", seed=seed, accuracy=accuracy, changes=changes)
+    make_cell(tmp_path, "resnet18", "semi", changes=STEPS)
+    report = build_report(tmp_path)
+    names = [table.name for table in report.tables]
+    assert names == ["table3-digits-the-built-in-stand-in-steps-40", "ablation-digits-semi"]
+    frame = report.tables[1].frame
+    assert list(frame["method.threshold"]) == ["0.0", "0.95"]
+    assert list(frame["test acc"]) == ["70.00 ± 0.00", "80.00 ± 0.00"]
+    assert list(frame["n"]) == [2, 2]
+    assert "steps" not in frame.columns
+    assert line_of(report.tables[0], model="ConvNet")["ours"] == "70.00 ± 0.00"
+
+
+def test_a_method_that_the_paper_does_not_have_gets_a_table_and_commands(tmp_path):
+    for model in ("convnet", "vit"):
+        make_cell(tmp_path, model, "simclr", streams=["unlabeled"], changes={"method.epochs": 2.0})
+    report = build_report(tmp_path)
+    (table,) = report.tables
+    assert table.title.startswith("By simclr")
+    assert line_of(table, model="ConvNet")["ours"] == "70.00"
+    assert line_of(table, "k-NN test acc", model="vit")["ours"] == "68.00"
+    assert table.commands[1].startswith(
+        f"{TRAIN_COMMAND} -m model=vit method=simclr ratio=1:20 data=digits method.epochs=2.0 "
+    )
+
+
+def test_a_table_of_cells_by_different_code_says_so(tmp_path):
+    for seed, code in enumerate(("a", "a", "b")):
+        folder = make_cell(tmp_path, seed=seed)
+        edit_record(folder, "runtime/versions", {"code": code})
+        [table] = build_report(tmp_path).tables
+        assert ("trained by 2 versions of the code" in table.note) == (code == "b")
+
+
+@pytest.mark.parametrize(
+    ("choice", "changes", "words"),
+    [
+        ({}, {"optimizer": "sgd"}, "data=digits optimizer=sgd"),
+        ({}, {"model.widths": [8, 16]}, "data=digits 'model.widths=[8,16]'"),
+        ({"root": "/my data"}, {}, "data=digits 'data.root=/my data'"),
+        ({}, {"augmentation.view_b.blur.p": 0.9}, "data=digits augmentation.view_b.blur.p=0.9"),
+        ({"data": "layout"}, {"data.fingerprint": "0123"}, "data=layout data.root=data"),
+    ],
+)
+def test_commands_write_what_cells_changed(choice, changes, words, tmp_path):
+    make_cell(tmp_path, "wrn45_2", "semi", "1:5", seed=3, status=FAILED, changes=changes, **choice)
+    command = f"{TRAIN_COMMAND} -m model=wrn45_2 method=semi ratio=1:5 {words} seed=0,1,3 outputs="
+    commands = commands_of(build_report(tmp_path))
+    assert sum(each.startswith(command) for each in commands) == 1
+
+
+def test_no_command_sets_what_no_cell_shows_a_part_to_have(tmp_path):
+    changes = {"method.threshold": 0.9}
+    make_cell(tmp_path, "convnet", "semi", changes=changes)
+    make_cell(tmp_path, "convnet", "supervised")
+    commands = [line for line in commands_of(build_report(tmp_path)) if "threshold" in line]
+    assert {re.search("method=(.*?) ", line)[1] for line in commands} == {"semi"}
+    make_cell(tmp_path, "resnet18", "semi", changes={"model.stem": "cifar"})
+    commands = [line for line in commands_of(build_report(tmp_path)) if "model.stem" in line]
+    assert {re.search("model=(.*?) ", line)[1] for line in commands} == {"resnet18"}
+
+
+@pytest.mark.parametrize(
+    ("start", "label"),
+    [
+        ({"data": "digits"}, "barlow data=digits"),
+        ({"data": "stl10", "seed": 5}, "barlow seed=5"),
+        ({"data": "stl10", "start": "mine-convnet-s0-01"}, "barlow init.from=mine"),
+        ({"data": "stl10", "changes": {"method.lambd": 0.1}}, "barlow method.lambd=0.1"),
+        ("barlow-convnet-1to20-stl10-s0-0123abcd", "unknown weights"),
+        ("/weights/a#.pt#90a1b2c3d4e5f607", "checkpoint 90a1b2c3"),
+    ],
+)
+def test_other_weights_are_not_the_papers_start(start, label, tmp_path):
+    if isinstance(start, dict):
+        start = make_cell(tmp_path, "convnet", "barlow", **start).name
+    make_cell(tmp_path, "convnet", "semi", data="stl10", start=start, accuracy=0.6)
+    report = build_report(tmp_path)
+    assert report.problems == []
+    table = table_of(report, "ssl_init")
+    assert line_of(table, model="ConvNet", **{"from": label})["ours"] == "60.00"
+    assert not any(claim.comparisons for claim in report.claims if claim.number == 7)
+    commands = [command for command in table.commands if f"'{label}'" in command]
+    assert bool(commands) == label.startswith(("barlow data", "barlow seed", "barlow method"))
+
+
+def test_starts_from_differently_trained_weights_are_told_apart(tmp_path):
+    trained = (
+        ("1:5", STEPS),
+        ("1:20", STEPS),
+        ("1:5", {"steps": 80}),
+        ("1:5", {"method.lambd": 0.1}),
+    )
+    for ratio, changes in trained:
+        start = make_cell(tmp_path, "convnet", "barlow", ratio, changes=changes).name
+        make_cell(tmp_path, "convnet", "semi", "1:5", changes=STEPS, start=start)
+    report = build_report(tmp_path)
+    assert report.problems == []
+    (table,) = [table for table in report.tables if table.name.startswith("ssl_init")]
+    labels = {"barlow", "barlow ratio=1:20", "barlow steps=80"}
+    assert set(table.frame["from"]) == labels | {"barlow method.lambd=0.1 steps=null"}
+    model = f"{TRAIN_COMMAND} -m model=convnet method=semi ratio=1:5 data=digits steps=40"
+    for start in ("init.from=barlow", "\"init.from='barlow ratio=1:20'\""):
+        assert f"{model} {start} seed=1,2 outputs={tmp_path}" in table.commands
+
+
+def test_cells_of_a_layout_are_one_group_whatever_their_state(tmp_path):
+    for seed, status in enumerate((DONE, FAILED, PLANNED)):
+        make_cell(tmp_path, data="layout", root="/data/shapes", seed=seed, status=status)
+    report = build_report(tmp_path)
+    (table,) = report.tables
+    assert "(shapes, the paper's settings)" in table.title
+    assert line_of(table, model="ConvNet")["state"] == "n<3, 1 failed, 1 planned"
+    assert "data=layout data.root=/data/shapes seed=1,2" in table.commands[0]
+
+
+def test_slugs_are_short_and_differ():
+    long = "digits, " + ", ".join(f"key{number}=value" for number in range(20))
+    assert slug(long) != slug(long + "1")
+    assert slug("threshold=-1") != slug("threshold=1")
+    assert len(slug(long)) <= 60
+
+
+def test_formats_hold_every_number_and_escape(tmp_path):
+    make_cell(tmp_path, "wrn37_2", data="stl10", accuracy=0.8)
+    make_cell(tmp_path, "a|b", data="stl10", accuracy=0.7)
+    table = table_of(build_report(tmp_path), "table1")
+    write_table(table, tmp_path)
+    text, markdown, latex = to_text(table), to_markdown(table), to_latex(table)
+    for rendered in (text, markdown, latex):
+        assert "59.58" in rendered
+        assert "80.00" in rendered
+    assert r"wrn37\_2" in latex
+    assert r"n\textless{}3" in latex
+    assert latex.count(r"\\") == len(table.frame) + 1
+    assert all(rule in latex for rule in (r"\toprule", r"\midrule", r"\bottomrule"))
+    lines = [line.replace(r"\|", "") for line in markdown.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in lines} == {len(table.frame.columns) + 1}
+    assert (tmp_path / "table1.tex").read_text() == latex
+
+
+def test_latex_wraps_sentences_alone_and_turns_the_page_for_wide_tables():
+    frame = pd.DataFrame({"claim": ["1"], "why": ["sentence " * 20]})
+    latex = to_latex(Table("claims", "Claims", "5 %", frame, frame))
+    assert re.search(r"\\begin\{longtable\}\{lp\{0\.\d\d\\linewidth\}\}", latex)
+    assert r"\caption{Claims. 5 \%}" in latex
+    assert latex.startswith(r"\begin{landscape}")
+    narrow = to_latex(Table("narrow", "Narrow", "", frame[["claim"]], frame))
+    assert narrow.startswith(r"\begin{table}")
