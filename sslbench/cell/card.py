@@ -1,10 +1,10 @@
 """A cell's model card: what it is, how to load it, how good it is and on what, for Hugging Face."""
 
 from pathlib import Path
-from statistics import NormalDist
 
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from scipy.stats import binomtest
 
 from sslbench.atomic import replace_file
 from sslbench.cell.record import Record
@@ -22,6 +22,8 @@ def save_card(path: Path, record: Record) -> None:
 
 def card(record: Record) -> str:
     """Return the card as Markdown, under a head of YAML with the accuracies as a `model-index`."""
+    num_test = record.data["num_test"]
+    num_right = round(record.results["test"]["accuracy"] * num_test)
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -39,7 +41,7 @@ def card(record: Record) -> str:
         head=_head(record),
         images=" and ".join(record.streams).replace("labeled", "labelled"),
         data_title=DATA_TITLES.get(record.data["name"], _escape(record.data["name"])),
-        interval=_interval(record.results["test"]["accuracy"], record.data["num_test"]),
+        interval=binomtest(num_right, num_test).proportion_ci(method="wilson"),
     )
 
 
@@ -62,18 +64,6 @@ def _head(record: Record) -> str:
         tags=["image-feature-extraction", record.settings["method"]["name"]],
         eval_results=accuracies,
     ).to_yaml()
-
-
-def _interval(accuracy: float, num_images: int) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson 1927).
-
-    The report has it by a library, which would take each cell a second to import.
-    """
-    z = NormalDist().inv_cdf(0.975)
-    center = accuracy + z**2 / (2 * num_images)
-    margin = z * (accuracy * (1 - accuracy) / num_images + (z / (2 * num_images)) ** 2) ** 0.5
-    scale = 1 + z**2 / num_images
-    return max(0.0, center - margin) / scale, (center + margin) / scale  # rounding makes -0.0
 
 
 def _escape(text: str) -> str:

@@ -15,7 +15,6 @@ from sslbench.config.settings import Settings
 from sslbench.sweep.preflight import Preflight
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
 
 RUNTIME = ("train_seconds", "total_seconds", "peak_memory_bytes")
@@ -101,22 +100,16 @@ def likeness(settings: dict[str, Any]) -> str:
 def count_work(encoder: "nn.Module") -> Work:
     """Count an encoder's work for one image."""
     import torch
+    from torch.utils.flop_counter import FlopCounterMode
 
-    flops = outputs = 0
-
-    def count(module: "nn.Module", inputs: Any, output: "torch.Tensor") -> None:
-        nonlocal flops, outputs
-        outputs += output.numel()
-        weight = getattr(module, "weight", None)
-        if weight is not None and weight.ndim > 1:  # a convolution or a linear layer
-            flops += 2 * output.numel() * weight[0].numel()
-
+    sizes = []
     for module in encoder.modules():
         if not list(module.children()):
-            module.register_forward_hook(count)
-    with torch.no_grad():
+            module.register_forward_hook(lambda *passed: sizes.append(passed[-1].numel()))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
         encoder.eval()(torch.zeros(1, 3, IMAGE_SIDE, IMAGE_SIDE))
-    return Work(flops, outputs, sum(weights.numel() for weights in encoder.parameters()))
+    num_weights = sum(weights.numel() for weights in encoder.parameters())
+    return Work(counter.get_total_flops(), sum(sizes), num_weights)
 
 
 def _precision(precision: str) -> str:
