@@ -58,7 +58,7 @@ def _differences(settings: Settings, groups: dict[str, str]) -> Changes:
     preset = _preset(_overrides(groups))
     preset = replace(preset, seed=settings.seed)
     mine, theirs = (
-        dict(_flatten(_by_name(identity(each))))
+        dict(_flatten(_identity_by_key(each)))
         for each in (replace(settings, init={"from": None}), preset)
     )
     values = dict(_flatten(settings_to_json(settings)))
@@ -69,10 +69,18 @@ def _differences(settings: Settings, groups: dict[str, str]) -> Changes:
     }
 
 
-def _by_name(contents: dict[str, Any]) -> dict[str, Any]:
-    """Return an identity whose operations are by name, as overrides have them."""
-    views = {view: dict(operations) for view, operations in contents["augmentation"].items()}
-    return contents | {"augmentation": views}
+def _identity_by_key(settings: Settings) -> dict[str, Any]:
+    """Return an identity whose operations are by name, as overrides have them.
+
+    Each says its `p`, so that one that is left out, as it is never applied, differs in that.
+    """
+    contents = identity(settings)
+    for view, operations in contents["augmentation"].items():
+        applied = getattr(settings.augmentation, view)
+        contents["augmentation"][view] = {
+            name: operation | {"p": applied[name].p} for name, operation in operations
+        }
+    return contents
 
 
 def _flatten(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
