@@ -1,10 +1,12 @@
 """Where conf/ lies, what Hydra must know before it composes, and from its config to settings."""
 
+import argparse
 import copy
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -54,6 +56,9 @@ def conf_dir() -> str:
 class SearchPath(SearchPathPlugin):
     """Adds ratios, classes and installed plugins' config trees to where Hydra looks."""
 
+    config_dir: str | None = None
+    """The command's `--config-dir`, where Hydra does not add it itself."""
+
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         search_path.append("sslbench", "ratio://")
         search_path.append("sslbench", "class://")
@@ -61,6 +66,8 @@ class SearchPath(SearchPathPlugin):
             spec = find_spec(plugin.module)
             if spec is not None and spec.origin is not None:
                 search_path.append(plugin.name, f"file://{Path(spec.origin).parent / 'conf'}")
+        if self.config_dir is not None:
+            search_path.append("command-line", f"file://{Path(self.config_dir).resolve()}")
 
 
 @cache
@@ -87,7 +94,9 @@ def hydra_main(task: Callable[[Config], Any]) -> Callable[[], None]:
         except REFUSALS as error:
             if wants_traceback:
                 raise
-            raise UsageError(reason(error, sys.argv[1:])) from None
+            with _composing_again(sys.argv[1:]):
+                message = reason(error, sys.argv[1:])
+            raise UsageError(message) from None
         except SystemExit as leaving:
             # Ours are subclasses, so a plain one is Hydra's.
             if type(leaving) is SystemExit and leaving.code == 1:
@@ -95,6 +104,19 @@ def hydra_main(task: Callable[[Config], Any]) -> Callable[[], None]:
             raise
 
     return main
+
+
+@contextmanager
+def _composing_again(arguments: list[str]) -> Iterator[None]:
+    """Let a message look at other choices: Hydra has forgotten its search path when it raises."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config-dir", "-cd")
+    SearchPath.config_dir = parser.parse_known_args(arguments)[0].config_dir
+    try:
+        with initialize_config_dir(conf_dir(), **VERSION_BASE):
+            yield
+    finally:
+        SearchPath.config_dir = None
 
 
 def compose_config(overrides: list[str]) -> Config:
