@@ -4,7 +4,7 @@ import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -90,8 +90,7 @@ def _train_here(settings: Settings, context: JobContext) -> None:
     else:
         preflight.check(cell.settings)
         try:
-            with cell.folder.locked():
-                record = train_cell(cell, show_bar=sys.stderr.isatty())
+            record = _train_unless_done(cell, partial(train_cell, show_bar=sys.stderr.isatty()))
         except Busy:
             print(f"sslbench: another process is training {cell.folder.path}", file=sys.stderr)
             raise CellStopped(1) from None
@@ -100,6 +99,17 @@ def _train_here(settings: Settings, context: JobContext) -> None:
         raise CellStopped(128 + record.error["signal"])
     if record.status != DONE:
         raise CellStopped(1)
+
+
+def _train_unless_done(cell: Cell, train: Callable[[Cell], Record]) -> Record:
+    """Train a cell under its lock, unless another process did so before it was free.
+
+    Raises:
+        Busy: If another process keeps it.
+    """
+    with cell.folder.locked():
+        record = cell.folder.record()
+        return record if record is not None and record.status == DONE else train(cell)
 
 
 def _train_isolated(cell: Cell) -> None:
@@ -119,10 +129,7 @@ def _cell_process(outputs: str, cell_id: str) -> None:
     """Train a cell: the whole life of a child process."""
     cell = load_cell(outputs, cell_id)
     try:
-        with cell.folder.locked():
-            record = cell.folder.record()
-            if record is None or record.status != DONE:  # else another sweep was faster
-                record = _train_on_a_free_device(cell)
+        record = _train_unless_done(cell, _train_on_a_free_device)
     except Busy:
         sys.exit(BUSY_EXIT_CODE)
     sys.exit(0 if record.status == DONE else 1)
