@@ -12,6 +12,7 @@ from sslbench.cell.record import DONE, load_record
 from sslbench.config.as_json import settings_to_json
 from sslbench.config.parts import IMAGE_SIDE
 from sslbench.config.settings import Settings
+from sslbench.processes import available_cores
 from sslbench.sweep.preflight import Preflight
 
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ class Estimator:
         if like:
             per_step, around, memory = (median(values) for values in zip(*like, strict=True))
             return Cost(per_step * schedule.total_steps + around, int(memory), "records")
+        import torch
+
         counts = self._preflight.count_images(settings)
         model = repr(settings.model)
         if model not in self._work:
@@ -81,7 +84,9 @@ class Estimator:
         views = sum(stream.batch_size * len(stream.views) for stream in streams)
         evaluated = counts["val"] * schedule.num_evaluations + counts["labeled"] + counts["test"]
         images = schedule.total_steps * PASSES_PER_STEP * views + evaluated
-        seconds = START_SECONDS + images * work.flops / measure_rate(settings.precision)
+        cores = 1 if torch.cuda.is_available() else settings.threads or available_cores()
+        rate = cores * measure_rate(settings.precision)
+        seconds = START_SECONDS + images * work.flops / rate
         value_bytes = 2 if _precision(settings.precision) == "bf16" else 4
         memory = BASE_BYTES + 4 * STATES_PER_WEIGHT * work.weights
         memory += int(KEPT_PER_OUTPUT * value_bytes * work.outputs * views)
@@ -120,32 +125,37 @@ def _precision(precision: str) -> str:
 
 @cache
 def measure_rate(precision: str) -> float:
-    """Measure the FLOP/s of a residual network's typical layer, forward and backward."""
+    """Measure the FLOP/s of a residual network's typical layer, forward and backward.
+
+    On a GPU, or on one core: threads beside another program wait for each other, many times longer
+    than what they wait for takes.
+    """
     import torch
     from torch import nn
 
-    from sslbench.engine.device import autocast, choose_device, keep_freed_memory
+    from sslbench.engine.device import autocast, choose_device, keep_freed_memory, use_threads
 
     keep_freed_memory()
+    use_threads(1)
     device = choose_device("auto")
     channels, side, num_images = 64, 24, 64
     layer = nn.Sequential(
         nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()
     ).to(device, memory_format=torch.channels_last)
-    images = torch.randn(num_images, channels, side, side, device=device, requires_grad=True)
-    images = images.contiguous(memory_format=torch.channels_last)
+    images = torch.randn(num_images, channels, side, side, device=device)
+    images = images.contiguous(memory_format=torch.channels_last).requires_grad_()
     in_precision = autocast(_precision(precision), device)
 
-    def step() -> float:
+    def seconds_of_step() -> float:
+        began = time.perf_counter()
         with in_precision():
             loss = layer(images).float().sum()
-        loss.backward(retain_graph=False, inputs=list(layer.parameters()))
-        return loss.item()  # waits for the device
+        loss.backward()
+        images.grad.sum().item()  # waits for the device
+        return time.perf_counter() - began
 
-    step()
-    began, steps = time.perf_counter(), 0
-    while steps == 0 or time.perf_counter() - began < RATE_SECONDS:
-        step()
-        steps += 1
-    flops = PASSES_PER_STEP * 2 * 9 * channels**2 * side**2 * num_images * steps
-    return flops / (time.perf_counter() - began)
+    seconds_of_step()
+    took = [seconds_of_step()]
+    while sum(took) < RATE_SECONDS:
+        took.append(seconds_of_step())
+    return PASSES_PER_STEP * 2 * 9 * channels**2 * side**2 * num_images / median(took)
