@@ -92,8 +92,10 @@ def load_encoder(cell: str | Path, outputs: str | Path = "outputs") -> FrozenEnc
         weights = folder / record.results["weights"]
         with torch.random.fork_rng(devices=[]):  # weights are drawn before they are loaded
             encoder = model_from_json(record.settings).build()
-        frozen = FrozenEncoder(encoder.to(memory_format=torch.channels_last), record)
+        frozen = FrozenEncoder(encoder, record)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        if isinstance(error.__cause__, ImportError):  # a part from outside: says where to look
+            raise
         raise ValueError(
             f"{folder / RECORD}: not as this version writes it ({type(error).__name__}: {error}); "
             "delete the folder and train the cell again"

@@ -1,91 +1,96 @@
+"""From a step's number to its batch: which images, in which order, by which draws."""
+
 import numpy as np
 import pytest
 import torch
-from cells import TINY, compose_settings
+from helpers.cells import SMALL, choices, compose
 
-from sslbench.build import build_parts
+from sslbench.augment.views import PlainView
+from sslbench.build import build
+from sslbench.config.parts import LABELED
 from sslbench.data.feed import IndexStream
 from sslbench.randomness import derive_seed, generator
 
+FAIR = ("flip", "grayscale")
+"""Operations that are applied to half of the images here."""
 
-def test_seeds_differ_by_seed_purpose_and_step():
-    seeds = {
-        derive_seed(seed, purpose, step)
-        for seed in range(3)
-        for purpose in ("a", "b")
-        for step in range(3)
-    }
+
+def training_of(outputs, *overrides):
+    return build(compose(SMALL, f"outputs={outputs}", *overrides))
+
+
+def test_seeds_differ_by_seed_purpose_and_step_and_repeat_themselves():
+    wanted = [(seed, purpose, step) for seed in range(3) for purpose in "ab" for step in range(3)]
+    seeds = {derive_seed(*it) for it in wanted}
     assert len(seeds) == 18
     assert all(0 <= seed < 2**63 for seed in seeds)
-
-
-def test_a_generator_repeats_itself():
     first, second = (torch.rand(4, generator=generator(1, "x", 2)) for _ in range(2))
     assert torch.equal(first, second)
 
 
-def test_an_epoch_sees_each_image_once():
-    stream = IndexStream(10, 4, seed=0, purpose="order")
-    seen = torch.cat([stream.at(step) for step in range(5)])  # two epochs of ten
-    assert sorted(seen[:10].tolist()) == list(range(10))
-    assert sorted(seen[10:].tolist()) == list(range(10))
-    assert seen[:10].tolist() != seen[10:].tolist()
+def test_an_epoch_sees_each_image_once_and_any_step_can_be_asked_for_first():
+    forward = [IndexStream(10, 4, 0, "order").at(step).tolist() for step in range(5)]
+    seen = [position for batch in forward for position in batch]
+    assert sorted(seen[:10]) == sorted(seen[10:]) == list(range(10))
+    assert seen[:10] != seen[10:]
+    stream = IndexStream(10, 4, 0, "order")
+    assert [stream.at(step).tolist() for step in reversed(range(5))] == forward[::-1]
+    larger_than_the_set = IndexStream(3, 8, 0, "order").at(0)
+    assert sorted(np.bincount(larger_than_the_set.numpy())) == [2, 3, 3]
 
 
-def test_any_step_can_be_asked_for_first():
-    forward = [IndexStream(7, 3, 0, "order").at(step).tolist() for step in range(6)]
-    stream = IndexStream(7, 3, 0, "order")
-    assert [stream.at(step).tolist() for step in reversed(range(6))] == forward[::-1]
+@pytest.mark.parametrize("method", choices("method"))
+@pytest.mark.parametrize("augmented", [True, False])
+def test_each_method_gets_its_views_and_which_images_they_show(method, augmented, outputs):
+    more = [] if augmented else ["augmentation=none"]
+    training = training_of(outputs, f"method={method}", "data.num_labeled=20", *more)
+    settings, dataset = training.settings, training.dataset
+    streams, files = settings.method.streams(settings.ratio), dataset.files
+    plain = PlainView(torch.tensor(dataset.mean), torch.tensor(dataset.std))
+    draws = [training.feed.draw(step) for step in (3, 3, 4)]
+    batch, again, other = (training.feed.assemble(draw) for draw in draws)
+    assert all(torch.equal(batch[name], again[name]) for name in batch)
+    assert training.feed.images_per_step == sum(stream.batch_size for stream in streams)
+    for stream in streams:
+        indices = batch[f"{stream.of}_indices"]
+        images = files.train_images if stream.of == LABELED else files.unlabeled_images
+        shown = plain.apply(torch.from_numpy(images[indices.numpy()]))
+        for name in stream.views:
+            assert batch[name].shape == (stream.batch_size, 3, 96, 96)
+            assert batch[name].is_contiguous(memory_format=torch.channels_last)
+            assert not torch.equal(batch[name], other[name])
+            assert torch.equal(batch[name], shown) != augmented
+        if stream.of == LABELED:
+            assert batch["labels"].tolist() == files.train_labels[indices.numpy()].tolist()
 
 
-def test_a_batch_may_be_larger_than_the_set():
-    batch = IndexStream(3, 8, 0, "order").at(0)
-    assert len(batch) == 8
-    assert np.bincount(batch.numpy()).tolist() in ([3, 3, 2], [3, 2, 3], [2, 3, 3])
+def test_operations_views_streams_steps_and_seeds_draw_apart(outputs):
+    half = [f"augmentation.{view}.{name}.p=0.5" for view in ("view_a", "view_b") for name in FAIR]
+    found = []
+    for seed in (0, 1):
+        words = ("method=semi", "method.batch_size=64", f"seed={seed}", *half)
+        feed = training_of(outputs, *words).feed
+        for drawn in (*feed.draw(0).values(), *feed.draw(1).values()):
+            for view in drawn["views"].values():
+                found += [tuple(view[name]["applied"].tolist()) for name in FAIR]
+    assert len(found) == len(set(found)) == 2 * 2 * 3 * 2
 
 
 @pytest.mark.parametrize(
-    ("method", "views", "count"),
+    ("stream", "overrides", "num_per_step", "num_seen"),
     [
-        ("supervised", {"view": 8}, 8),
-        ("barlow", {"view_a": 8, "view_b": 8}, 8),
-        ("semi", {"labeled": 8, "weak": 64, "strong": 64}, 72),
+        ("labeled", ["data.num_labeled=20"], 8, 20),
+        ("unlabeled", ["ratio=1:1"], 64, 60),
+        ("unlabeled", ["ratio=1:5"], 64, 256),
+        ("unlabeled", ["ratio=1:5", "ratio.of=batch"], 40, 160),
     ],
 )
-def test_each_method_gets_its_views(method, views, count, tmp_path):
-    parts = build_parts(compose_settings(*TINY, f"method={method}", f"outputs={tmp_path}"))
-    batch = parts.feed.assemble(parts.feed.draw(3))
-    assert {name: len(view) for name, view in batch.items() if name != "labels"} == views
-    assert parts.feed.images_per_step == count
-    for name in views:
-        assert batch[name].shape[1:] == (3, 96, 96)
-        assert batch[name].is_contiguous(memory_format=torch.channels_last)
-    again = parts.feed.assemble(parts.feed.draw(3))
-    assert all(torch.equal(batch[name], again[name]) for name in batch)
-    other = parts.feed.assemble(parts.feed.draw(4))
-    assert not torch.equal(batch[next(iter(views))], other[next(iter(views))])
-
-
-def test_two_views_show_the_same_images_and_labels_fit(tmp_path):
-    plain = compose_settings(
-        *TINY, "method=semi", "augmentation=none", "ratio=1:1", f"outputs={tmp_path}"
-    )
-    parts = build_parts(plain)
-    draw = parts.feed.draw(0)
-    batch = parts.feed.assemble(draw)
-    assert torch.equal(batch["weak"], batch["strong"])
-    labels = parts.dataset.train_labels[draw["labeled/indices"].numpy()]
-    assert batch["labels"].tolist() == labels.tolist()
-
-
-def test_the_pool_limits_what_is_drawn(tmp_path):
-    parts = build_parts(compose_settings(*TINY, "method=semi", "ratio=1:1", f"outputs={tmp_path}"))
-    seen = {i for step in range(4) for i in parts.feed.draw(step)["unlabeled/indices"].tolist()}
-    assert len(seen) == 60
-
-
-def test_images_per_batch_is_the_other_reading_of_a_ratio(tmp_path):
-    parts = build_parts(
-        compose_settings(*TINY, "method=semi", "ratio=1:5", "ratio.of=batch", f"outputs={tmp_path}")
-    )
-    assert len(parts.feed.draw(0)["unlabeled/indices"]) == 40
+def test_few_labels_and_a_ratio_limit_what_is_drawn(
+    stream, overrides, num_per_step, num_seen, outputs
+):
+    training = training_of(outputs, "method=semi", *overrides)
+    draws = [training.feed.draw(step)[stream]["indices"] for step in range(4)]
+    assert {len(indices) for indices in draws} == {num_per_step}
+    assert len(torch.cat(draws).unique()) == num_seen
+    if stream == "labeled":
+        assert set(torch.cat(draws).tolist()) == set(training.dataset.train_indices.tolist())

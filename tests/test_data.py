@@ -1,3 +1,5 @@
+"""Which data set a cell gets, and which of its images."""
+
 import logging
 import subprocess
 import sys
@@ -5,143 +7,115 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from make_layout import CLASSES, make_layout, make_release
-from test_data_download import refused_url
+from helpers.layouts import CLASSES, make_layout, make_release
+from helpers.server import refused_url
 
 from sslbench.config.settings import Data
 from sslbench.data import concrete_data, open_dataset
 
 
-@pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch):
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
+def stl10(root, name="stl10", **fields):
+    return Data(name=name, root=str(root), url=refused_url(), **fields)
 
 
-def layout_settings(root, **fields):
+def layout(root, **fields):
     return Data(name="layout", root=str(root), **fields)
 
 
-def test_auto_is_stl10_where_its_folder_is(tmp_path):
-    folder = make_layout(tmp_path)
-    settings = Data(name="auto", root=str(tmp_path), url=refused_url())
+def test_auto_is_stl10_where_its_folder_is_and_never_falls_back_from_a_part_of_it(tmp_path):
+    folder, settings = make_layout(tmp_path), stl10(tmp_path, "auto")
     found = concrete_data(settings, tmp_path)
-    assert found == replace(settings, name="stl10")
-    assert concrete_data(found, tmp_path) == found
+    assert found == replace(settings, name="stl10") == concrete_data(found, tmp_path)
     dataset = open_dataset(found, tmp_path / "outputs", make_release(folder))
-    assert dataset.name == "stl10"
-    assert dataset.class_names == CLASSES
-
-
-@pytest.mark.parametrize("name", ["train_X.bin", "class_names.txt"])
-def test_auto_never_falls_back_from_a_partial_stl10(tmp_path, name):
-    folder = make_layout(tmp_path)
-    (folder / name).unlink()
-    settings = Data(name="auto", root=str(tmp_path), url=refused_url())
-    with pytest.raises(ValueError, match=f"{name}: missing"):
-        open_dataset(concrete_data(settings, tmp_path), tmp_path)
+    assert (dataset.name, dataset.files.class_names) == ("stl10", CLASSES)
+    for name in ("class_names.txt", "train_X.bin"):
+        (folder / name).unlink()
+        with pytest.raises(ValueError, match=f"{name}: missing"):
+            open_dataset(concrete_data(settings, tmp_path), tmp_path)
 
 
 @pytest.mark.parametrize("download", [True, False])
-def test_auto_without_stl10_is_the_stand_in_and_says_so(tmp_path, caplog, download):
-    settings = Data(name="auto", root=str(tmp_path / "data"), url=refused_url(), download=download)
+def test_without_files_auto_is_the_stand_in_and_says_so_and_stl10_says_how_to_get_them(
+    tmp_path, caplog, download
+):
+    settings = stl10(tmp_path / "data", "auto", download=download)
     found = concrete_data(settings, tmp_path)
-    assert found == replace(settings, name="digits")
-    assert concrete_data(found, tmp_path) == found
-    warnings = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert len(warnings) == 1
-    message = warnings[0].getMessage()
-    for part in ("NOT STL-10", "NOT comparable with the paper", settings.url, "tar -xzf"):
-        assert part in message
-    assert message.count("\n") > 5
+    assert found == replace(settings, name="digits") == concrete_data(found, tmp_path)
+    [warning] = [it.getMessage() for it in caplog.records if it.levelno == logging.WARNING]
+    insisting = replace(settings, name="stl10")
+    with pytest.raises(ValueError, match="STL-10 is not there.*") as error:
+        concrete_data(insisting, tmp_path)
+    for part in (settings.url, "91f7769df0f17e558f3565bffb0c7dfb", "2,640,397,119", "tar -xzf"):
+        assert part in warning
+        assert part in str(error.value)
+    assert "NOT STL-10" in warning
+    assert "NOT comparable with the paper" in warning
+    assert "data=digits" in str(error.value)
+    with pytest.raises(ValueError, match="STL-10 is not there"):
+        open_dataset(insisting, tmp_path)
     assert not (tmp_path / "data").exists()
 
 
-@pytest.mark.parametrize("download", [True, False])
-def test_stl10_without_files_says_how_to_get_them(tmp_path, download):
-    settings = Data(name="stl10", root=str(tmp_path / "data"), url=refused_url(), download=download)
-    with pytest.raises(ValueError, match="STL-10 is not there") as error:
-        concrete_data(settings, tmp_path)
-    md5 = "91f7769df0f17e558f3565bffb0c7dfb"
-    for part in (settings.url, md5, "2,640,397,119", "tar -xzf", settings.root, "data=digits"):
-        assert part in str(error.value)
-    with pytest.raises(ValueError, match="STL-10 is not there"):
-        open_dataset(settings, tmp_path)
-
-
 def test_a_layout_is_known_by_its_fingerprint(tmp_path):
-    make_layout(tmp_path / "ours")
-    settings = layout_settings(tmp_path / "ours")
+    folder, settings = make_layout(tmp_path / "ours"), layout(tmp_path / "ours")
     found = concrete_data(settings, tmp_path)
+    assert found == concrete_data(found, tmp_path)
     assert found == replace(settings, fingerprint=found.fingerprint)
-    assert len(found.fingerprint) == 16
-    assert concrete_data(found, tmp_path) == found
     dataset = open_dataset(found, tmp_path / "outputs")
-    assert (dataset.name, dataset.fingerprint) == ("ours", found.fingerprint)
-
-    (tmp_path / "ours" / "stl10_binary" / "train_y.bin").write_bytes(bytes([1] * 20))
+    assert (dataset.name, dataset.files.fingerprint) == ("ours", found.fingerprint)
+    (folder / "train_y.bin").write_bytes(bytes([1] * 20))
     for use in (concrete_data, open_dataset):
         with pytest.raises(ValueError, match=f"expected data.fingerprint={found.fingerprint}"):
             use(found, tmp_path / "outputs")
 
 
-@pytest.mark.parametrize("name", ["stl10", "digits"])
-def test_a_layout_does_not_pass_for_what_its_folder_is_called(tmp_path, name):
-    make_layout(tmp_path / name)
-    dataset = open_dataset(layout_settings(tmp_path / name), tmp_path / "outputs")
-    assert dataset.name == f"layout-{name}"
+@pytest.mark.parametrize("folder", ["stl10", "digits", "ours"])
+def test_a_layout_has_its_folders_name_but_does_not_pass_for_another_set(
+    tmp_path, monkeypatch, folder
+):
+    make_layout(tmp_path / folder)
+    monkeypatch.chdir(tmp_path / folder)
+    for root in (tmp_path / folder, "."):
+        found = open_dataset(layout(root), tmp_path / "outputs").name
+        assert found == ("ours" if folder == "ours" else f"layout-{folder}")
 
 
-def test_root_may_be_relative(tmp_path, monkeypatch):
-    make_layout(tmp_path / "ours")
-    monkeypatch.chdir(tmp_path / "ours")
-    assert open_dataset(layout_settings("."), tmp_path / "outputs").name == "ours"
-
-
-def test_the_test_file_is_divided_and_all_train_images_are_labeled(tmp_path):
-    make_layout(tmp_path, num_train=20, num_test=50)
-    dataset = open_dataset(layout_settings(tmp_path), tmp_path / "outputs")
-    assert dataset.train_indices.tolist() == list(range(20))
-    assert len(dataset.val_indices) == 10
-    assert sorted([*dataset.val_indices, *dataset.test_indices]) == list(range(50))
-    for indices in (dataset.train_indices, dataset.val_indices, dataset.test_indices):
+def test_all_train_images_are_labelled_or_a_fold_or_few_of_them(tmp_path):
+    make_layout(tmp_path, num_train=40, num_test=50, folds=True)
+    everything, fold, few = (
+        open_dataset(layout(tmp_path, fold=fold, num_labeled=num), tmp_path / "outputs")
+        for fold, num in ((None, None), (3, None), (3, 10))
+    )
+    assert everything.train_indices.tolist() == list(range(40))
+    assert fold.train_indices.tolist() == list(range(3, 23))
+    assert set(few.train_indices) < set(fold.train_indices)
+    assert sorted(few.files.train_labels[few.train_indices]) == list(range(10))
+    assert len(few.val_indices) == 10
+    assert sorted([*few.val_indices, *few.test_indices]) == list(range(50))
+    for indices in (fold.train_indices, few.train_indices, few.val_indices, few.test_indices):
         assert indices.dtype == np.int64
 
 
-def test_a_fold_and_fewer_labels(tmp_path):
-    make_layout(tmp_path, num_train=40, folds=True)
-    fold = open_dataset(layout_settings(tmp_path, fold=3), tmp_path / "outputs").train_indices
-    assert fold.tolist() == list(range(3, 23))
-    settings = layout_settings(tmp_path, fold=3, num_labeled=10)
-    dataset = open_dataset(settings, tmp_path / "outputs")
-    assert set(dataset.train_indices) < set(fold)
-    assert sorted(dataset.train_labels[dataset.train_indices]) == list(range(10))
-
-
-def test_a_fold_that_is_not_there(tmp_path):
-    make_layout(tmp_path)
-    with pytest.raises(ValueError, match=r"data.fold=0: .*no folds"):
-        open_dataset(layout_settings(tmp_path, fold=0), tmp_path / "outputs")
-
-
-def test_each_class_needs_a_labeled_image(tmp_path):
-    make_layout(tmp_path, num_train=9)
-    with pytest.raises(ValueError, match=r"no labelled image of truck; each class"):
-        open_dataset(Data(name="layout", root=str(tmp_path)), tmp_path)
+@pytest.mark.parametrize(
+    ("num_train", "fold", "message"),
+    [(20, 0, r"data.fold=0: .*no folds"), (9, None, r"no labelled image of truck; each class")],
+)
+def test_labelled_images_that_are_not_there_are_refused(tmp_path, num_train, fold, message):
+    make_layout(tmp_path, num_train=num_train)
+    with pytest.raises(ValueError, match=message):
+        open_dataset(layout(tmp_path, fold=fold), tmp_path / "outputs")
 
 
 def test_statistics_are_measured_once_for_each_content(tmp_path, monkeypatch):
-    make_layout(tmp_path / "a")
-    make_layout(tmp_path / "b", seed=1)
-    outputs = tmp_path / "outputs"
-    a = open_dataset(layout_settings(tmp_path / "a"), outputs)
-    b = open_dataset(layout_settings(tmp_path / "b"), outputs)
-    pixels = a.train_images.swapaxes(0, 1).reshape(3, -1) / 255
+    for seed, name in enumerate("ab"):
+        make_layout(tmp_path / name, seed=seed)
+    a, b = (open_dataset(layout(tmp_path / name), tmp_path / "outputs") for name in "ab")
+    pixels = a.files.train_images.swapaxes(0, 1).reshape(3, -1) / 255
     assert a.mean == pytest.approx(pixels.mean(1))
     assert a.std == pytest.approx(pixels.std(1))
     assert b.mean != a.mean
-
-    monkeypatch.setattr("sslbench.data.statistics.measure", None)
-    again = open_dataset(layout_settings(tmp_path / "a", num_labeled=10), outputs)
+    monkeypatch.setattr("sslbench.data.statistics.color_statistics", None)
+    again = open_dataset(layout(tmp_path / "a", num_labeled=10), tmp_path / "outputs")
     assert (again.mean, again.std) == (a.mean, a.std)
 
 

@@ -1,13 +1,14 @@
+"""STL-10's binary layout, byte by byte."""
+
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from make_layout import CLASSES, make_layout
+from helpers.layouts import CLASSES, make_layout
 
-from sslbench.data.layout import fingerprint, read_layout, write_layout
+from sslbench.data.layout import IMAGE_BYTES, fingerprint, read_layout, write_layout
 
-IMAGE_BYTES = 3 * 96 * 96
 MICRO = Path(__file__).resolve().parents[2] / "shared" / "data" / "stl10_micro" / "stl10_binary"
 
 
@@ -21,46 +22,30 @@ def test_an_asymmetric_image_is_read_upright(tmp_path):
     stored = bytearray(2 * IMAGE_BYTES)
     stored[IMAGE_BYTES + channel * 96 * 96 + column * 96 + row] = 200
     (folder / "unlabeled_X.bin").write_bytes(stored)
-
     images = read(folder).unlabeled_images
-
     assert images.shape == (2, 3, 96, 96)
-    assert images[1, channel, row, column] == 200
-    assert images.sum(dtype=int) == 200
+    assert images[1, channel, row, column] == images.sum(dtype=int) == 200
 
 
-def test_images_are_views_of_the_file_and_cannot_be_written(tmp_path):
-    layout = read(make_layout(tmp_path))
+def test_images_are_views_of_the_file_labels_start_from_0_and_folds_are_optional(tmp_path):
+    layout = read(make_layout(tmp_path / "a", num_train=12, num_test=10))
     for images in (layout.train_images, layout.test_images, layout.unlabeled_images):
         assert isinstance(images, np.memmap)
         assert images.dtype == np.uint8
         assert not images.flags.writeable
-        assert images.strides == (IMAGE_BYTES, 96 * 96, 1, 96)
-
-
-def test_labels_start_from_0(tmp_path):
-    layout = read(make_layout(tmp_path, num_train=12, num_test=10))
     assert layout.train_labels.dtype == np.int64
-    assert layout.train_labels.tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1]
+    assert layout.train_labels.tolist() == [*range(10), 0, 1]
     assert layout.test_labels.tolist() == list(range(10))
     assert layout.class_names == CLASSES
-
-
-def test_folds_are_optional(tmp_path):
-    assert read(make_layout(tmp_path / "none")).folds is None
-    folds = read(make_layout(tmp_path / "ten", folds=True)).folds
-    assert len(folds) == 10
-    assert folds[9].tolist() == [9, 10, 11, 12, 13, 14, 15, 16, 17, 18]
+    assert layout.folds is None
+    folds = read(make_layout(tmp_path / "b", folds=True)).folds
+    assert [fold.tolist() for fold in folds[8:]] == [list(range(8, 18)), list(range(9, 19))]
 
 
 DAMAGES = {
     "missing": ("test_y.bin", None, "missing"),
     "missing unlabelled": ("unlabeled_X.bin", None, "missing"),
-    "truncated": (
-        "unlabeled_X.bin",
-        bytes(2 * IMAGE_BYTES - 1),
-        r"truncated: 55,295 bytes.*27,648",
-    ),
+    "truncated": ("unlabeled_X.bin", bytes(55_295), r"truncated: 55,295 bytes.*27,648"),
     "empty": ("train_X.bin", b"", "empty"),
     "too few images": ("train_X.bin", bytes(3 * IMAGE_BYTES), "20 labels, expected 3"),
     "too few labels": ("test_y.bin", bytes([1] * 19), "19 labels, expected 30"),
@@ -88,52 +73,34 @@ def test_damage_names_the_file_the_fault_and_the_way_out(tmp_path, damage):
         (folder / name).write_bytes(contents)
     with pytest.raises(ValueError, match=message) as error:
         read(folder)
-    assert str(folder) in str(error.value)
-    assert name in str(error.value)
-    assert "copy it again" in str(error.value)
+    assert all(part in str(error.value) for part in (str(folder), name, "copy it again"))
 
 
 def test_what_is_written_is_read_back(tmp_path):
-    layout = read(make_layout(tmp_path / "a"))
-    write_layout(
-        tmp_path / "b" / "stl10_binary",
-        layout.class_names,
+    layout, folder = read(make_layout(tmp_path / "a")), tmp_path / "b" / "stl10_binary"
+    train, test = (
         (layout.train_images, layout.train_labels),
         (layout.test_images, layout.test_labels),
-        layout.unlabeled_images,
     )
-    again = read(tmp_path / "b" / "stl10_binary")
-    assert again.fingerprint == layout.fingerprint
-    assert (again.unlabeled_images == layout.unlabeled_images).all()
+    write_layout(folder, layout.class_names, train, test, layout.unlabeled_images)
+    assert read(folder).fingerprint == layout.fingerprint
+    assert (read(folder).unlabeled_images == layout.unlabeled_images).all()
 
 
-def test_fingerprint_follows_the_content_alone(tmp_path):
+ENDS = ["test_y.bin 10", "class_names.txt 0", "fold_indices.txt 0"]
+
+
+@pytest.mark.parametrize("place", ["train_X.bin 0", "unlabeled_X.bin -1", "train_y.bin 10", *ENDS])
+def test_the_fingerprint_follows_the_content_alone_and_sees_a_changed_byte(tmp_path, place):
+    name, position = place.split()
     folder = make_layout(tmp_path / "here", folds=True)
-    found = fingerprint(folder)
-    assert len(found) == 16
-    assert int(found, 16) >= 0
-    shutil.copytree(folder, tmp_path / "there")
-    assert fingerprint(tmp_path / "there") == found
-
-
-@pytest.mark.parametrize(
-    ("name", "position"),
-    [
-        ("train_X.bin", 0),
-        ("unlabeled_X.bin", -1),
-        ("train_y.bin", 10),
-        ("test_y.bin", 10),
-        ("class_names.txt", 0),
-        ("fold_indices.txt", 0),
-    ],
-)
-def test_fingerprint_sees_a_changed_byte(tmp_path, name, position):
-    folder = make_layout(tmp_path, folds=True)
-    before = fingerprint(folder)
-    contents = bytearray((folder / name).read_bytes())
-    contents[position] ^= 1
-    (folder / name).write_bytes(contents)
-    assert fingerprint(folder) != before
+    there = Path(shutil.copytree(folder, tmp_path / "there"))
+    assert fingerprint(there) == fingerprint(folder)
+    assert len(bytes.fromhex(fingerprint(folder))) == 8
+    contents = bytearray((there / name).read_bytes())
+    contents[int(position)] ^= 1
+    (there / name).write_bytes(contents)
+    assert fingerprint(there) != fingerprint(folder)
 
 
 @pytest.mark.skipif(not MICRO.exists(), reason="the few real STL-10 images are not here")
@@ -141,8 +108,7 @@ def test_real_stl10_bytes_are_read_rightly():
     layout = read(MICRO)
     first = " ".join(layout.class_names[label] for label in layout.test_labels[:10])
     assert first == "horse monkey dog airplane cat bird bird bird deer deer"
-    assert len(layout.train_images) == 50
-    assert len(layout.unlabeled_images) == 246
+    assert (len(layout.train_images), len(layout.unlabeled_images)) == (50, 246)
     blue = layout.test_images[3, 2].astype(float)  # an airplane under a blue sky
     assert blue[:30].mean() > 2 * blue[-30:].mean()
     assert blue[:, :30].mean() == pytest.approx(blue[:, -30:].mean(), rel=0.2)

@@ -1,64 +1,48 @@
+"""What every method keeps with every model, and what each one computes."""
+
 import pytest
 import torch
-from cells import compose_settings
+from helpers.cells import CPU, SMALL, choices, compose, noise_batch
 from torch.testing import assert_close
 
-from sslbench.build import build_method, build_optimizer
+from sslbench.build import build_method
 from sslbench.cell import checkpoint
+from sslbench.config.parts import Sizes
 from sslbench.engine.device import autocast
 
-CPU = torch.device("cpu")
-METHODS = ("supervised", "barlow", "semi")
-MODELS = ("convnet", "resnet18", "wrn45_2")
-
-
-def images(n, seed=0):
-    return torch.randn(n, 3, 96, 96, generator=torch.Generator().manual_seed(seed))
-
-
-def batch_for(method, n=4):
-    labels = torch.arange(n) % 10
-    return {
-        "supervised": {"view": images(n), "labels": labels},
-        "barlow": {"view_a": images(n), "view_b": images(n, 1)},
-        "semi": {
-            "labeled": images(n),
-            "labels": labels,
-            "weak": images(2 * n, 1),
-            "strong": images(2 * n, 2),
-        },
-    }[method]
+METHODS, MODELS = choices("method"), choices("model")
+SIZES = Sizes(num_classes=10, num_labeled=60, num_unlabeled=1200)
 
 
 def build(*overrides):
-    return build_method(compose_settings("data=digits", *overrides), 10, CPU).train()
+    settings = compose(*overrides)
+    return build_method(settings, SIZES, CPU).train(), noise_batch(settings)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_keeps_the_contract_with_every_model(method, model, precision):
-    module = build(f"method={method}", f"model={model}")
+    module, batch = build(f"method={method}", f"model={model}")
+    given = {name: tensor.clone() for name, tensor in batch.items()}
     with autocast(precision, CPU)():
-        step = module(batch_for(method))
-    assert step.loss.shape == ()
-    assert step.loss.dtype == torch.float32
-    assert torch.isfinite(step.loss)
-    assert all(not value.requires_grad for value in step.metrics.values())
+        step = module(batch)
+    assert (step.loss.shape, step.loss.dtype) == ((), torch.float32)
+    assert step.loss.isfinite()
+    assert all(value.shape == () and not value.requires_grad for value in step.metrics.values())
+    assert all(torch.equal(batch[name], given[name]) for name in given)
     step.loss.backward()
-    without = [
-        name
-        for name, p in module.named_parameters()
-        if p.requires_grad and (p.grad is None or not torch.isfinite(p.grad).all())
-    ]
-    assert without == []
+    trained = [weights for group in module.param_groups() for weights in group["params"]]
+    assert trained
+    assert all(it.grad is not None and it.grad.isfinite().all() for it in trained)
+    assert {id(it) for it in trained} == {id(it) for it in module.parameters() if it.requires_grad}
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_a_few_steps_lower_the_loss(method):
-    settings = compose_settings("data=digits", f"method={method}", "model.channels=16")
-    module = build_method(settings, 10, CPU).train()
-    optimizer, batch = build_optimizer(settings.optimizer, module, CPU), batch_for(method, 8)
+    settings = compose(f"method={method}", "model.channels=16")
+    module, batch = build_method(settings, SIZES, CPU).train(), noise_batch(settings, 8)
+    optimizer = settings.optimizer.build(module.param_groups(), CPU)
     losses = []
     for _ in range(12):
         loss = module(batch).loss
@@ -71,105 +55,88 @@ def test_a_few_steps_lower_the_loss(method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_weights_depend_on_the_seed_alone(method):
-    torch.manual_seed(1)
-    first = checkpoint.digest(build(f"method={method}", "seed=3"))
-    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    first = checkpoint.digest(build(f"method={method}", "seed=3")[0])
+    assert torch.equal(torch.get_rng_state(), state), "the global generator is left alone"
     torch.rand(5)
-    assert checkpoint.digest(build(f"method={method}", "seed=3")) == first
-    assert checkpoint.digest(build(f"method={method}", "seed=4")) != first
-
-
-def test_building_a_method_leaves_the_global_generator_alone():
-    torch.manual_seed(5)
-    expected = torch.rand(3)
-    torch.manual_seed(5)
-    build("method=semi")
-    assert_close(torch.rand(3), expected)
+    assert checkpoint.digest(build(f"method={method}", "seed=3")[0]) == first
+    assert checkpoint.digest(build(f"method={method}", "seed=4")[0]) != first
 
 
 class TestSemi:
-    def step(self, *overrides, batch=None):
-        module = build("method=semi", "model.channels=8", *overrides)
-        return module, module(batch or batch_for("semi"))
-
-    def test_loss_is_the_sum_of_its_two_parts(self):
-        _, (loss, metrics) = self.step("method.unlabeled_weight=0.3")
-        expected = metrics["loss_labeled"] + 0.3 * metrics["loss_unlabeled"]
-        assert_close(loss.detach(), expected)
+    def build(self, *overrides):
+        return build("method=semi", SMALL, *overrides)
 
     def test_without_unlabelled_weight_it_is_supervised_learning(self):
-        batch = batch_for("semi")
-        _, step = self.step("method.unlabeled_weight=0", batch=batch)
-        supervised = build("method=supervised", "model.channels=8")
+        module, batch = self.build("method.unlabeled_weight=0")
+        supervised, _ = build("method=supervised", SMALL)
         expected = supervised({"view": batch["labeled"], "labels": batch["labels"]})
-        assert_close(step.loss, expected.loss)
+        assert_close(module(batch).loss, expected.loss)
 
-    def test_no_threshold_keeps_all_and_an_impossible_one_keeps_none(self):
-        assert self.step()[1].metrics["kept"] == 1
-        loss, metrics = self.step("method.threshold=1.0")[1]
-        assert metrics["kept"] == 0
-        assert_close(loss.detach(), metrics["loss_labeled"])
-
-    def test_the_unlabelled_loss_is_the_formula(self):
-        batch = batch_for("semi")
-        module = build("method=semi", "model.channels=8")
+    @pytest.mark.parametrize("labels", ["hard", "soft"])
+    def test_the_unlabelled_loss_is_its_formula(self, labels):
+        module, batch = self.build(f"method.pseudo_labels={labels}", "method.unlabeled_weight=0.3")
         with torch.no_grad():
-            weak = module.logits(batch["weak"]).softmax(1)
-            strong = module.logits(batch["strong"]).log_softmax(1)
-        confidence, labels = weak.max(1)
-        module.config.threshold = confidence.median().item()
+            weak = module.logits(batch["weak"]).double().softmax(1)
+            strong = module.logits(batch["strong"]).double().log_softmax(1)
+        confidence, classes = weak.max(1)
+        module.config.threshold = confidence.sort().values[1:3].mean().item()
         kept = confidence >= module.config.threshold
-        assert 0 < kept.sum() < len(kept), "the threshold must separate"
-        expected = -(strong[torch.arange(len(labels)), labels] * kept).sum() / len(labels)
-        assert_close(module(batch).metrics["loss_unlabeled"], expected)
+        assert kept.sum() == 2, "the threshold must separate"
+        targets = torch.eye(10, dtype=torch.float64)[classes] if labels == "hard" else weak
+        expected = -(targets * strong).sum(1)[kept].sum() / 4
+        loss, metrics = module(batch)
+        assert_close(loss.detach(), metrics["loss_labeled"] + 0.3 * metrics["loss_unlabeled"])
+        share = torch.bincount(classes, minlength=10).double() / 4
+        for name, value in {
+            "loss_unlabeled": expected,
+            "kept": kept.double().mean(),
+            "confidence": confidence.mean(),
+            "pseudo_label_max_share": share.max(),
+            "pseudo_label_entropy": torch.special.entr(share).sum(),
+        }.items():
+            assert metrics[name].item() == pytest.approx(value.item(), rel=1e-5, abs=1e-6), name
 
-    def test_no_gradient_flows_through_the_weak_view(self):
-        for weak_pass in ("separate", "joint"):
-            batch = batch_for("semi")
-            batch["weak"].requires_grad_()
-            batch["strong"].requires_grad_()
-            _, step = self.step(f"method.weak_pass={weak_pass}", batch=batch)
-            step.loss.backward()
-            assert batch["weak"].grad is None or not batch["weak"].grad.any()
-            assert batch["strong"].grad.any()
+    @pytest.mark.parametrize("weak_pass", ["separate", "joint"])
+    def test_no_gradient_flows_through_the_weak_view(self, weak_pass):
+        soft = "method.pseudo_labels=soft"  # hard ones have no gradient anyway
+        module, batch = self.build(f"method.weak_pass={weak_pass}", soft)
+        batch["weak"].requires_grad_()
+        batch["strong"].requires_grad_()
+        module(batch).loss.backward()
+        assert batch["weak"].grad is None or not batch["weak"].grad.any()
+        assert batch["strong"].grad.any()
 
-    def test_both_passes_agree_without_batch_norm(self):
-        separate = self.step("method.weak_pass=separate")[1]
-        joint = self.step("method.weak_pass=joint")[1]
-        assert_close(separate.loss, joint.loss)
+    def test_both_passes_agree_without_batch_norm_and_differ_with_it(self):
+        passes = ("method.weak_pass=separate", "method.weak_pass=joint")
+        for model, agree in (("convnet", True), ("resnet18", False)):
+            built = [build("method=semi", f"model={model}", each) for each in passes]
+            separate, joint = (module(batch).loss for module, batch in built)
+            assert torch.isclose(separate, joint) == agree
 
-    def test_soft_labels_differ_from_hard_ones(self):
-        hard, soft = self.step()[1], self.step("method.pseudo_labels=soft")[1]
-        assert soft.metrics["loss_unlabeled"] > 0
-        assert hard.loss != soft.loss
-
-    def test_class_balance_of_pseudo_labels(self):
-        metrics = self.step()[1].metrics
-        assert 0.1 <= metrics["pseudo_label_max_share"] <= 1
-        assert 0 <= metrics["pseudo_label_entropy"] <= torch.tensor(10.0).log() + 1e-6
-
-    def test_average_follows_the_weights(self):
-        settings = compose_settings(
-            "data=digits", "method=semi", "model.channels=8", "method.ema=0.9"
-        )
-        module = build_method(settings, 10, CPU).train()
-        optimizer = build_optimizer(settings.optimizer, module, CPU)
+    def test_the_average_follows_the_weights_takes_over_buffers_and_is_evaluated(self):
+        module, batch = build("method=semi", "model=resnet18", "method.ema=0.9")
+        optimizer = torch.optim.Adam(module.param_groups(), lr=0.1)
         before = module.head.weight.detach().clone()
-        module(batch_for("semi")).loss.backward()
+        module(batch).loss.backward()
         optimizer.step()
-        after = module.head.weight.detach()
-        assert_close(module.average["head"].weight, before + 0.1 * (after - before))
-        assert module.evaluated_encoder is module.average["encoder"]
+        module.after_step()
+        after, average = module.head.weight.detach(), module.classifier(lambda: None)
+        assert not torch.equal(before, after)
+        assert_close(average.weight, before + 0.1 * (after - before))
+        assert all(it.grad is None for it in module.evaluated_encoder.parameters())
+        pairs = zip(module.evaluated_encoder.buffers(), module.encoder.buffers(), strict=True)
+        assert all(torch.equal(average, buffer) for average, buffer in pairs)
+        assert module.evaluated_encoder is not module.encoder
 
-    def test_average_is_not_trained(self):
-        module = build("method=semi", "method.ema=0.9")
-        module(batch_for("semi")).loss.backward()
-        assert all(p.grad is None for p in module.average.parameters())
 
-
-def test_barlow_twins_projector_is_a_setting():
-    module = build("method=barlow", "model.channels=8", "method.projector=[16,24]")
-    embeddings = torch.randn(4, module.encoder.embedding_dim)
+def test_barlow_twins_projector_is_a_setting_and_it_reports_knn_on_each_split():
+    module, batch = build("method=barlow", SMALL, "method.projector=[16,24]", "method.knn_k=1")
+    embeddings = module.encoder(batch["view_a"])
     assert module.projector(embeddings).shape == (4, 24)
-    plain = build("method=barlow", "model.channels=8")
+    plain, _ = build("method=barlow", SMALL)
     assert_close(plain.projector(embeddings), embeddings)
+    train = torch.eye(10).repeat(2, 1), torch.arange(10).repeat(2)
+    wrong = torch.eye(10), torch.arange(10).roll(1)
+    found = module.evaluations(train, {"val": train, "test": wrong})
+    assert found == {"knn": {"val": 1.0, "test": 0.0}}

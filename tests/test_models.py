@@ -1,149 +1,170 @@
+"""Encoders: their formulas, their published sizes, and their way out of this package."""
+
+import subprocess
+import sys
+
 import pytest
 import torch
+import torchvision
+from helpers.cells import choices, compose, generator
 from torch import nn
+from torch.nn import functional as F
+from torch.testing import assert_close
 
-from sslbench.config import settings
-from sslbench.models import MODELS
-from sslbench.models.wide_resnet import BasicBlock
+from sslbench.models.convnet import ConvNet
+from sslbench.models.resnet import ResNet18
+from sslbench.models.wide_resnet import BasicBlock, Projection, WideResNet
 
-WRN37_2 = settings.WideResNet(name="wrn37_2", widths=[32, 64, 128, 256], blocks_per_stage=4)
-CONFIGS = {
-    "convnet": settings.ConvNet(),
-    "resnet18": settings.ResNet18(),
-    "resnet18-cifar": settings.ResNet18(stem="cifar"),
-    "wrn45_2": settings.WideResNet(),
-    "wrn37_2": WRN37_2,
+SIZES = {
+    "convnet": (593_920, 512),
+    "resnet18": (11_176_512, 512),
+    "wrn45_2": (1_877_904, 128),
+    "wrn37_2": (5_926_864, 256),
 }
 
 
-def build(config):
-    torch.manual_seed(0)
-    return MODELS[type(config)](config)
+def build(config, seed=0):
+    torch.manual_seed(seed)
+    return config.build()
 
 
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_every_model_keeps_the_contract(config):
-    encoder = build(config).train()
-    embeddings = encoder(torch.randn(2, 3, 96, 96))
-    assert embeddings.shape == (2, encoder.embedding_dim)
-    assert torch.isfinite(embeddings).all()
-    embeddings.square().sum().backward()
-    without = [name for name, p in encoder.named_parameters() if p.grad is None]
-    assert without == []
+def noise(*shape, seed=0):
+    return torch.randn(*shape, generator=generator(seed))
 
 
-@pytest.mark.parametrize(
-    ("name", "parameters", "dim"),
-    [
-        ("convnet", 593_920, 512),
-        ("resnet18", 11_176_512, 512),
-        ("wrn45_2", 1_877_904, 128),
-        ("wrn37_2", 5_926_864, 256),
-    ],
-)
-def test_parameter_counts_are_the_published_ones(name, parameters, dim):
-    encoder = build(CONFIGS[name])
-    assert sum(p.numel() for p in encoder.parameters()) == parameters
-    assert encoder.embedding_dim == dim
-
-
-def test_convnet_sides_shrink_as_in_figure_1():
-    sides, images = [], torch.randn(1, 3, 96, 96)
-    for layer in build(settings.ConvNet()).layers:
-        images = layer(images)
-        if isinstance(layer, nn.Conv2d):
-            sides.append(images.shape[-1])
-    assert sides == [47, 23, 11, 5, 2]
-
-
-def test_convnet_blocks_and_channels_change_the_embedding():
-    assert build(settings.ConvNet(blocks=4)).embedding_dim == 128 * 5 * 5
-    assert build(settings.ConvNet(channels=8)).embedding_dim == 8 * 2 * 2
-
-
-def test_wrn45_2_counts_45_convolutions_and_projects_in_each_first_block():
-    encoder = build(settings.WideResNet())
-    assert sum(isinstance(m, nn.Conv2d) for m in encoder.modules()) == 45
-    projected = [b.skip is not None for b in encoder.modules() if isinstance(b, BasicBlock)]
-    assert projected == [True, False, False, False, False] * 4
-    norms = [m for m in encoder.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert {m.momentum for m in norms} == {0.001}
-
-
-def test_projected_skip_starts_from_the_activated_tensor():
-    config = settings.WideResNet()
-    block = BasicBlock(4, 4, 1, project=True, config=config).eval()
-    nn.init.zeros_(block.conv2.weight)
-    nn.init.dirac_(block.skip.weight)
-    images = torch.randn(2, 4, 8, 8)
-    normalized = nn.BatchNorm2d.forward(block.bn1, images)
-    expected = nn.functional.leaky_relu(normalized, 0.1)
-    skip, branch = block(images, None)
-    torch.testing.assert_close(skip, expected)
-    assert not branch.any()
-
-
-def test_identity_skip_is_the_sum_of_skip_and_branch():
-    block = BasicBlock(4, 4, 1, project=False, config=settings.WideResNet()).eval()
-    images, before = torch.randn(2, 2, 4, 8, 8)
-    skip, branch = block(images, before)
-    assert torch.equal(skip, images + before)
-    out = nn.functional.leaky_relu(nn.BatchNorm2d.forward(block.bn1, skip), 0.1)
-    out = nn.functional.leaky_relu(nn.BatchNorm2d.forward(block.bn2, block.conv1(out)), 0.1)
-    torch.testing.assert_close(branch, block.conv2(out))
-
-
-def test_dropout_is_a_setting():
-    torch.manual_seed(0)
-    encoder = build(settings.WideResNet(blocks_per_stage=1, dropout=0.5)).train()
-    images = torch.randn(2, 3, 96, 96)
-    assert not torch.equal(encoder(images), encoder(images))
-
-
-@pytest.mark.parametrize(
-    "memory_format", [torch.contiguous_format, torch.channels_last], ids=["contiguous", "last"]
-)
-def test_resnet18_is_that_of_torchvision(memory_format):
-    ours, theirs = build(CONFIGS["resnet18"]), torchvision_resnet18()
-    theirs.load_state_dict(ours.network.state_dict())
-    images = torch.randn(4, 3, 64, 64).contiguous(memory_format=memory_format)
-    for _ in range(2):
-        torch.testing.assert_close(ours(images), theirs(images), atol=1e-4, rtol=1e-4)
-    results = [network(images).square().mean() for network in (ours, theirs)]
-    for result in results:
-        result.backward()
-    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
-        assert (a.grad - b.grad).norm() < 1e-3 * b.grad.norm()
-    for a, b in zip(ours.buffers(), theirs.buffers(), strict=True):
-        torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+def embed(encoder, images):
     with torch.no_grad():
-        found, expected = ours.eval()(images), theirs.eval()(images)
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+        return encoder.eval()(images)
 
 
-def test_resnet18_starts_as_that_of_torchvision():
-    torch.manual_seed(0)
-    ours, theirs = build(CONFIGS["resnet18"]).network.state_dict(), torchvision_resnet18()
-    expected = theirs.state_dict()
-    assert list(ours) == list(expected)
-    for name, value in expected.items():
-        if value.dim() == 4:
-            assert ours[name].mean().abs() < 0.05 * value.std()
-            assert ours[name].std() / value.std() == pytest.approx(1, abs=0.05)
-        else:
-            assert torch.equal(ours[name], value)
+@pytest.mark.parametrize("model", choices("model"))
+def test_every_model_says_how_wide_its_embeddings_are_and_has_its_published_size(model):
+    encoder = build(compose(f"model={model}").model)
+    embeddings = embed(encoder, noise(2, 3, 96, 96))
+    assert embeddings.shape == (2, encoder.embedding_dim)
+    assert embeddings.isfinite().all()
+    found = sum(weights.numel() for weights in encoder.parameters()), encoder.embedding_dim
+    assert found == SIZES.get(model, found)
 
 
-def torchvision_resnet18():
-    from torchvision.models import resnet18
+def test_convnets_sides_shrink_as_in_figure_1():
+    sides, images = [], noise(1, 3, 96, 96)
+    for layer in build(ConvNet()):
+        images = layer(images)
+        sides += [images.shape[-1]] if isinstance(layer, nn.Conv2d) else []
+    assert sides == [47, 23, 11, 5, 2]
+    assert build(ConvNet(blocks=4)).embedding_dim == 128 * 5 * 5
+    assert build(ConvNet(channels=8)).embedding_dim == 8 * 2 * 2
 
-    network = resnet18(weights=None)
-    network.fc = nn.Identity()
-    return network
+
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+def test_resnet18s_weights_load_into_other_libraries_as_they_are(library):
+    if library == "timm":
+        theirs = pytest.importorskip("timm").create_model("resnet18", num_classes=0)
+    else:
+        theirs = torchvision.models.resnet18(weights=None)
+        theirs.fc = nn.Identity()
+    ours, images = build(ResNet18()), noise(4, 3, 96, 96)
+    ours(images)  # running statistics of its own
+    theirs.load_state_dict(ours.state_dict())
+    assert_close(embed(ours, images), embed(theirs, images), atol=1e-5, rtol=1e-5)
 
 
-def test_resnet18_stems_differ_in_resolution():
-    imagenet, cifar = build(CONFIGS["resnet18"]), build(CONFIGS["resnet18-cifar"])
-    assert imagenet.network.conv1.stride == (2, 2)
-    assert cifar.network.conv1.stride == (1, 1)
-    assert not hasattr(cifar.network, "maxpool")
+@pytest.mark.parametrize(("stem", "side"), [("imagenet", 24), ("cifar", 96)])
+def test_resnet18s_stems_differ_in_resolution(stem, side):
+    encoder, sides = build(ResNet18(stem=stem)), []
+    encoder.layer1.register_forward_pre_hook(lambda _, of: sides.append(of[0].shape[-1]))
+    assert embed(encoder, noise(2, 3, 96, 96)).shape == (2, 512)
+    assert sides == [side]
+
+
+class TestWideResNet:
+    def test_it_counts_45_convolutions_and_projects_in_each_first_block(self):
+        encoder = build(WideResNet())
+        assert sum(isinstance(it, nn.Conv2d) for it in encoder.modules()) == 45
+        assert [block.skip is not None for block in encoder.blocks] == [True, *[False] * 4] * 4
+        norms = [it for it in encoder.modules() if isinstance(it, nn.BatchNorm2d)]
+        assert {it.momentum for it in norms} == {0.001}
+
+    @pytest.mark.parametrize("project", [True, False])
+    def test_a_block_is_its_formula(self, project):
+        block = BasicBlock(4, 4, 1, project=project, config=WideResNet()).eval()
+        images = noise(2, 4, 8, 8)
+        unit = 1 / (1 + 1e-5) ** 0.5  # of BatchNorm that has seen nothing
+        activated = F.leaky_relu(images * unit, 0.1)
+        branch = F.conv2d(activated, block.conv1.weight, padding=1)
+        branch = F.conv2d(F.leaky_relu(branch * unit, 0.1), block.conv2.weight, padding=1)
+        skip = F.conv2d(activated, block.skip.weight) if project else images
+        assert_close(block(images.clone()), skip + branch)
+
+    @pytest.mark.parametrize("side", [8, 9])
+    def test_its_strided_skip_is_a_strided_convolution(self, side):
+        skip, images = Projection(16, 5, 2), noise(2, 16, side, side).requires_grad_()
+        found, expected = skip(images), F.conv2d(images, skip.weight, stride=2)
+        assert_close(found, expected)
+        assert_close(
+            *(torch.autograd.grad(it.square().sum(), images)[0] for it in (found, expected))
+        )
+
+    def test_few_channels_in_channels_last_train_without_a_crash(self):
+        code = """
+import torch
+from sslbench.models.wide_resnet import WideResNet
+encoder = WideResNet(widths=[8, 16, 32, 64]).build().to(memory_format=torch.channels_last)
+for _ in range(3):
+    images = torch.randn(8, 3, 96, 96).contiguous(memory_format=torch.channels_last)
+    encoder(images).square().mean().backward()
+    torch.optim.SGD(encoder.parameters(), lr=0.01).step()
+"""
+        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+    def test_dropout_is_a_setting(self):
+        encoder, images = build(WideResNet(blocks_per_stage=1, dropout=0.5)), noise(2, 3, 32, 32)
+        assert not torch.equal(encoder(images), encoder(images))
+
+
+@pytest.fixture(
+    scope="module", params=[ConvNet(), ResNet18(), WideResNet()], ids=lambda it: it.name
+)
+def trained(request):
+    """An encoder whose BatchNorm has seen images, and its settings."""
+    encoder = build(request.param)
+    encoder(noise(4, 3, 96, 96, seed=1))
+    return encoder.eval(), request.param
+
+
+def by_export(encoder, config, folder, images):
+    return torch.export.export(encoder, (images[:2],)).module()(images[:2])
+
+
+def by_trace(encoder, config, folder, images):
+    torch.jit.trace(encoder, images[2:]).save(folder / "encoder.pt")
+    return torch.jit.load(folder / "encoder.pt")(images[:2])
+
+
+def by_safetensors(encoder, config, folder, images):
+    safetensors = pytest.importorskip("safetensors.torch")
+    safetensors.save_file(encoder.state_dict(), folder / "encoder.safetensors")
+    again = build(config, seed=1)
+    again.load_state_dict(safetensors.load_file(folder / "encoder.safetensors"))
+    return embed(again, images[:2])
+
+
+def by_onnx(encoder, config, folder, images):
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    torch.onnx.export(encoder, (images[:2],), folder / "encoder.onnx", dynamo=True)
+    session = runtime.InferenceSession(folder / "encoder.onnx")
+    [found] = session.run(None, {session.get_inputs()[0].name: images[:2].numpy()})
+    return torch.from_numpy(found)
+
+
+@pytest.mark.filterwarnings("ignore:.*is deprecated:FutureWarning")
+@pytest.mark.parametrize(
+    "way", [by_export, by_trace, by_safetensors, pytest.param(by_onnx, marks=pytest.mark.slow)]
+)
+def test_what_leaves_gives_the_embeddings_that_it_gives_here(way, trained, tmp_path):
+    encoder, config = trained
+    images = noise(4, 3, 96, 96, seed=2)
+    found = way(encoder, config, tmp_path, images)
+    assert_close(found.detach(), embed(encoder, images[:2]), atol=1e-4, rtol=1e-4)

@@ -1,51 +1,115 @@
-import pytest
-from cells import compose_settings
+"""Durations, learning rates, and the optimizers that follow them."""
 
-from sslbench.config import settings
-from sslbench.engine.schedule import build_schedule, learning_rate
+import math
+
+import pytest
+import torch
+from helpers.cells import CPU, choices, compose
+from torch import nn, optim
+from torch.testing import assert_close
+
+from sslbench.cell.checkpoint import load_optimizer
+from sslbench.engine.rates import learning_rate
+from sslbench.engine.schedule import build_schedule
+from sslbench.methods.barlow_twins import BarlowTwins
+from sslbench.methods.semi import Semi
+from sslbench.methods.supervised import Supervised
+
+
+def steps_where(schedule, answer):
+    return [step for step in range(1, schedule.total_steps + 1) if answer(step)]
 
 
 def test_epochs_become_the_papers_steps():
-    assert build_schedule(settings.Supervised(), 5000).total_steps == 4000
-    barlow = build_schedule(settings.BarlowTwins(), 100_000)
-    assert barlow.total_steps == 4000
-    assert barlow.snapshot_at == {50, 500, 1000, 2000, 4000}
-    assert build_schedule(settings.Semi(), 5000).total_steps == 15_625
+    assert build_schedule(Supervised(), 5000).total_steps == 4000
+    semi, barlow = build_schedule(Semi(), 5000), build_schedule(BarlowTwins(), 100_000)
+    assert semi.total_steps == 15_625
+    assert steps_where(semi, semi.keeps_snapshot_after) == []
+    assert steps_where(barlow, barlow.keeps_snapshot_after) == [50, 500, 1000, 2000, 4000]
 
 
-def test_every_epoch_is_evaluated_and_the_last_step():
-    schedule = build_schedule(settings.Supervised(epochs=2.5), 1000)
-    assert schedule.evaluate_at == {8, 16, 20}
-    assert build_schedule(settings.Supervised(eval_every=2.0), 1000, 20).evaluate_at == {16, 20}
+@pytest.mark.parametrize(
+    ("settings", "num_images", "steps", "expected"),
+    [
+        (Supervised(epochs=2.5), 1000, None, [8, 16, 20]),
+        (Supervised(eval_every=2.0), 1000, 20, [16, 20]),
+        (Supervised(batch_size=32), 500, 50, [16, 31, 47, 50]),  # 15.6 steps per epoch
+        (Semi(), 5000, 7, [7]),
+        (Supervised(epochs=4), 60, None, [1, 2]),  # an epoch is shorter than a step
+        (Supervised(epochs=2), 1000, None, [8, 16]),
+        (Supervised(eval_every=0.01), 1000, 4, [1, 2, 3, 4]),
+    ],
+)
+def test_each_interval_of_epochs_is_evaluated_and_the_last_step(
+    settings, num_images, steps, expected
+):
+    schedule = build_schedule(settings, num_images, steps)
+    assert steps_where(schedule, schedule.evaluates_after) == expected
+    assert schedule.last_window == expected[-1] - [0, *expected][-2]
 
 
-def test_an_epoch_shorter_than_a_step_is_evaluated_at_steps():
-    schedule = build_schedule(settings.Supervised(epochs=4), 60)
-    assert schedule.total_steps == 2
-    assert schedule.evaluate_at <= {1, 2}
-
-
-def test_the_last_window_is_what_follows_the_last_but_one_evaluation():
-    assert build_schedule(settings.Supervised(batch_size=32), 5000, 160).last_window == 4
-    assert build_schedule(settings.Supervised(epochs=2), 1000).last_window == 8
-    assert build_schedule(settings.Supervised(), 5000, 7).last_window == 7
-
-
-def test_steps_override_epochs():
-    assert build_schedule(settings.Semi(), 5000, 7).total_steps == 7
-
-
-def test_constant_rate_after_warm_up():
-    optimizer = compose_settings("optimizer.lr=0.4", "optimizer.warmup=0.2").optimizer
+@pytest.mark.parametrize("schedule", ["constant", "cosine"])
+def test_the_rate_warms_up_and_then_keeps_or_follows_a_cosine(schedule):
+    words = ("optimizer.lr=0.4", "optimizer.warmup=0.2", f"optimizer.schedule={schedule}")
+    optimizer = compose(*words).optimizer
     rates = [learning_rate(optimizer, step, total_steps=20) for step in range(20)]
     assert rates[:4] == pytest.approx([0.1, 0.2, 0.3, 0.4])
-    assert set(rates[4:]) == {0.4}
+    cosine = [0.2 * (1 + math.cos(math.pi * step / 16)) for step in range(16)]
+    assert rates[4:] == pytest.approx([0.4] * 16 if schedule == "constant" else cosine)
 
 
-def test_cosine_goes_from_the_rate_towards_zero():
-    optimizer = compose_settings("optimizer.lr=0.4", "optimizer.schedule=cosine").optimizer
-    rates = [learning_rate(optimizer, step, total_steps=100) for step in range(100)]
-    assert rates[0] == 0.4
-    assert rates[50] == pytest.approx(0.2)
-    assert rates == sorted(rates, reverse=True)
-    assert 0 < rates[-1] < 0.001
+def train(build, *durations):
+    """Train a line from the same start; each duration has a new optimizer with the old state."""
+    torch.manual_seed(0)
+    model, x, state = nn.Linear(4, 3), torch.randn(8, 4), None
+    for steps in durations:
+        optimizer = build([{"params": list(model.parameters())}])
+        if state is not None:
+            load_optimizer(optimizer, state)
+        for _ in range(steps):
+            model(x).square().mean().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        state = optimizer.state_dict()
+    return list(model.parameters()), optimizer
+
+
+@pytest.mark.parametrize("name", choices("optimizer"))
+def test_every_optimizer_learns_and_goes_on_from_its_state(name):
+    settings = compose(f"optimizer={name}").optimizer
+    resumed, straight, start = (
+        train(lambda groups: settings.build(groups, CPU), *durations)[0]
+        for durations in ((4, 2), (6,), (0,))
+    )
+    assert all(torch.equal(a, b) for a, b in zip(resumed, straight, strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(start, straight, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "kind", "options"),
+    [
+        ("adam", "optimizer.betas=[0.8,0.9]", optim.Adam, {"betas": (0.8, 0.9)}),
+        ("adamw", "seed=0", optim.AdamW, {"betas": (0.9, 0.999)}),
+        ("sgd", "optimizer.momentum=0.8", optim.SGD, {"momentum": 0.8, "nesterov": True}),
+        ("sgd", "optimizer.momentum=0", optim.SGD, {}),
+    ],
+)
+def test_its_steps_and_state_are_torchs(name, override, kind, options):
+    words = (f"optimizer={name}", override, "optimizer.lr=0.1", "optimizer.weight_decay=0.02")
+    settings = compose(*words).optimizer
+    parameters, ours = train(lambda groups: settings.build(groups, CPU), 3)
+    expected, theirs = train(lambda groups: kind(groups, lr=0.1, weight_decay=0.02, **options), 3)
+    assert_close(parameters, expected)
+    assert_close(ours.state_dict()["state"], theirs.state_dict()["state"])
+
+
+def test_a_checkpoint_of_another_device_keeps_this_ones_options():
+    _, there = train(lambda groups: optim.Adam(groups, lr=0.1, fused=True), 3)
+    rate = torch.tensor(0.2)
+    here = optim.Adam(nn.Linear(4, 3).parameters(), lr=rate, capturable=True)
+    load_optimizer(here, there.state_dict())
+    [group] = here.param_groups
+    assert (group["capturable"], group["fused"]) == (True, None)
+    assert group["lr"] is rate
+    first, second = (o.state[o.param_groups[0]["params"][0]]["exp_avg"] for o in (here, there))
+    assert torch.equal(first, second)

@@ -2,7 +2,7 @@
 
 This is how most training scripts are written, kept correct. Images, encoders, batch sizes,
 augmentation, losses and optimizer are what sslbench's settings ask for; the encoders are sslbench's
-own, run in torch's operations: those of sslbench take only what lies in channels_last.
+own.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,13 +17,13 @@ from torch.utils.data import DataLoader, RandomSampler
 from torch.utils.data import Dataset as TorchDataset
 from torchvision import transforms
 
-from sslbench.build import build_encoder, pool_indices, unlabeled_batch_size
-from sslbench.config import settings as schema
-from sslbench.config.settings import Settings, View
+from sslbench.augment.operations import Blur, Crop, Flip, Grayscale, Jitter, Solarize
+from sslbench.build import pool_indices
+from sslbench.config.parts import IMAGE_SIDE, LABELED, Operation, Stream
+from sslbench.config.settings import Settings
 from sslbench.data import Dataset
 from sslbench.methods.barlow_twins import build_projector
 
-IMAGE_SIDE = 96
 MIN_BATCHES_PER_EPOCH = 40
 """As many as 5,000 images have at 125: a smaller set is shuffled several times for one epoch."""
 
@@ -32,25 +32,23 @@ Loss = Callable[..., tuple[Tensor, dict[str, Tensor]]]
 """From a model and a batch's tensors to the loss with its graph, and detached metrics."""
 
 
+TRANSFORMS: dict[type[Operation], Callable[..., Transform]] = {
+    Crop: lambda it: transforms.RandomResizedCrop(IMAGE_SIDE, tuple(it.scale), tuple(it.ratio)),
+    Flip: lambda it: transforms.RandomHorizontalFlip(1.0),
+    Jitter: lambda it: transforms.ColorJitter(it.brightness, it.contrast, it.saturation, it.hue),
+    Grayscale: lambda it: transforms.Grayscale(3),
+    Blur: lambda it: transforms.GaussianBlur(it.kernel, tuple(it.sigma)),
+    Solarize: lambda it: transforms.RandomSolarize(it.threshold, 1.0),
+}
+"""torchvision's counterpart of an operation, always applied."""
+
+
 def build_transform(
-    view: View, mean: tuple[float, float, float], std: tuple[float, float, float]
+    view: dict[str, Operation], mean: tuple[float, float, float], std: tuple[float, float, float]
 ) -> Transform:
-    """Turn a view's settings into a pipeline from a PIL image to float32 `(3, 96, 96)`."""
-    crop = transforms.RandomResizedCrop(IMAGE_SIDE, tuple(view.crop_scale), tuple(view.crop_ratio))
-    jitter = transforms.ColorJitter(view.brightness, view.contrast, view.saturation, view.hue)
-    blur = transforms.GaussianBlur(view.blur_kernel, tuple(view.blur_sigma))
-    return transforms.Compose(
-        [
-            transforms.RandomApply([crop], view.crop),
-            transforms.RandomHorizontalFlip(view.flip),
-            transforms.RandomApply([jitter], view.jitter),
-            transforms.RandomGrayscale(view.grayscale),
-            transforms.RandomApply([blur], view.blur),
-            transforms.RandomSolarize(view.solarize_threshold, view.solarize),
-            transforms.ToTensor(),
-            transforms.Normalize(mean, std),
-        ]
-    )
+    """Turn a view's operations into a pipeline from a PIL image to float32 `(3, 96, 96)`."""
+    operations = [transforms.RandomApply([TRANSFORMS[type(it)](it)], it.p) for it in view.values()]
+    return transforms.Compose([*operations, transforms.ToTensor(), transforms.Normalize(mean, std)])
 
 
 def to_pil(image: np.ndarray) -> Image.Image:
@@ -168,9 +166,12 @@ class NaiveTrainer:
         torch.manual_seed(settings.seed)
         self.device = device
         self.workers = workers
-        self.loaders = self._build_loaders(settings, dataset)
+        self.loaders = [
+            self._build_loader(self._build_images(stream, settings, dataset), stream.batch_size)
+            for stream in settings.method.streams(settings.ratio)
+        ]
         self.images_per_step = sum(loader.batch_size for loader in self.loaders)
-        self.model, self.loss = _build_model_and_loss(settings, len(dataset.class_names))
+        self.model, self.loss = _build_model_and_loss(settings, len(dataset.files.class_names))
         self.model.to(device).train()
         self.optimizer = torch.optim.Adam(
             self.model.parameters(),
@@ -193,30 +194,19 @@ class NaiveTrainer:
         self.optimizer.step()
         return {"loss": loss.item()} | {name: value.item() for name, value in metrics.items()}
 
-    def _build_loaders(self, settings: Settings, dataset: Dataset) -> list[DataLoader]:
-        method, augmentation = settings.method, settings.augmentation
-        transform_a, transform_b = (
-            build_transform(view, dataset.mean, dataset.std)
-            for view in (augmentation.view_a, augmentation.view_b)
-        )
-        labeled = LabeledImages(
-            dataset.train_images, dataset.train_labels, dataset.train_indices, transform_a
-        )
-        match method:
-            case schema.Supervised():
-                return [self._build_loader(labeled, method.batch_size)]
-            case schema.BarlowTwins():
-                pool = pool_indices(settings, dataset)
-                pairs = PairedViews(dataset.unlabeled_images, pool, transform_a, transform_b)
-                return [self._build_loader(pairs, method.batch_size)]
-            case schema.Semi():
-                pool = pool_indices(settings, dataset)
-                pairs = PairedViews(dataset.unlabeled_images, pool, transform_a, transform_b)
-                return [
-                    self._build_loader(labeled, method.batch_size),
-                    self._build_loader(pairs, unlabeled_batch_size(settings)),
-                ]
-        raise AssertionError(f"no loaders for {method}")
+    def _build_images(
+        self, stream: Stream, settings: Settings, dataset: Dataset
+    ) -> LabeledImages | PairedViews:
+        transforms_of_views = [
+            build_transform(getattr(settings.augmentation, view), dataset.mean, dataset.std)
+            for view in stream.views.values()
+        ]
+        files = dataset.files
+        if stream.of == LABELED:
+            labeled = files.train_images, files.train_labels, dataset.train_indices
+            return LabeledImages(*labeled, *transforms_of_views)
+        pool = pool_indices(settings, dataset)
+        return PairedViews(files.unlabeled_images, pool, *transforms_of_views)
 
     def _build_loader(self, images: TorchDataset, batch_size: int) -> DataLoader:
         num_samples = max(len(images), MIN_BATCHES_PER_EPOCH * batch_size)
@@ -237,21 +227,15 @@ def _endless(loader: DataLoader) -> Iterator[list[Tensor]]:
 
 
 def _build_model_and_loss(settings: Settings, num_classes: int) -> tuple[nn.Module, Loss]:
-    encoder = build_encoder(settings.model)
-    match settings.method:
-        case schema.BarlowTwins() as method:
-            projector = build_projector(encoder.embedding_dim, method.projector)
-            loss = partial(barlow_twins_loss, lambd=method.lambd)
-            return nn.Sequential(encoder, projector), loss
-        case schema.Semi() as method:
-            loss = partial(
-                fixmatch_loss,
-                threshold=method.threshold,
-                unlabeled_weight=method.unlabeled_weight,
-            )
-        case _:
-            loss = supervised_loss
-    return nn.Sequential(encoder, nn.Linear(encoder.embedding_dim, num_classes)), loss
+    encoder, method = settings.model.build(), settings.method
+    if method.name == "barlow":
+        last = build_projector(encoder.embedding_dim, method.projector)
+        return nn.Sequential(encoder, last), partial(barlow_twins_loss, lambd=method.lambd)
+    model = nn.Sequential(encoder, nn.Linear(encoder.embedding_dim, num_classes))
+    if method.name == "supervised":
+        return model, supervised_loss
+    weights = {"threshold": method.threshold, "unlabeled_weight": method.unlabeled_weight}
+    return model, partial(fixmatch_loss, **weights)
 
 
 def _refuse_what_is_left_out(settings: Settings) -> None:
@@ -261,7 +245,9 @@ def _refuse_what_is_left_out(settings: Settings) -> None:
             f"optimizer={optimizer.name} optimizer.clip_grad_norm={optimizer.clip_grad_norm}: the "
             "naive design has plain Adam alone; leave both at their defaults"
         )
-    if isinstance(method, schema.Semi) and (method.ema > 0 or method.pseudo_labels != "hard"):
+    if method.name not in ("supervised", "barlow", "semi"):
+        raise ValueError(f"method={method.name}: the naive design has supervised, barlow and semi")
+    if method.name == "semi" and (method.ema > 0 or method.pseudo_labels != "hard"):
         raise ValueError(
             f"method.ema={method.ema} method.pseudo_labels={method.pseudo_labels}: the naive "
             "design has hard labels and no average; leave both at their defaults"

@@ -2,7 +2,6 @@
 
 import hashlib
 import tarfile
-from pathlib import Path
 
 import numpy as np
 
@@ -11,16 +10,7 @@ from sslbench.data.stl10 import Release
 CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 
 
-def make_layout(
-    root: Path,
-    *,
-    num_train: int = 20,
-    num_test: int = 30,
-    num_unlabeled: int = 30,
-    class_names: tuple[str, ...] = CLASSES,
-    folds: bool = False,
-    seed: int = 0,
-) -> Path:
+def make_layout(root, *, num_train=20, num_test=30, num_unlabeled=30, folds=False, seed=0):
     """Write `<root>/stl10_binary` and return it; labels go round the classes, pixels are noise."""
     folder = root / "stl10_binary"
     folder.mkdir(parents=True)
@@ -28,9 +18,9 @@ def make_layout(
     for split, num in (("train", num_train), ("test", num_test), ("unlabeled", num_unlabeled)):
         (folder / f"{split}_X.bin").write_bytes(rng.bytes(num * 3 * 96 * 96))
         if split != "unlabeled":
-            labels = bytes(position % len(class_names) + 1 for position in range(num))
+            labels = bytes(position % len(CLASSES) + 1 for position in range(num))
             (folder / f"{split}_y.bin").write_bytes(labels)
-    (folder / "class_names.txt").write_text("\n".join(class_names) + "\n")
+    (folder / "class_names.txt").write_text("\n".join(CLASSES) + "\n")
     if folds:
         half = num_train // 2
         lines = [" ".join(str((fold + i) % num_train) for i in range(half)) for fold in range(10)]
@@ -38,28 +28,23 @@ def make_layout(
     return folder
 
 
-def make_archive(path: Path, folder: Path) -> Release:
+def make_archive(path, folder):
     """Pack a layout's folder as STL-10's archive, and return what its files are."""
     with tarfile.open(path, "w:gz") as tar:
         tar.add(folder, "stl10_binary")
     return make_release(folder, path)
 
 
-def make_release(folder: Path, archive: Path | None = None) -> Release:
+def make_release(folder, archive=None):
     """Return what STL-10's files would be if these were the official ones."""
-
-    def num_images(split: str) -> int:
-        return (folder / f"{split}_X.bin").stat().st_size // (3 * 96 * 96)
-
+    images = [folder / f"{split}_X.bin" for split in ("train", "test", "unlabeled")]
     return Release(
-        archive_bytes=archive.stat().st_size if archive else 1,
-        archive_md5=_md5(archive) if archive else "",
-        num_train=num_images("train"),
-        num_test=num_images("test"),
-        num_unlabeled=num_images("unlabeled"),
-        md5s={path.name: _md5(path) for path in sorted(folder.glob("*.bin"))},
+        archive.stat().st_size if archive else 1,
+        md5(archive) if archive else "",
+        *(path.stat().st_size // (3 * 96 * 96) for path in images),
+        md5s={path.name: md5(path) for path in sorted(folder.glob("*.bin"))},
     )
 
 
-def _md5(path: Path) -> str:
+def md5(path):
     return hashlib.md5(path.read_bytes()).hexdigest()

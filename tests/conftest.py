@@ -1,0 +1,29 @@
+import threading
+
+import pytest
+from helpers.server import Server
+
+from sslbench.data.digits import open_digits
+
+
+@pytest.fixture(autouse=True)
+def without_proxy(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+@pytest.fixture
+def server():
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="session")
+def outputs(tmp_path_factory):
+    """An output folder with the stand-in drawn; tests may add cells, and change none."""
+    folder = tmp_path_factory.mktemp("outputs")
+    open_digits(folder)
+    return folder

@@ -1,0 +1,58 @@
+"""Small cells: settings as the command line composes them, and cells trained from them."""
+
+from pathlib import Path
+
+import torch
+
+from sslbench.cell.cell import Cell
+from sslbench.config.compose import compose_settings, conf_dir
+from sslbench.config.parts import LABELED
+from sslbench.sweep.job import train_cell
+from sslbench.sweep.preflight import Preflight
+
+CPU = torch.device("cpu")
+TINY = ("data=digits", "tracking=off", "threads=1", "method.batch_size=8", "log_every=2")
+SMALL = "model.channels=8"
+"""Of the default model."""
+
+
+def choices(group):
+    """Return the choices of a config group, those that a user has added among them."""
+    return sorted(path.stem for path in (Path(conf_dir()) / group).glob("*.yaml"))
+
+
+def compose(*overrides):
+    return compose_settings([*TINY, *overrides])
+
+
+def make_cell(outputs, *overrides):
+    settings = compose(f"outputs={outputs}", *overrides)
+    return Cell(Preflight().make_concrete(settings), dict)
+
+
+def train(outputs, *overrides):
+    """Train a cell and return it."""
+    cell = make_cell(outputs, *overrides)
+    with cell.folder.locked():
+        train_cell(cell)
+    return cell
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def random_bytes(n, seed=0):
+    return torch.randint(0, 256, (n, 3, 96, 96), dtype=torch.uint8, generator=generator(seed))
+
+
+def noise_batch(settings, n=4):
+    """Return a batch of the views that a method asks for, of noise."""
+    batch = {}
+    for stream in settings.method.streams(settings.ratio):
+        for name in stream.views:
+            batch[name] = torch.randn(n, 3, 96, 96, generator=generator(len(batch)))
+        batch[f"{stream.of}_indices"] = torch.arange(n)
+        if stream.of == LABELED:
+            batch["labels"] = torch.arange(n) % 10
+    return batch
