@@ -82,6 +82,15 @@ def test_it_is_frozen_also_within_a_module_that_learns(encoder):
     assert model[1].weight.grad is not None
 
 
+def test_it_leaves_with_its_normalisation(encoder):
+    images = torch.rand(2, 3, 96, 96)
+    for left in (
+        torch.export.export(encoder, (images,)).module(),
+        torch.jit.trace(encoder, images),
+    ):
+        assert_close(left(images), encoder(images))
+
+
 @pytest.mark.parametrize(
     ("images", "message"),
     [
