@@ -62,7 +62,7 @@ def measure_part(words: list[str], arguments: argparse.Namespace) -> dict[str, f
 
 def pool(arguments: argparse.Namespace) -> Table:
     """Time a Barlow Twins step of ConvNet on pools of noise."""
-    from tests.make_layout import make_layout
+    from tests.helpers.layouts import make_layout
 
     def run(root: Path) -> dict[str, float]:
         seconds = str(arguments.seconds)

@@ -1,51 +1,17 @@
-"""The commands as a user types them, in processes of their own."""
+"""One cell by the command: bad usage, trained, found done, gone on with, started from."""
 
-import os
 import signal
-import subprocess
-import sys
-import time
-from pathlib import Path
 
-import numpy as np
 import pytest
+from helpers.commands import TINY, only_cell, records, start, train_here, wait_for_curves
+from helpers.crash import tiny_cell
+from helpers.layouts import make_layout
 
-ROOT = Path(__file__).resolve().parent.parent
-FAST = ("data=digits", "tracking=off", "threads=1", "model.channels=8", "method.batch_size=8")
-
-
-def command(*arguments):
-    return [sys.executable, "-m", "sslbench.train", *arguments]
-
-
-def environment(tmp_path):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith(("WANDB", "SSLBENCH"))}
-    return clean | {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-
-
-def train(tmp_path, *arguments, env=None):
-    env = env or environment(tmp_path)
-    return subprocess.run(
-        command(*arguments), cwd=tmp_path, env=env, capture_output=True, text=True
-    )
-
-
-def write_layout(root, num_train=20, num_unlabeled=40, labels=None):
-    folder = root / "stl10_binary"
-    folder.mkdir(parents=True)
-    images = np.random.default_rng(0).integers(0, 256, (60, 3, 96, 96), dtype=np.uint8)
-    (folder / "class_names.txt").write_text("\n".join("abcdefghij") + "\n")
-    for name, count in (("train", num_train), ("test", 50), ("unlabeled", num_unlabeled)):
-        images[:count].tofile(folder / f"{name}_X.bin")
-        if name != "unlabeled":
-            (np.arange(count) % 10 + 1).astype(np.uint8).tofile(folder / f"{name}_y.bin")
-    if labels is not None:
-        np.asarray(labels, np.uint8).tofile(folder / "train_y.bin")
-    return folder
+from sslbench.sweep.preflight import Preflight
 
 
 def assert_refused(result, *words):
-    assert result.returncode == 2, result.stdout + result.stderr
+    assert result.returncode == 2, result
     assert "Traceback" not in result.stderr + result.stdout
     for word in words:
         assert word in result.stderr, result.stderr
@@ -69,74 +35,117 @@ def assert_refused(result, *words):
         (["hydra.sweeper.dry_run=true", "data=digits"], ["dry_run=true", "add -m"]),
         (["-m", "steps=2,abc", "data=digits"], ["1 of 2", "steps=abc", "Integer"]),
         (["-m", "experiment=table1,table4"], ["cannot be swept", "experiment=paper"]),
+        (["-m", "cell=semi-x", "data=digits"], ["cell=semi-x", "leave -m out"]),
+        (["cell=semi-x"], ["cell=semi-x: there is no such cell below outputs/cells"]),
         (["data=digits", "outputs=/proc/none"], ["outputs=/proc/none"]),
         (["data.num_labeled=15", "data=digits"], ["data.num_labeled=15"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
 def test_bad_usage_is_refused_before_training(arguments, words, tmp_path):
-    assert_refused(train(tmp_path, *arguments), *words)
+    assert_refused(train_here(tmp_path, *arguments), *words)
     assert not (tmp_path / "outputs" / "cells").exists()
 
 
-def test_a_truncated_file_is_named(tmp_path):
-    folder = write_layout(tmp_path / "mine")
+def test_damaged_data_is_named_and_never_replaced_by_the_stand_in(tmp_path):
+    folder = make_layout(tmp_path / "data")  # too few images for STL-10
+    assert_refused(train_here(tmp_path, "data=auto", "data.root=data"), "train_X.bin")
+    (folder / "train_y.bin").write_bytes(bytes([1] * 19 + [11]))
+    assert_refused(train_here(tmp_path, "data=layout", "data.root=data"), "train_y.bin", "11")
     with (folder / "train_X.bin").open("r+b") as file:
         file.truncate(12345)
-    assert_refused(train(tmp_path, "data=layout", "data.root=mine"), "train_X.bin", "12,345")
-
-
-def test_labels_out_of_range_are_named(tmp_path):
-    write_layout(tmp_path / "mine", labels=[1] * 19 + [11])
-    assert_refused(train(tmp_path, "data=layout", "data.root=mine"), "train_y.bin", "11")
-
-
-def test_a_damaged_stl10_is_never_replaced_by_the_stand_in(tmp_path):
-    write_layout(tmp_path / "data")
-    result = train(tmp_path, "data=auto", "data.root=data")
-    assert_refused(result, "train_X.bin")
+    assert_refused(train_here(tmp_path, "data=layout", "data.root=data"), "train_X.bin", "12,345")
 
 
 def test_a_cell_is_trained_found_done_and_started_from(tmp_path):
-    first = train(tmp_path, *FAST, "steps=2")
-    assert first.returncode == 0, first.stderr
+    first = train_here(tmp_path, *TINY, "steps=2")
+    assert first.returncode == 0, first
     assert "stand-in" in first.stdout
-    again = train(tmp_path, *FAST, "steps=2")
-    assert again.stdout.splitlines()[0] == "done before: found, not trained again"
-    assert "other code" not in again.stdout
-    [cell] = (tmp_path / "outputs" / "cells").iterdir()
-    child = train(tmp_path, *FAST, "method=semi", "steps=2", f"init.from={cell.name}")
-    assert child.returncode == 0, child.stderr
-    other = ("method=semi", "steps=2", "model=wrn45_2", f"init.from={cell / 'best.pt'}")
-    assert_refused(
-        train(tmp_path, "data=digits", "tracking=off", *other), "another encoder", "wrn45_2"
-    )
+    cell = only_cell(tmp_path)
+    for arguments in ([*TINY, "steps=2"], [f"cell={cell.cell_id}"]):
+        again = train_here(tmp_path, *arguments)
+        assert again.stdout.splitlines()[0] == "done before: found, not trained again"
+        assert "other code" not in again.stdout
+    child = train_here(tmp_path, *TINY, "method=semi", "steps=2", f"init.from={cell.cell_id}")
+    assert child.returncode == 0, child
+    other = ("method=semi", "steps=2", "model=wrn45_2", f"init.from={cell.path / 'best.pt'}")
+    refused = train_here(tmp_path, "data=digits", "tracking=off", *other)
+    assert_refused(refused, "another encoder", "wrn45_2")
+
+
+def test_a_cell_that_another_process_has_just_finished_is_not_trained_again(tmp_path, monkeypatch):
+    assert train_here(tmp_path, *TINY, "steps=1").returncode == 0
+    cell = only_cell(tmp_path)
+    record = cell.record()
+    (cell.path / "record.json").unlink()
+    curves = (cell.path / "metrics.jsonl").stat()
+    # Between the first look at the record and the lock the other process writes it.
+    monkeypatch.setattr(Preflight, "check", lambda *_: record.save(cell.path))
+    found = train_here(tmp_path, *TINY, "steps=1")
+    assert found.returncode == 0, found
+    assert cell.record() == record
+    assert (cell.path / "metrics.jsonl").stat() == curves
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('"batch_size": 8', '"batch_size": 9', "these are the settings of supervised-convnet-"),
+        ('"batch_size"', '"batch_sise"', "not settings of this version"),
+        ('"settings"', '"setings"', "not a cell's settings"),
+        ("{", "", "not a cell's settings"),
+    ],
+)
+def test_settings_that_do_not_fit_their_cell_are_refused(old, new, message, tmp_path):
+    cell = tiny_cell(tmp_path / "outputs")
+    cell.save_request()
+    path = cell.folder.path / "settings.json"
+    path.write_text(path.read_text().replace(old, new, 1))
+    assert_refused(train_here(tmp_path, f"cell={cell.id}"), "settings.json: ", message)
+
+
+def test_a_planned_cell_is_trained_by_its_id(tmp_path):
+    cell = tiny_cell(tmp_path / "outputs", "steps=1")
+    cell.save_request()
+    assert cell.folder.state() == "planned"
+    result = train_here(tmp_path, f"cell={cell.id}")
+    assert result.returncode == 0, result
+    assert cell.folder.state() == "done"
+
+
+def test_a_cell_held_by_another_process_is_left_alone(tmp_path):
+    assert train_here(tmp_path, *TINY, "steps=1").returncode == 0
+    cell = only_cell(tmp_path)
+    (cell.path / "record.json").unlink()
+    with cell.locked():
+        held = train_here(tmp_path, *TINY, "steps=1")
+    assert held.returncode == 1
+    assert f"another process is training outputs/cells/{cell.cell_id}" in held.stderr
+    assert cell.record() is None
 
 
 def test_without_network_auto_runs_on_the_stand_in_and_says_so(tmp_path):
-    result = train(tmp_path, *FAST[1:], "steps=1", "data.url=http://127.0.0.1:9/x.tar.gz")
-    assert result.returncode == 0, result.stderr
+    result = train_here(tmp_path, *TINY[1:], "steps=1", "data.url=http://127.0.0.1:9/x.tar.gz")
+    assert result.returncode == 0, result
     assert "NOT STL-10" in result.stdout
     assert "digits" in result.stdout
 
 
-def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path):
-    arguments = [*FAST, "steps=400", "log_every=2"]
-    process = subprocess.Popen(
-        command(*arguments),
-        cwd=tmp_path,
-        env=environment(tmp_path),
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.glob("outputs/cells/*/metrics.jsonl")):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+def test_ctrl_c_saves_and_the_cell_goes_on_by_its_id(tmp_path):
+    process = start(tmp_path, *TINY, "steps=200")
+    wait_for_curves(tmp_path)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGINT
     assert "the same command goes on" in output
-    resumed = train(tmp_path, *arguments)
-    assert resumed.returncode == 0
+    [(cell, record)] = records(tmp_path).items()
+    assert record.status == "interrupted"
+    refused = train_here(tmp_path, f"cell={cell}", "steps=3")
+    assert_refused(refused, f"cell={cell} steps=3", "leave steps=3 out")
+    resumed = train_here(tmp_path, f"cell={cell}")
+    assert resumed.returncode == 0, resumed
     assert "resumed after step" in resumed.stdout
+    done = records(tmp_path)[cell]
+    assert (done.status, done.settings, done.streams) == ("done", record.settings, ["labeled"])
+    typed = {"method.batch_size": 8, "model.channels": 8, "precision": "fp32", "steps": 200}
+    assert done.changes == typed

@@ -1,0 +1,78 @@
+"""Cells that are killed: functions that run in a process of their own."""
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch.optim.optimizer import register_optimizer_step_pre_hook
+
+from helpers.commands import TINY, share_digits
+from sslbench.cell.cell import Cell, load_cell
+from sslbench.cell.record import Record
+from sslbench.config.compose import compose_settings
+from sslbench.sweep.isolation import PRELOADED
+from sslbench.sweep.job import train_cell
+from sslbench.sweep.preflight import Preflight
+
+
+def tiny_cell(outputs: Path, *overrides: str) -> Cell:
+    share_digits(outputs)
+    settings = compose_settings([*TINY, f"outputs={outputs}", *overrides])
+    return Cell(Preflight().make_concrete(settings), dict)
+
+
+def train(cell: Cell) -> Record:
+    with cell.folder.locked():
+        return train_cell(cell)
+
+
+def in_process(function: Callable[..., Any], cell: Cell, *arguments: Any) -> int:
+    """Call a function with a cell in a fresh process and return its exit code."""
+    cell.save_request()
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*PRELOADED, __name__])
+    process = context.Process(
+        target=_load_and_call, args=(function, cell.settings.outputs, cell.id, *arguments)
+    )
+    process.start()
+    process.join()
+    return process.exitcode
+
+
+def _load_and_call(function: Callable[..., Any], outputs: str, cell: str, *arguments: Any) -> None:
+    function(load_cell(outputs, cell), *arguments)
+
+
+def signal_in_step(cell: Cell, step: int, number: int) -> None:
+    """Train, and get a signal in the `step`-th step of this process, before weights change."""
+    seen = 0
+
+    def note(*_: Any) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == step:
+            os.kill(os.getpid(), number)
+
+    register_optimizer_step_pre_hook(note)
+    train(cell)
+
+
+def kill_in_file(cell: Cell, name: str, number: int) -> None:
+    """Train, and die by SIGKILL when half of the `number`-th file called `name` is on the disk."""
+    fsync = os.fsync
+    seen = 0
+
+    def dying(descriptor: int) -> None:
+        nonlocal seen
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        seen += name in path.name
+        if name in path.name and seen == number:
+            os.ftruncate(descriptor, path.stat().st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        fsync(descriptor)
+
+    os.fsync = dying
+    train(cell)

@@ -1,0 +1,3 @@
+"""A part whose import is interrupted by Ctrl-C."""
+
+raise KeyboardInterrupt

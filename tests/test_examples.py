@@ -1,0 +1,156 @@
+"""Parts from outside the package, as a user has them: run, killed, swept, loaded, installed."""
+
+import importlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from helpers.commands import ROOT, environment, records, start, train, train_here, wait_for
+
+from sslbench import load_encoder
+
+EXAMPLES = ROOT / "examples"
+MINE = ("--config-dir", "conf", "method=simclr", "model=mobilenet", "optimizer=lion")
+SMALL = ("data=digits", "tracking=off", "threads=1", "precision=fp32", "model.width=0.25")
+CELL = (*MINE, "augmentation=cutout", *SMALL)
+CELL += ("method.batch_size=8", "method.eval_every=0.02", "steps=12")
+
+
+def here(folder, *arguments):
+    """Run a command from the examples' folder, in this process."""
+    return train_here(folder, *arguments, f"outputs={folder}/outputs", cwd=EXAMPLES)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def examples_are_importable():
+    """As they are for a command that is started from their folder."""
+    sys.path.insert(0, str(EXAMPLES))
+    yield
+    sys.path.remove(str(EXAMPLES))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    result = here(folder, *CELL)
+    assert result.returncode == 0, result
+    return folder
+
+
+def test_a_cell_of_outside_parts_says_so_in_its_record(trained):
+    [(cell, record)] = records(trained).items()
+    assert cell.startswith("simclr-mobilenet-1to20-digits-s0-")
+    assert record.streams == ["unlabeled"]
+    types = [record.settings[group]["type"] for group in ("model", "method", "optimizer")]
+    assert types == ["mylab.mobilenet.MobileNet", "mylab.simclr.SimCLR", "mylab.lion.Lion"]
+    view = record.settings["augmentation"]["view_a"]
+    assert list(view) == ["crop", "flip", "jitter", "grayscale", "blur", "cutout"]
+    assert view["cutout"] == {"type": "mylab.cutout.Cutout", "p": 0.5, "size": 24}
+    assert record.changes.keys() == {
+        *("augmentation", "optimizer", "precision", "steps", "model.width"),
+        *("method.batch_size", "method.eval_every"),
+    }
+
+
+def test_killed_and_gone_on_with_it_gives_the_same_results(trained, tmp_path):
+    process = start(tmp_path, *CELL, f"outputs={tmp_path}/outputs", cwd=EXAMPLES)
+    wait_for(tmp_path, "outputs/cells/*/last.pt")
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert list(records(tmp_path).values()) == [None]
+    resumed = here(tmp_path, *CELL)
+    assert resumed.returncode == 0, resumed
+    assert "resumed after step" in resumed.stdout
+    [(_, mine)], [(_, other)] = records(tmp_path).items(), records(trained).items()
+    assert mine.results == other.results
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("method.temperature=0", "method.temperature=0.0: must be greater than 0"),
+        ("method.temprature=1", "method.temprature; did you mean method.temperature?"),
+        ("method.temperature=hot", "method.temperature"),
+        ("model.width=-1", "model.width=-1.0: must be greater than 0"),
+        ("+model.widht=1", "model.widht; did you mean model.width?"),
+        ("optimizer.beta1=1", "optimizer.beta1=1.0: must lie in [0, 1)"),
+        ("augmentation.view_b.cutout.size=97", "size=97: must be 1 to 96"),
+        ("augmentation.view_b.cutout.sise=9", "cutout.sise; did you mean"),
+        ("method=supervised method.temperature=1", "temperature; it belongs to method=simclr"),
+        ("method=simcrl", "simclr"),
+    ],
+)
+def test_mistakes_are_refused_as_those_of_the_packages_own_parts(override, message, tmp_path):
+    refused = here(tmp_path, *CELL, *override.split())
+    assert refused.returncode == 2, refused
+    assert message in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (tmp_path / "outputs" / "cells").exists()
+
+
+def test_a_trained_encoder_is_loaded_where_its_part_can_be_imported(trained, monkeypatch):
+    [cell] = records(trained)
+    encoder = load_encoder(cell, outputs=trained / "outputs")
+    images = torch.zeros(2, 3, 96, 96, dtype=torch.uint8)
+    assert encoder(images).shape == (2, encoder.embedding_dim)
+    assert type(encoder.encoder).__module__ == "torchvision.models.mobilenetv3"
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(EXAMPLES)])
+    for module in ("mylab", "mylab.mobilenet"):
+        monkeypatch.delitem(sys.modules, module)
+    importlib.invalidate_caches()
+    with pytest.raises(ValueError, match=r"mylab\.mobilenet\.MobileNet.* PYTHONPATH"):
+        load_encoder(cell, outputs=trained / "outputs")
+
+
+def test_code_of_an_outside_part_that_has_changed_is_other_code(trained, tmp_path):
+    before = here(trained, *CELL)
+    copied = shutil.copytree(EXAMPLES, tmp_path / "examples")
+    with (copied / "mylab" / "simclr.py").open("a") as file:
+        file.write("# changed\n")
+    after = train(tmp_path, *CELL, f"outputs={trained}/outputs", cwd=copied)
+    for result in (before, after):
+        assert result.returncode == 0, result
+        assert result.stdout.startswith("done before")
+    assert "other code" not in before.stdout
+    assert "it was trained by other code than this" in after.stdout
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    """A sweep by an installed plugin, found by its entry point, with workers side by side."""
+    folder = tmp_path_factory.mktemp("swept")
+    shutil.copytree(EXAMPLES / "mylab", folder / "site" / "mylab")
+    shutil.copytree(EXAMPLES / "conf", folder / "site" / "mylab" / "conf")
+    about = folder / "site" / "mylab-0.1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: mylab\nVersion: 0.1\n")
+    (about / "entry_points.txt").write_text("[sslbench.plugins]\nmylab = mylab\n")
+    arguments = [*SMALL, "model=mobilenet", "optimizer=lion", "steps=2", "method=semi"]
+    arguments += ["method.batch_size=8", "method.unlabeled_batch_size=8"]
+    arguments += ["init.from='simclr method.batch_size=8'", "hydra/launcher=joblib"]
+    env = environment(folder, folder / "site")
+    result = train(folder, "-m", *arguments, "hydra.launcher.n_jobs=2", env=env)
+    assert result.returncode == 0, result.stdout
+    return folder
+
+
+def test_an_installed_plugin_is_found_and_its_method_is_a_start_in_a_sweep(swept):
+    found = records(swept)
+    assert [record.status for record in found.values()] == ["done", "done"]
+    semi, simclr = found
+    assert (semi.partition("-")[0], simclr.partition("-")[0]) == ("semi", "simclr")
+    assert found[semi].settings["init"] == {"from": simclr}
+    assert found[semi].settings["model"]["type"] == "mylab.mobilenet.MobileNet"
+
+
+def test_the_report_has_a_table_by_an_outside_method(swept):
+    command = [sys.executable, "-m", "sslbench.report", "--no-figures"]  # mylab is not importable
+    result = subprocess.run(
+        command, cwd=swept, env=environment(swept), capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+    assert "By simclr" in (swept / "outputs" / "report" / "index.html").read_text()
