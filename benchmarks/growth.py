@@ -279,14 +279,14 @@ def time_report(outputs: Path, arguments: argparse.Namespace) -> dict[str, float
     import torch
 
     from sslbench.engine.device import peak_memory_bytes
-    from sslbench.report import build_report, make_report, read_cells
+    from sslbench.report import build_report, write_report
 
     with scratch_folder() as empty:
         build_report(empty)  # pandas' import
     times = [time.perf_counter()]
     for with_pictures in (False, True):
-        found = read_cells(outputs)
-        make_report(found, with_pictures=with_pictures)
+        found = build_report(outputs)
+        write_report(found, with_pictures=with_pictures)
         assert not found.problems, found.problems
         times.append(time.perf_counter())
     tables, whole = (after - before for before, after in pairwise(times))

@@ -3,30 +3,29 @@
 import copy
 import hashlib
 import json
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sslbench.cell.record import DONE, FAILED, INTERRUPTED, Record
+from sslbench.cell.record import DONE, Record
 
 CLASSES = {
     "stl10": ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"],
     "digits": [str(digit) for digit in range(10)],
 }
-SIZES = {"stl10": (5000, 100_000, 1600, 6400), "digits": (60, 1200, 107, 430)}
-"""Labelled, unlabelled, validation and test images."""
-MODELS = {
-    "convnet": {"type": "sslbench.models.convnet.ConvNet", "channels": 32},
-    "resnet18": {"type": "sslbench.models.resnet.ResNet18", "stem": "imagenet"},
-    "wrn45_2": {"type": "sslbench.models.wide_resnet.WideResNet", "widths": [32, 64, 128]},
-    "wrn37_2": {"type": "sslbench.models.wide_resnet.WideResNet", "widths": [32, 64, 128, 256]},
+SIZES = {
+    "stl10": {"labeled": 5000, "unlabeled": 100_000, "val": 1600, "test": 6400},
+    "digits": {"labeled": 60, "unlabeled": 1200, "val": 107, "test": 430},
 }
-METHODS = {
-    "supervised": {"type": "sslbench.methods.supervised.Supervised"},
-    "barlow": {"type": "sslbench.methods.barlow.BarlowTwins", "lambd": 0.005, "projector": [2048]},
-    "semi": {"type": "sslbench.methods.semi.Semi", "threshold": 0.0},
+SETTINGS = {
+    **{"convnet": {"channels": 32}, "resnet18": {"stem": "imagenet"}},
+    **{"wrn45_2": {"widths": [32, 64, 128]}, "wrn37_2": {"widths": [32, 64, 128, 256]}},
+    **{"barlow": {"lambd": 0.005, "projector": [2048]}, "semi": {"threshold": 0.0}},
 }
+"""Of each model and method, besides those that all have."""
 STREAMS = {"supervised": ["labeled"], "barlow": ["unlabeled"], "semi": ["labeled", "unlabeled"]}
 VIEW = {name: {"type": f"sslbench.augment.{name}", "p": 0.5} for name in ("crop", "flip", "blur")}
 PLANNED = "planned"
@@ -44,26 +43,21 @@ def make_settings(
     changes: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Settings as a record holds them; those of an unknown model or method are few."""
-    method_settings = METHODS.get(method, {"type": f"mylab.methods.{method}"})
     settings = {
-        "model": {"name": model} | MODELS.get(model, {"type": f"mylab.models.{model}"}),
-        "method": {"name": method, "epochs": 100.0, "batch_size": 100} | method_settings,
+        "model": {"name": model, "type": f"models.{model}"} | SETTINGS.get(model, {}),
+        "method": {"name": method, "type": f"methods.{method}"} | SETTINGS.get(method, {}),
         "ratio": {"name": ratio, "of": "pool"},
         "augmentation": {"name": method, "view_a": VIEW, "view_b": VIEW},
         "optimizer": {"name": "adam", "type": "sslbench.optimizers.Adam", "lr": 1e-3},
         "data": {"name": data, "root": root, "num_labeled": None, "fold": None},
         "tracking": {"name": "off"},
         "init": {"from": start},
-        "seed": seed,
-        "steps": None,
     }
-    settings = copy.deepcopy(settings)
+    settings["method"] |= {"epochs": 100.0, "batch_size": 100}
+    settings = copy.deepcopy(settings | {"seed": seed, "steps": None})
     for key, value in (changes or {}).items():
         *parents, last = (f"{key}.name" if isinstance(settings.get(key), dict) else key).split(".")
-        place = settings
-        for parent in parents:
-            place = place[parent]
-        place[last] = value
+        reduce(getitem, parents, settings)[last] = value
     return settings
 
 
@@ -84,8 +78,7 @@ def make_cell(
     Images that a seed's cells get wrong are drawn alike, so that two cells of one seed are paired.
 
     Args:
-        choices: Model, method and ratio; `more` are `data`, `seed`, `start`, `root` and `changes`,
-            as for `make_settings`.
+        choices: Model, method and ratio; `more` are other arguments of `make_settings`.
         status: `planned` writes the settings alone.
         files: Whether to write curves, embeddings and snapshots too.
         num_images: Of `val` and `test`, where fewer than the data set has are to be written.
@@ -104,38 +97,29 @@ def make_cell(
     (folder / "settings.json").write_text(json.dumps(known))
     if status == PLANNED:
         return folder
-    labeled, unlabeled, val, test = SIZES.get(data, SIZES["digits"])
-    val, test = num_images or (val, test)
+    sizes = SIZES.get(data, SIZES["digits"])
+    sizes = sizes | dict(zip(("val", "test"), num_images or (), strict=False))
     steps = settings["steps"] or 400
     record = Record(cell=cell_id, status=status, runtime={"total_seconds": 12.5}, **known)
+    record.error = None if status == DONE else {"type": "Stopped", "message": f"it {status}"}
     if status == DONE:
-        record.data = {
-            "name": Path(settings["data"]["root"]).name if data == "layout" else data,
-            "class_names": CLASSES.get(data, CLASSES["digits"]),
-            **{"num_labeled": labeled, "num_unlabeled": unlabeled},
-            **{"num_val": val, "num_test": test},
-        }
-        record.results = {
-            "train": {"accuracy": accuracy + 0.01, "loss": 2 * (1 - accuracy)},
-            "val": _score(accuracy, val),
-            "test": _score(accuracy, test),
-            "steps": steps,
-        }
+        name = Path(settings["data"]["root"]).name if data == "layout" else data
+        record.data = {"name": name, "class_names": CLASSES.get(data, CLASSES["digits"])}
+        record.data |= {f"num_{split}": size for split, size in sizes.items()}
+        train = {"accuracy": accuracy + 0.01, "loss": 2 * (1 - accuracy)}
+        scores = {split: _score(accuracy, sizes[split]) for split in ("val", "test")}
+        record.results = {"train": train, **scores, "steps": steps}
         if "labeled" not in streams:
             record.results["knn"] = {"val": accuracy - 0.02, "test": accuracy - 0.02}
-    elif status == FAILED:
-        record.error = {"type": "NonFiniteLoss", "message": "the loss was not finite at step 7"}
-    elif status == INTERRUPTED:
-        record.error = {"type": "Interrupted", "message": "signal 15", "signal": 15}
     record.save(folder)
     if files:
         rng = np.random.default_rng([settings["seed"], generator])
         last = steps if status == DONE else max(steps // 2, 1)
         _write_curves(folder / "metrics.jsonl", method, accuracy, last, rng)
     if files and status == DONE:
-        written = {"embeddings-val": (val, accuracy), "embeddings-test": (test, accuracy)}
+        written = {f"embeddings-{split}": (sizes[split], accuracy) for split in ("val", "test")}
         for part in range(1, 5) if "labeled" not in streams else ():
-            written[f"snapshot-{steps * part // 4:06d}"] = (val, accuracy * part / 4)
+            written[f"snapshot-{steps * part // 4:06d}"] = (sizes["val"], accuracy * part / 4)
         for name, (size, share) in written.items():
             _write_embeddings(folder / f"{name}.npz", size, share, settings["seed"], rng)
     return folder
@@ -152,9 +136,7 @@ def edit_record(folder: Path, path: str, value: Any) -> None:
     """Set a value of a record, such as `results/test/accuracy`; `...` deletes it."""
     record = json.loads((folder / "record.json").read_text())
     *parents, last = path.split("/")
-    place = record
-    for name in parents:
-        place = place.setdefault(name, {})
+    place = reduce(lambda place, name: place.setdefault(name, {}), parents, record)
     place[last] = value
     if value is ...:
         del place[last]

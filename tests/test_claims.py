@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from synthetic import make_cell, supervised_seeds
 
-from sslbench.report import build_report, failed_claims
+from sslbench.report import build_report
 from sslbench.tables import claims, paper
-from sslbench.tables.claims import CONTRADICTED, HOLDS, NO_DATA, UNDECIDED, Comparison
+from sslbench.tables.claims import CONTRADICTED, HOLDS, NO_DATA, UNDECIDED, Pair, failed_claims
+from sslbench.tables.statistics import Difference
 
 
 def claim_of(report, number, group_has="STL-10"):
@@ -23,37 +24,36 @@ def test_verdicts_on_the_papers_own_numbers_are_those_derived_by_hand():
     found = {claim.number: claim for claim in claims.paper_claims()}
     verdicts = (UNDECIDED, UNDECIDED, HOLDS, UNDECIDED, HOLDS, UNDECIDED, NO_DATA)
     assert [found[number].verdict for number in range(1, 8)] == list(verdicts)
-    assert sum(len(claim.comparisons) for claim in found.values()) == 22
-    order = found[2].comparisons[1]
-    assert (order.name, round(order.difference, 4)) == ("ResNet18 > ConvNet", -0.0353)
+    assert sum(len(claim.tests) for claim in found.values()) == 22
+    order, wrn = found[2].tests.iloc[1], found[4].tests.iloc[0]
+    assert (order["comparison"], round(order["difference"], 4)) == ("ResNet18 > ConvNet", -0.0353)
     assert order.p == pytest.approx(0.0425, abs=5e-4)
     assert order.p_corrected == pytest.approx(10 * order.p)
-    assert found[4].comparisons[0].p_corrected == pytest.approx(11 * found[4].comparisons[0].p)
+    assert wrn.p_corrected == pytest.approx(11 * wrn.p)
     assert "-3.53 points of val acc" in found[2].sentence
 
 
-def compared(difference, p=0.001, high=None):
-    bound = difference + 0.005 if high is None else high
-    return Comparison("a > b", "test acc", difference, 0.0, bound, p, 1.0, "d", "t", p)
-
-
 @pytest.mark.parametrize(
-    ("number", "comparisons", "complete", "verdict"),
+    ("number", "found", "verdict"),
     [
-        (1, [], False, NO_DATA),
-        (1, [compared(0.1), compared(0.02)], True, HOLDS),
-        (1, [compared(0.1), compared(0.02)], False, UNDECIDED),
-        (1, [compared(0.1), compared(0.02, p=0.2)], True, UNDECIDED),
-        (1, [compared(0.1), compared(-0.02)], True, CONTRADICTED),
-        (1, [compared(-0.02)], False, CONTRADICTED),
-        (7, [compared(0.001, p=0.8, high=0.009), compared(-0.05)], True, HOLDS),
-        (7, [compared(0.001, p=0.8, high=0.009)], False, UNDECIDED),
-        (7, [compared(0.001, p=0.8, high=0.011)], True, UNDECIDED),
-        (7, [compared(0.005, p=0.01, high=0.009)], True, CONTRADICTED),
+        (1, [None], NO_DATA),
+        (1, [(0.1, 0.11, 0.001), (0.02, 0.03, 0.001)], HOLDS),
+        (1, [(0.1, 0.11, 0.001), None], UNDECIDED),
+        (1, [(0.1, 0.11, 0.001), (0.02, 0.03, 0.2)], UNDECIDED),
+        (1, [(0.1, 0.11, 0.001), (-0.02, -0.01, 0.001)], CONTRADICTED),
+        (1, [(-0.02, -0.01, 0.001), None], CONTRADICTED),
+        (7, [(0.001, 0.009, 0.8), (-0.05, -0.04, 0.001)], HOLDS),
+        (7, [(0.001, 0.009, 0.8), None], UNDECIDED),
+        (7, [(0.001, 0.011, 0.8)], UNDECIDED),
+        (7, [(0.005, 0.009, 0.01)], CONTRADICTED),
     ],
 )
-def test_verdicts_follow_the_rules(number, comparisons, complete, verdict):
-    assert claims.judge(number, comparisons, complete=complete) == verdict
+def test_verdicts_follow_the_rules(number, found, verdict):
+    """Of each comparison's difference, upper bound and p-value."""
+    differences = iter(f and Difference(f[0], 0.0, *f[1:], 1.0, "d", "t") for f in found)
+    pairs = [Pair(number, "a > b", None, None, paper.TEST) for _ in found]
+    (claim,) = claims.judge("mine", pairs, lambda _: next(differences))
+    assert claim.verdict == verdict
 
 
 IMAGES = {"num_images": (100, 1000), "files": True}
@@ -77,8 +77,8 @@ def test_cells_are_paired_by_seed_or_else_by_image(
     supervised_seeds(tmp_path, {"convnet": (0.1,) * 4, "resnet18": resnet}, **IMAGES)
     supervised_seeds(tmp_path, {"wrn45_2": wrn}, generator=1, **IMAGES)
     claim = claim_of(build_report(tmp_path), 1)
-    comparison = claim.comparisons[0]
-    assert (comparison.name, comparison.test) == ("WRN-45-2 > ResNet18", test)
+    comparison = claim.tests.iloc[0]
+    assert (comparison["comparison"], comparison["test"]) == ("WRN-45-2 > ResNet18", test)
     assert comparison.difference == pytest.approx(difference, abs=1e-3)
     assert claim.verdict == verdict
     assert comparison.low < difference - 0.002 < difference + 0.002 < comparison.high
@@ -99,8 +99,7 @@ def test_without_readable_predictions_shares_are_compared(content, tmp_path):
     report = build_report(tmp_path)
     assert [str(path) in problem for problem in report.problems] == [True] * (content is not None)
     claim = claim_of(report, 1)
-    assert [each.test for each in claim.comparisons] == ["z test, seed 0"]
-    assert claim.without_data == ["supervised WRN-45-2 against supervised ResNet18"]
+    assert (list(claim.tests["test"]), claim.num_missing) == (["z test, seed 0"], 1)
 
 
 def test_claim_7_compares_with_the_same_seed_from_scratch(tmp_path):
@@ -113,5 +112,5 @@ def test_claim_7_compares_with_the_same_seed_from_scratch(tmp_path):
             make_cell(tmp_path, model, "semi", accuracy=accuracy, start=start, **choice)
     report = build_report(tmp_path)
     assert claim_of(report, 7).verdict == HOLDS
-    assert failed_claims(report, [7]) == []
-    assert failed_claims(report, [1, 7]) == ["claim 1 on STL-10, the paper's settings: no data"]
+    lines = ["claim 1 on STL-10, the paper's settings: no data"]
+    assert failed_claims(report.claims, [1, 7]) == lines

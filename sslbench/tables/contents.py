@@ -2,31 +2,27 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from sslbench.tables.claims import Claim
 from sslbench.tables.gather import Cell
 from sslbench.tables.groups import Group
-
-if TYPE_CHECKING:
-    from sslbench.tables.claims import ClaimResult
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose `frame` holds strings and numbers as they are to be shown.
-
-    `name` is a file's stem, `note` says what the columns mean, `values` are the same rows with
-    unrounded numbers; `commands` are the commands that fill the gaps.
-    """
+    """A table in text and in numbers; `name` is its files' stem."""
 
     name: str
     title: str
     note: str
     frame: pd.DataFrame
+    """As it is to be shown."""
     values: pd.DataFrame
+    """The same with unrounded numbers."""
     commands: list[str] = field(default_factory=list)
+    """What fills the gaps."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ class Report:
     cells: list[Cell] = field(default_factory=list)
     groups: list[Group] = field(default_factory=list)
     tables: list[Table] = field(default_factory=list)
-    claims: "list[ClaimResult]" = field(default_factory=list)
+    claims: list[Claim] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     generated: str = ""

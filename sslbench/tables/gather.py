@@ -6,87 +6,60 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sslbench.cell.curves import CURVES
-from sslbench.cell.folder import PLANNED, RUNNING, CellFolder, cells_folder
-from sslbench.cell.record import DONE, INTERRUPTED, SETTINGS, Record
+from sslbench.cell.folder import CellFolder, cells_folder
+from sslbench.cell.record import DONE, SETTINGS, Record
 from sslbench.tables.paper import Metric
 
 Changes = dict[str, Any]
 """Overrides by key: how a cell's settings differ from what the choices of its groups give."""
+DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+"""What reading raises where files are not as this version writes them."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell on disk.
+    """One cell on disk. `settings`, `changes` and `streams` are its record's.
 
-    `status` is the record's, or `running`; without a record `interrupted`, or `planned` if it has
-    not begun. `settings`, `changes` and `streams` are as in the record (see `Record`).
+    `status` is the record's, or what the folder's state is without one: such as `running`.
     """
 
     cell_id: str
     folder: Path
     status: str
+    record: Record
+    """Without results where the folder has none."""
     settings: dict[str, Any]
     changes: Changes
     streams: list[str]
-    record: Record | None
-
-    @property
-    def method(self) -> str:
-        return self.settings["method"]["name"]
-
-    @property
-    def model(self) -> str:
-        return self.settings["model"]["name"]
-
-    @property
-    def ratio(self) -> str | None:
-        """None if the method uses no unlabelled images, so that it does not matter."""
-        return self.settings["ratio"]["name"] if "unlabeled" in self.streams else None
-
-    @property
-    def seed(self) -> int:
-        return self.settings["seed"]
-
-    @property
-    def start(self) -> str | None:
-        """The cell or file whose weights it started from."""
-        return self.settings["init"]["from"]
-
-    @property
-    def data(self) -> str:
-        """What the data set is called: `stl10`, `digits`, or a layout's folder."""
-        if self.status == DONE:
-            return str(self.done_record.data["name"])
-        data = self.settings["data"]
-        if data["name"] != "layout":
-            return data["name"]
-        name = Path(data["root"]).resolve().name
-        return f"layout-{name}" if name in ("stl10", "digits") else name  # as its record will say
-
-    @property
-    def done_record(self) -> Record:
-        assert self.record is not None, f"{self.cell_id} has no record"
-        return self.record
+    method: str
+    model: str
+    ratio: str | None
+    """None if the method uses no unlabelled images, so that it does not matter."""
+    seed: int
+    start: str | None
+    """The cell or file whose weights it started from."""
+    data: str
+    """What the data set is called: `stl10`, `digits`, or a layout's folder."""
+    code: str
+    """Digest of the code that trained it, if the record has it."""
 
     @property
     def class_names(self) -> list[str]:
         """Names of a finished cell's classes; none where its record has no list of them."""
-        names = self.done_record.data.get("class_names")
+        names = self.record.data.get("class_names")
         return [str(name) for name in names] if isinstance(names, list) else []
 
     def value(self, metric: Metric) -> float | None:
         """Return a metric of a finished cell."""
-        return self.done_record.results.get(metric.split, {}).get(metric.name)
+        return self.record.results.get(metric.split, {}).get(metric.name)
 
     def num_images(self, split: str) -> int:
         """Return how many images a finished cell's accuracy on a split is a share of."""
-        record = self.done_record
         if split != "train":
-            return record.data[f"num_{split}"]
-        num_labeled = record.data["num_labeled"]
+            return self.record.data[f"num_{split}"]
+        num_labeled = self.record.data["num_labeled"]
         # The last steps may see fewer images than there are, or some again.
-        return min(record.results["train"].get("num_images", num_labeled), num_labeled)
+        return min(self.record.results["train"].get("num_images", num_labeled), num_labeled)
 
 
 def gather(outputs: Path) -> tuple[list[Cell], list[str]]:
@@ -95,64 +68,63 @@ def gather(outputs: Path) -> tuple[list[Cell], list[str]]:
     for path in sorted(cells_folder(outputs).glob("*/")):
         try:
             cell = _read(CellFolder(outputs, path.name))
-            if cell is not None:
-                _require_place(cell)
-                cells.append(cell)
-        except (ValueError, OSError) as error:
-            problems.append(str(error))
-        except (KeyError, TypeError, AttributeError) as error:
-            problems.append(
-                f"{path}: settings or results are not as this version writes them "
-                f"({type(error).__name__}: {error}); the cell is left out"
-            )
-    return cells, problems
+        except DAMAGE as error:
+            what = f"damaged or of another version of sslbench ({type(error).__name__}: {error})"
+            named = str(path) in str(error)
+            problems.append(str(error) if named else f"{path}: {what}; the cell is left out")
+        else:
+            cells.append(cell)
+    return [cell for cell in cells if cell is not None], problems
 
 
 def _read(folder: CellFolder) -> Cell | None:
-    path, record = folder.path, folder.record()
-    status = INTERRUPTED if record is None else record.status
-    if status != DONE and (path / ".lock").exists() and folder.state() == RUNNING:
-        status = RUNNING
-    if record is not None:
-        parts = record.settings, record.changes, record.streams
-        return Cell(folder.cell_id, path, status, *parts, record)
-    try:
-        contents = json.loads((path / SETTINGS).read_text())
-    except FileNotFoundError:
-        return None
-    except (ValueError, RecursionError) as error:  # of JSON and UTF-8
-        raise ValueError(f"{path / SETTINGS}: not a cell's settings ({error})") from error
-    if not isinstance(contents, dict) or contents.keys() != {"settings", "changes", "streams"}:
-        raise ValueError(f"{path / SETTINGS}: of another version of sslbench; the cell is left out")
-    if status == INTERRUPTED and not (path / CURVES).exists():
-        status = PLANNED
-    return Cell(folder.cell_id, path, status, **contents, record=None)
+    """Return a cell, or None if nothing is in its folder."""
+    status, record = folder.state(), folder.record()
+    if record is None:
+        if not (folder.path / SETTINGS).exists():
+            return None
+        known = json.loads((folder.path / SETTINGS).read_text())
+        record = Record(folder.cell_id, status, **known)
+    settings, streams = record.settings, record.streams
+    cell = Cell(
+        *(folder.cell_id, folder.path, status, record, settings, record.changes, streams),
+        method=settings["method"]["name"],
+        model=settings["model"]["name"],
+        ratio=settings["ratio"]["name"] if "unlabeled" in streams else None,
+        seed=settings["seed"],
+        start=settings["init"]["from"],
+        data=record.data["name"] if status == DONE else _data_name(settings["data"]),
+        code=record.runtime.get("versions", {}).get("code") or "",
+    )
+    _require_sound(cell)
+    return cell
 
 
-def _require_place(cell: Cell) -> None:
-    """Raise an error unless a cell has all that its place in the tables depends on."""
+def _data_name(data: dict[str, Any]) -> str:
+    """Return what a record will call its data."""
+    if data["name"] != "layout":
+        return data["name"]
+    name = Path(data["root"]).resolve().name
+    return f"layout-{name}" if name in ("stl10", "digits") else name
+
+
+def _require_sound(cell: Cell) -> None:
+    """Raise an error unless all that tables need of a cell is of its type and in its range."""
     groups = ("model", "method", "ratio", "augmentation", "optimizer", "data")
-    names = [cell.settings[group]["name"] for group in groups]
-    for kind, values in (
-        (str, (*names, cell.settings["data"]["root"], cell.start or "")),
-        (int, (cell.seed,)),
-        (dict, (cell.changes,)),
-        (list, (cell.streams,)),
-    ):
+    texts = [cell.settings[group]["name"] for group in groups]
+    texts += [cell.settings["data"]["root"], cell.data, cell.start or "", cell.code]
+    kinds = {str: texts, int: [cell.seed], dict: [cell.changes], list: [cell.streams or None]}
+    if cell.status == DONE:
+        results, splits = cell.record.results, ("train", "val", "test")
+        sizes = [cell.num_images(split) for split in splits]
+        shares = [results[split]["accuracy"] for split in splits]
+        shares += results.get("knn", {}).values()
+        if not (all(0 <= share <= 1 for share in shares) and min(sizes) > 0):
+            raise ValueError(f"accuracies {shares}, of {sizes} images")
+        if not math.isfinite(results["train"].get("loss") or 0):
+            raise ValueError("the train loss is no number")
+        kinds[int] += sizes
+    for kind, values in kinds.items():
         for value in values:
             if not isinstance(value, kind):
                 raise TypeError(f"{value!r} is no {kind.__name__}")
-    if cell.status == DONE:
-        results = cell.done_record.results
-        for split in ("train", "val", "test"):
-            _require_results(results[split], cell.num_images(split))
-        for accuracy in results.get("knn", {}).values():
-            _require_results({"accuracy": accuracy}, 1)
-
-
-def _require_results(metrics: dict[str, Any], num_images: Any) -> None:
-    accuracy, loss = metrics["accuracy"], metrics.get("loss") or 0
-    if not (0 <= accuracy <= 1 and math.isfinite(loss)):
-        raise TypeError(f"accuracy {accuracy}, loss {loss}")
-    if not (isinstance(num_images, int) and num_images > 0):
-        raise TypeError(f"{num_images!r} images")

@@ -4,9 +4,8 @@ import hashlib
 import json
 import math
 import re
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import count, islice
 from typing import Any
 
 from sslbench.cell.identity import SEPARATOR
@@ -15,10 +14,10 @@ from sslbench.tables import paper
 from sslbench.tables.gather import Cell, Changes
 from sslbench.tables.paper import Row
 
-DATA_TITLES = {"stl10": "STL-10", "digits": "digits, the built-in stand-in"}
 BUDGET = ("steps", "method.epochs")
 """Settings that shorten or lengthen a cell without changing what it is."""
 MIN_SEEDS = 3
+DATA_TITLES = {"stl10": "STL-10", "digits": "digits, the built-in stand-in"}
 PAPER_SETTINGS = "the paper's settings"
 MAX_SLUG = 60
 CHECKPOINT, UNKNOWN = "checkpoint", "unknown weights"
@@ -39,20 +38,20 @@ class Group:
         return self.data == paper.DATA and not self.changes
 
     @property
+    def data_title(self) -> str:
+        return DATA_TITLES.get(self.data, self.data)
+
+    @property
     def title(self) -> str:
-        name = DATA_TITLES.get(self.data, self.data)
+        name = self.data_title
         if "data.fingerprint" in self.changes:
             name += f" {str(self.changes['data.fingerprint'])[:8]}"
         return f"{name}, {', '.join(overrides(self.changes)) or PAPER_SETTINGS}"
 
     def done(self, row: Row) -> dict[int, Cell]:
         """Return a row's finished cells by seed."""
-        cells = self.rows.get(row, {})
-        return {seed: cells[seed] for seed in sorted(cells) if cells[seed].status == DONE}
-
-    def states(self, row: Row) -> Counter[str]:
-        """Count a row's cells by status."""
-        return Counter(cell.status for cell in self.rows.get(row, {}).values())
+        cells = sorted(self.rows.get(row, {}).items())
+        return {seed: cell for seed, cell in cells if cell.status == DONE}
 
     def cells(self) -> list[Cell]:
         return [cell for cells in self.rows.values() for cell in cells.values()]
@@ -60,61 +59,48 @@ class Group:
     def expected_seeds(self) -> list[int]:
         """Return the seeds that any cell has, and as many more as make three."""
         seeds = {cell.seed for cell in self.cells()}
-        extra = (seed for seed in range(len(seeds) + MIN_SEEDS) if seed not in seeds)
-        return sorted([*seeds, *(next(extra) for _ in range(MIN_SEEDS - len(seeds)))])
+        others = (seed for seed in count() if seed not in seeds)
+        return sorted([*seeds, *islice(others, max(0, MIN_SEEDS - len(seeds)))])
 
 
-def find_groups(cells: Iterable[Cell]) -> tuple[list[Group], list[str]]:
+def find_groups(cells: list[Cell]) -> tuple[list[Group], list[str]]:
     """Sort cells into groups, the paper's own settings first; name those that have no place."""
     by_id = {cell.cell_id: cell for cell in cells}
     groups: dict[str, Group] = {}
     problems = []
-    for cell in by_id.values():
+    for cell in cells:
         key = json.dumps([cell.data, cell.changes], sort_keys=True)
         group = groups.setdefault(key, Group(cell.data, cell.changes))
-        row = Row(cell.method, cell.model, cell.ratio, start_label(cell, by_id))
+        row = Row(cell.method, cell.model, cell.ratio, _start_label(cell, by_id))
         held = group.rows.setdefault(row, {}).setdefault(cell.seed, cell)
         if held is not cell:
             problems.append(
                 f"{cell.folder}: in one place with {held.cell_id}, as only the weights they start "
                 "from differ; the cell is left out"
             )
-    return sorted(groups.values(), key=_group_order), problems
+    order = sorted(groups.values(), key=lambda g: (not g.is_paper, g.data, len(g.changes), g.title))
+    return order, problems
 
 
-def _group_order(group: Group) -> tuple[bool, str, int, str]:
-    return not group.is_paper, group.data, len(group.changes), group.title
-
-
-def start_label(cell: Cell, cells: dict[str, Cell]) -> str | None:
-    """Return the method of the cell started from, and in what else it is not as its child is.
-
-    Settings that only the child's method has do not count.
-
-    Args:
-        cells: All cells by id.
-    """
+def _start_label(cell: Cell, cells: dict[str, Cell]) -> str | None:
+    """Return the method of the cell started from, and in what else it is not as its child is."""
     if cell.start is None or SEPARATOR in cell.start:
         return _origin(cell)
     start = cells.get(cell.start)
     if start is None:
         return UNKNOWN
-    settings = flat_settings(start)
-    words = [start.method]
-    if start.start is not None:
-        words.append(f"init.from={_origin(start)}")
-    if start.data != cell.data:
-        words.append(f"data={start.data}")
-    if start.seed != cell.seed:
-        words.append(f"seed={start.seed}")
-    if start.ratio not in (None, cell.ratio):
-        words.append(f"ratio={start.ratio}")
-    differing = {
-        key: settings[key]
-        for key in sorted(cell.changes | start.changes)
-        if key in settings and start.changes.get(key) != cell.changes.get(key)
+    pairs = {
+        "init.from": (_origin(start), None),
+        "data": (start.data, cell.data),
+        "seed": (start.seed, cell.seed),
+        "ratio": (start.ratio, start.ratio and cell.ratio),
     }
-    return " ".join(words + overrides(differing))
+    differing = {key: ours for key, (ours, childs) in pairs.items() if ours != childs}
+    settings = flatten(start.settings)
+    for key in sorted(cell.changes | start.changes):  # the child's method may have more settings
+        if key in settings and start.changes.get(key) != cell.changes.get(key):
+            differing[key] = settings[key]
+    return " ".join([start.method, *overrides(differing)])
 
 
 def _origin(cell: Cell) -> str | None:
@@ -125,49 +111,34 @@ def _origin(cell: Cell) -> str | None:
     return f"{CHECKPOINT} {digest[:8]}" if separator else cell.start.partition("-")[0]
 
 
-def flat_settings(cell: Cell) -> dict[str, Any]:
-    """Return a cell's settings by dotted keys; `augmentation` and `optimizer` name the groups."""
-    flat = flatten(cell.settings)
-    return flat | {group: flat[f"{group}.name"] for group in ("augmentation", "optimizer")}
-
-
-def flatten(node: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings by dotted keys."""
-    flat = {}
-    for key, value in node.items():
-        if isinstance(value, dict):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
+def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested settings by dotted keys; that of a group, such as `optimizer`, is its name."""
+    if not isinstance(settings, dict):
+        return {prefix: settings}
+    flat = {prefix: settings["name"]} if "name" in settings else {}
+    for key, value in settings.items():
+        flat |= flatten(value, f"{prefix}.{key}" if prefix else key)
     return flat
 
 
 def overrides(changes: Changes) -> list[str]:
-    """Write changes as they are typed; the data's fingerprint cannot be.
-
-    >>> overrides({"method.projector": [64, 64], "steps": None, "data.fingerprint": "12ab"})
-    ['method.projector=[64,64]', 'steps=null']
-    """
-    return [
-        f"{key}={override_value(value)}"
-        for key, value in changes.items()
-        if key != "data.fingerprint"
-    ]
+    """Write changes as they are typed, `method.projector=[64,64]`; a fingerprint cannot be."""
+    typed = {key: value for key, value in changes.items() if key != "data.fingerprint"}
+    return [f"{key}={written(value)}" for key, value in typed.items()]
 
 
-def override_value(value: Any) -> str:
+def written(value: Any) -> str:
     """Write a value as Hydra reads it."""
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
 def is_ablation(group: Group, groups: list[Group]) -> bool:
     """Whether a group only varies one method of another group with the same data and length."""
-    tuned = [key for key in group.changes if key not in BUDGET and not key.startswith("data.")]
-    if not tuned or len({row.method for row in group.rows}) > 1:
-        return False
-    changes = {key: value for key, value in group.changes.items() if key not in tuned}
-    bases = [other for other in groups if (other.data, other.changes) == (group.data, changes)]
-    return any(group.rows.keys() <= base.rows.keys() for base in bases)
+    tuned = {key for key in group.changes if key not in BUDGET and not key.startswith("data.")}
+    base = {key: value for key, value in group.changes.items() if key not in tuned}
+    bases = [other for other in groups if (other.data, other.changes) == (group.data, base)]
+    has_base = any(group.rows.keys() <= other.rows.keys() for other in bases)
+    return bool(tuned) and len({row.method for row in group.rows}) == 1 and has_base
 
 
 def row_order(row: Row) -> tuple[str, float, str]:
@@ -176,23 +147,13 @@ def row_order(row: Row) -> tuple[str, float, str]:
 
 
 def unlabeled_per_labeled(ratio: str | None) -> float:
-    """Return U / L of a ratio `L:U`; infinity for `all`, `none` and no ratio.
-
-    >>> unlabeled_per_labeled("2:10"), unlabeled_per_labeled("all")
-    (5.0, inf)
-    """
+    """Return U / L of a ratio `L:U`; infinity for `all`, `none` and no ratio."""
     match = re.fullmatch(r"([1-9]\d{0,8}):([1-9]\d{0,8})", ratio or "")
     return int(match[2]) / int(match[1]) if match else math.inf
 
 
 def slug(text: str) -> str:
-    """Make a file's name of a title; long ones are cut and told apart by a hash.
-
-    >>> slug("digits, the built-in stand-in, steps=40")
-    'digits-the-built-in-stand-in-steps-40'
-    """
-    words = text.lower().replace("=-", "=minus")
-    words = re.sub(r"[^a-z0-9.]+", "-", words).strip("-.")
-    if len(words) <= MAX_SLUG:
-        return words
-    return f"{words[: MAX_SLUG - 9]}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    """Make a file's name of a title; long ones are cut and told apart by a hash."""
+    words = re.sub(r"[^a-z0-9.]+", "-", text.lower().replace("=-", "=minus")).strip("-.")
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    return words if len(words) <= MAX_SLUG else f"{words[: MAX_SLUG - 9]}-{digest}"

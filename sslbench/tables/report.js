@@ -6,13 +6,20 @@ const number = (value) => Number(value.match(leading)[1]);
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const headers = [...table.tHead.rows[0].cells];
+  const isNumeric = (texts) => texts.every((value) => empty(value) || leading.test(value));
+  headers.forEach((header, column) => {
+    const texts = [...body.rows].map((row) => text(row, column));
+    const cells = [header, ...[...body.rows].map((row) => row.cells[column])];
+    const flushRight = isNumeric(texts) && !texts.every(empty);
+    cells.forEach((cell) => cell.classList.toggle("number", flushRight));
+  });
   headers.forEach((header, column) => header.firstChild.addEventListener("click", () => {
     const down = header.getAttribute("aria-sort") === "ascending";
     headers.forEach((each) => each.setAttribute("aria-sort", "none"));
     header.setAttribute("aria-sort", down ? "descending" : "ascending");
     const rows = [...body.rows];
     const texts = rows.map((row) => text(row, column));
-    const numeric = texts.every((value) => empty(value) || leading.test(value));
+    const numeric = isNumeric(texts);
     rows.sort((a, b) => {
       const [left, right] = [text(a, column), text(b, column)];
       if (empty(left) || empty(right)) return empty(left) - empty(right);

@@ -77,7 +77,7 @@ def _matrix(cell: Cell, others: list[str]) -> np.ndarray:
         ValueError, TypeError, OverflowError: If the record has no such counts.
     """
     names = cell.class_names
-    counts = np.array(cell.done_record.results["test"].get("confusion"), dtype=float)
+    counts = np.array(cell.record.results["test"].get("confusion"), dtype=float)
     if counts.shape != (len(names), len(names)):
         raise ValueError(f"its shape is {counts.shape} for {len(names)} class names")
     if not (np.isfinite(counts) & (counts >= 0)).all():
