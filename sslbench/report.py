@@ -7,7 +7,6 @@ self-contained `report.html`. It needs neither network nor W&B, and reads a runn
 import argparse
 import os
 import sys
-from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,15 +116,12 @@ def write_report(report: "Report", *, with_pictures: bool = True) -> None:
     from sslbench.tables.tables import claim_tables
 
     report.folder.mkdir(parents=True, exist_ok=True)
-    started = nullcontext(list)
+    for table in report.tables + claim_tables(report.claims):
+        write_table(table, report.folder)
     if with_pictures:
-        from sslbench.tables.pictures import pictures_started
+        from sslbench.tables.pictures import draw_pictures
 
-        started = pictures_started(report)
-    with started as draw:  # projections are made while tables are written
-        for table in report.tables + claim_tables(report.claims):
-            write_table(table, report.folder)
-        report.pictures = draw()
+        report.pictures = draw_pictures(report)
     write_page(report.folder / "report.html", report)
 
 

@@ -153,4 +153,4 @@ def test_the_report_has_a_table_by_an_outside_method(swept):
         command, cwd=swept, env=environment(swept), capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
-    assert "By simclr" in (swept / "outputs" / "report" / "index.html").read_text()
+    assert "By simclr" in (swept / "outputs" / "report" / "report.html").read_text()

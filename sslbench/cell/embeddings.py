@@ -1,9 +1,8 @@
 """The files of embeddings that a cell keeps: of its validation and test images, and snapshots."""
 
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -18,8 +17,7 @@ UNREADABLE = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile)
 """What reading a torn or foreign npz raises."""
 
 
-@dataclass(frozen=True)
-class Embeddings:
+class Embeddings(NamedTuple):
     """`(n, D)` float32 with their `(n,)` labels and `(n,)` positions in the data set."""
 
     values: np.ndarray
@@ -45,18 +43,9 @@ def read_embeddings(path: Path) -> Embeddings:
     Raises:
         ValueError: If the file cannot be read, or what it holds cannot be projected.
     """
-    try:
-        with np.load(path) as file:
-            values = file["embeddings"].astype(np.float32)
-            found = Embeddings(values, file["labels"], file["indices"])
-    except UNREADABLE as error:
-        raise ValueError(f"{path}: not a file of embeddings ({error})") from error
-    if found.values.ndim != 2 or not len(found.values) == len(found.labels) == len(found.indices):
-        raise ValueError(f"{path}: arrays that do not belong together")
-    if not found.values.size:
-        raise ValueError(f"{path}: no embeddings in it")
-    if not np.isfinite(found.values).all():
-        raise ValueError(f"{path}: embeddings are not finite")
+    found = _read(path, "embeddings")
+    if not (found.values.size and np.isfinite(found.values).all()):
+        raise ValueError(f"{path}: its embeddings are none, or not finite")
     return found
 
 
@@ -66,11 +55,16 @@ def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         ValueError: If the file cannot be read, or holds no logits for its images.
     """
+    logits, labels, indices = _read(path, "logits")
+    return indices, logits.argmax(1) == labels
+
+
+def _read(path: Path, name: str) -> Embeddings:
     try:
         with np.load(path) as file:
-            indices, labels, logits = file["indices"], file["labels"], file["logits"]
-        if not (logits.ndim == 2 and indices.shape == labels.shape == logits.shape[:1]):
-            raise ValueError("arrays that do not belong together")
+            found = Embeddings(file[name].astype(np.float32), file["labels"], file["indices"])
     except UNREADABLE as error:
-        raise ValueError(f"{path}: not a file of predictions ({error})") from error
-    return indices, logits.argmax(1) == labels
+        raise ValueError(f"{path}: not a file of {name} ({error})") from error
+    if not found.values.ndim == 2 or len({len(found.values), *map(np.size, found[1:])}) > 1:
+        raise ValueError(f"{path}: arrays that do not belong together")
+    return found

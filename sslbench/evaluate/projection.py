@@ -1,65 +1,40 @@
-"""Embeddings in the plane: t-SNE and PCA as data, with numbers that say how far to trust them."""
+"""Embeddings in the plane: t-SNE as data, with numbers that say how far to trust it."""
 
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from joblib import Parallel, delayed
+from joblib import hash as hash_of
 
-from sslbench.randomness import derive_seed
+from sslbench.atomic import replace_file
+from sslbench.cell.embeddings import UNREADABLE, Embeddings
+from sslbench.processes import available_cores, call_with_parent
 
 MAX_POINTS = 500
 PERPLEXITY = 30.0
 ITERATIONS = 350
 """A third of scikit-learn's: the KL divergence ends within 6 % of where 1,000 lead."""
 NEIGHBORS = 10
-START_SCALE = 1e-4
-"""Standard deviation of the first coordinate that t-SNE starts from, as scikit-learn has it."""
+NUMBERS = ("knn", "knn_2d", "silhouette", "silhouette_2d", "trustworthiness")
 
 
-@dataclass(frozen=True)
-class Numbers:
-    """What a picture cannot show. Each lies in [0, 1], silhouettes in [-1, 1]; NaN if undefined.
-
-    `knn` is the share of points whose `NEIGHBORS` nearest others vote for their label.
-    """
-
-    knn: float
-    knn_2d: float
-    silhouette: float
-    silhouette_2d: float
-    trustworthiness: float
-    """How far neighbours in the plane are neighbours in the embedding (Venna and Kaski 2001)."""
-
-
-@dataclass(frozen=True)
-class Projection:
-    """`(n, 2)` float32 coordinates of fixed points with their `(n,)` labels."""
+class Projection(NamedTuple):
+    """`(n, 2)` float32 coordinates of points, their `(n,)` labels, and what `measure` finds."""
 
     coordinates: np.ndarray
     labels: np.ndarray
-    numbers: Numbers
+    numbers: dict[str, float]
 
 
 def choose_points(labels: np.ndarray, num_points: int = MAX_POINTS) -> np.ndarray:
     """Choose at most `num_points` positions, the classes in proportion, the same at each call."""
-    rng = np.random.default_rng(derive_seed(0, "embedding points"))
-    order = rng.permutation(len(labels))
-    place = np.empty(len(labels))
-    for label in np.unique(labels):
-        of_class = order[labels[order] == label]
-        place[of_class] = (np.arange(len(of_class)) + rng.random()) / len(of_class)
-    return np.sort(np.argsort(place, kind="stable")[:num_points])
-
-
-def project_pca(embeddings: np.ndarray) -> np.ndarray:
-    """`(n, D)` -> `(n, 2)` float32: the two directions of most variance, each axis's sign fixed."""
-    centred = embeddings.astype(np.float64) - embeddings.mean(0, dtype=np.float64)
-    left, scale, right = np.linalg.svd(centred, full_matrices=False)
-    largest = np.abs(right).argmax(1)
-    signs = np.sign(right[np.arange(len(right)), largest])
-    coordinates = (left * scale * signs)[:, :2]
-    return np.pad(coordinates, ((0, 0), (0, 2 - coordinates.shape[1]))).astype(np.float32)
+    order = np.random.default_rng(0).permutation(len(labels))
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    places = np.linspace(0, len(labels) - 1, min(num_points, len(labels)))
+    return np.sort(by_class[places.round().astype(int)])
 
 
 def project_tsne(embeddings: np.ndarray, start: np.ndarray | None = None) -> np.ndarray:
@@ -72,18 +47,17 @@ def project_tsne(embeddings: np.ndarray, start: np.ndarray | None = None) -> np.
     from sklearn.manifold import TSNE
     from threadpoolctl import threadpool_limits
 
-    if len(embeddings) < 4:
-        return project_pca(embeddings)
-    exaggeration = 12.0 if start is None else 1.0
-    start = project_pca(embeddings) if start is None else start
-    spread = start[:, 0].std()
-    rng = np.random.default_rng(derive_seed(0, "t-SNE"))
-    jitter = rng.normal(0, START_SCALE * (1e-2 if spread > 0 else 1), start.shape)
+    if len(embeddings) == 1:
+        return np.zeros((1, 2), np.float32)
+    init: str | np.ndarray = "pca"
+    if start is not None:
+        init = (start * (1e-4 / start.std())).astype(np.float32)  # the spread of PCA's start
+    elif min(embeddings.shape) == 1 or not np.ptp(embeddings, axis=0).any():
+        init = "random"  # PCA has no plane for these, as of a collapsed encoder
     tsne = TSNE(
-        perplexity=min(PERPLEXITY, (len(embeddings) - 1) / 3),
-        early_exaggeration=exaggeration,
-        # Where points coincide, as in a collapsed encoder, only the jitter parts them.
-        init=(start * (START_SCALE / spread if spread > 0 else 0) + jitter).astype(np.float32),
+        perplexity=min(PERPLEXITY, max(1, (len(embeddings) - 1) / 3)),
+        early_exaggeration=12.0 if start is None else 1.0,
+        init=init,
         max_iter=ITERATIONS,
         random_state=0,
     )
@@ -91,51 +65,67 @@ def project_tsne(embeddings: np.ndarray, start: np.ndarray | None = None) -> np.
         return tsne.fit_transform(embeddings)
 
 
-def align_tsne(snapshots: Sequence[np.ndarray]) -> list[np.ndarray]:
+def project_snapshots(snapshots: Sequence[np.ndarray], labels: np.ndarray) -> list[Projection]:
     """Project `(n, D)` snapshots of the same points, each starting from where the last ended."""
-    found: list[np.ndarray] = []
+    found: list[Projection] = []
     for embeddings in snapshots:
-        found.append(project_tsne(embeddings, found[-1] if found else None))
+        points = project_tsne(embeddings, found[-1].coordinates if found else None)
+        found.append(Projection(points, labels, measure(embeddings, points, labels)))
     return found
 
 
-def projection_numbers(
-    embeddings: np.ndarray, coordinates: np.ndarray, labels: np.ndarray
-) -> Numbers:
-    """Measure how well classes part in `(n, D)` embeddings and in their `(n, 2)` coordinates."""
+def project_all(cells: Sequence[Sequence[Embeddings]], store: Path) -> list[list[Projection]]:
+    """Project cells' snapshots at the same time; `store` keeps them for the next time."""
+    # A thread's t-SNE would wait for Python's lock; a kill would leave arrays in shared memory.
+    workers = Parallel(available_cores() if cells else 1, max_nbytes=None)
+    calls = [(store, [each.values for each in cell], cell[0].labels) for cell in cells]
+    try:
+        return workers(delayed(call_with_parent)(_project_once, *call) for call in calls)
+    except BrokenProcessPool:  # out of memory, perhaps: one at a time needs less
+        return [_project_once(*call) for call in calls]
+
+
+def _project_once(
+    store: Path, snapshots: Sequence[np.ndarray], labels: np.ndarray
+) -> list[Projection]:
+    """Return what an earlier call has kept of the same snapshots, else project and keep them."""
+    path = store / f"{hash_of([PERPLEXITY, ITERATIONS, NEIGHBORS, snapshots, labels])}.npz"
+    try:
+        with np.load(path) as kept:
+            numbers = [dict(zip(NUMBERS, values, strict=True)) for values in kept["numbers"]]
+            planes = zip(kept["coordinates"], numbers, strict=True)
+            return [Projection(plane, labels, values) for plane, values in planes]
+    except UNREADABLE:
+        found = project_snapshots(snapshots, labels)
+    arrays = {"coordinates": [each.coordinates for each in found]}
+    arrays["numbers"] = [[each.numbers[name] for name in NUMBERS] for each in found]
+    store.mkdir(parents=True, exist_ok=True)
+    replace_file(path, lambda file: np.savez(file, **arrays))
+    return found
+
+
+def measure(embeddings: np.ndarray, plane: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Measure how well classes part in `(n, D)` embeddings and in their `(n, 2)` plane.
+
+    Returns:
+        `knn`, the share of points whose `NEIGHBORS` nearest others vote for their label, and
+        `silhouette`, from -1 to 1, `_2d` those in the plane; `trustworthiness`, from 0 to 1: how
+        far neighbours in the plane are neighbours in the embedding (Venna and Kaski 2001).
+        NaN if undefined.
+    """
     from sklearn.manifold import trustworthiness
-
-    few = len(labels) < 4
-    neighbors = min(NEIGHBORS, (len(labels) - 1) // 2)
-    return Numbers(
-        knn=knn_accuracy(embeddings, labels),
-        knn_2d=knn_accuracy(coordinates, labels),
-        silhouette=_silhouette(embeddings, labels),
-        silhouette_2d=_silhouette(coordinates, labels),
-        trustworthiness=float("nan")
-        if few
-        else float(trustworthiness(embeddings, coordinates, n_neighbors=neighbors)),
-    )
-
-
-def knn_accuracy(points: np.ndarray, labels: np.ndarray) -> float:
-    """Return the share of points that their nearest others vote right; ties go to the nearer."""
-    from sklearn.neighbors import NearestNeighbors
-
-    k = min(NEIGHBORS, len(points) - 1)
-    if k < 1:
-        return float("nan")
-    nearest = NearestNeighbors(n_neighbors=k).fit(points).kneighbors(return_distance=False)
-    classes, codes = np.unique(labels, return_inverse=True)
-    ballots = np.eye(len(classes))[codes[nearest]] * (1 - 1e-3 * np.arange(k))[:, None]
-    return float((ballots.sum(1).argmax(1) == codes).mean())
-
-
-def _silhouette(points: np.ndarray, labels: np.ndarray) -> float:
     from sklearn.metrics import silhouette_score
+    from sklearn.neighbors import KNeighborsClassifier
 
-    if not 2 <= len(np.unique(labels)) < len(labels):
-        return float("nan")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # points that coincide
-        return float(silhouette_score(points, labels))
+    others = len(labels) - 1
+    found = dict.fromkeys(NUMBERS, float("nan"))
+    for suffix, points in (("", embeddings), ("_2d", plane)):
+        if others:
+            voters = KNeighborsClassifier(min(NEIGHBORS, others)).fit(points, labels)
+            found[f"knn{suffix}"] = voters.score(None, labels)  # each point is left out for itself
+        if 1 < len(np.unique(labels)) <= others:
+            found[f"silhouette{suffix}"] = silhouette_score(points, labels)
+    if others > 1:
+        neighbors = min(NEIGHBORS, others // 2)
+        found["trustworthiness"] = trustworthiness(embeddings, plane, n_neighbors=neighbors)
+    return found

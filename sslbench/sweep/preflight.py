@@ -92,5 +92,5 @@ class Preflight:
             from sslbench.cell.start import load_initial_encoder
 
             with torch.device("meta"):
-                encoder = settings.model.build()
+                encoder = settings.model.build().to_empty(device="cpu")
             load_initial_encoder(encoder, settings)

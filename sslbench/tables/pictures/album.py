@@ -1,136 +1,127 @@
 """What the pictures of one group share: its rows, how models look, the grid of panels, files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from itertools import cycle
 from textwrap import wrap
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import rcParams
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
+from PIL import Image
 
+from sslbench.atomic import replace_file
 from sslbench.palette import LINES
 from sslbench.tables import paper
 from sslbench.tables.contents import Picture, Report
-from sslbench.tables.gather import Cell
 from sslbench.tables.groups import Group, slug, unlabeled_per_labeled
-from sslbench.tables.pictures.look import blank, write_png
 
-TITLE_WIDTH, TITLE_LINES, LINE_INCHES = 22, 3, 0.14
-"""Characters that fit along a panel, lines that pictures have room for, height of one more."""
+WIDTH = 7.2
+TITLE_WIDTH, LINE_INCHES = 22, 0.14
+"""Characters that fit along a panel, and the height of a line of them."""
 Way = tuple[str, str | None]
 """How a row was trained: its method, and whose weights it started from."""
-Grid = dict[Way, dict[str, paper.Row]]
-"""Rows by way and model."""
 
 
 class Album:
-    """The rows of one group that are drawn, and where their pictures are kept.
-
-    A picture is `figures/<name>.png` below the report's folder, its data the `.csv` beside it.
-    """
+    """The rows of one group that are drawn: one for each way of training and model."""
 
     def __init__(self, group: Group, report: Report) -> None:
-        self.group = group
-        self.report = report
-        self.grid = _grid(group)
-        self.models = sorted(
-            {model for row in self.grid.values() for model in row}, key=model_place
-        )
-        others = [model for model in self.models if model not in paper.MODELS]
-        self.lines = dict(zip([*paper.MODELS, *others], cycle(LINES), strict=False))
+        self.group, self.report = group, report
+        self.grid: dict[Way, dict[str, paper.Row]] = {}
+        for row in sorted(group.rows, key=self._order):
+            self.grid.setdefault((row.method, row.init), {})[row.model] = row
+        self.rows = [row for rows in self.grid.values() for row in rows.values()]
+        used = {row.model for row in self.rows}
+        known = [*paper.MODELS, *sorted(used - set(paper.MODELS))]
+        self.models = [model for model in known if model in used]
+        self.lines = dict(zip(known, cycle(LINES), strict=False))
 
-    def rows(self) -> list[paper.Row]:
-        return [row for rows in self.grid.values() for row in rows.values()]
+    def _order(self, row: paper.Row) -> tuple:
+        """Sort as the paper does; of several ratios the last is drawn: a finished one, the main."""
+        preference = bool(self.group.done(row)), row.ratio == paper.FULL_RATIO
+        way = [*paper.METHODS, row.method].index(row.method), row.method, row.init or ""
+        return *way, row.model, *preference, unlabeled_per_labeled(row.ratio)
 
-    def first_done(self, row: paper.Row) -> Cell | None:
-        """Return a row's finished cell of the lowest seed."""
-        return next(iter(self.group.done(row).values()), None)
-
-    def way_title(self, way: Way, separator: str = "\n") -> str:
+    def way_title(self, way: Way) -> str:
         method, init = way_words(way)
         parts = [method, f"from {init}" if init else ""]
         if way[0] == paper.SEMI:
             ratios = {row.ratio for row in self.grid[way].values()} - {None}
             parts.append(", ".join(sorted(sorted(ratios), key=unlabeled_per_labeled)))
-        return separator.join(line for part in parts for line in wrap(part, TITLE_WIDTH))
+        return "\n".join(wrapped(part) for part in parts if part)
 
-    def title_inches(self, ways: list[Way]) -> float:
-        """Return what the titles' lines need beyond the room that pictures have for them."""
-        lines = max(self.way_title(way).count("\n") + 1 for way in ways)
-        return LINE_INCHES * max(0, lines - TITLE_LINES)
-
-    def with_data(self, found: Iterable[paper.Row]) -> tuple[list[Way], list[str]]:
-        """Return the ways and models that any of the rows has."""
-        ways = [way for way in self.grid if any((row.method, row.init) == way for row in found)]
-        return ways, [model for model in self.models if any(row.model == model for row in found)]
+    def title_inches(self, ways: Iterable[Way]) -> float:
+        return LINE_INCHES * max(self.way_title(way).count("\n") + 1 for way in ways)
 
     def panels(
-        self, axes: np.ndarray, ways: list[Way], models: list[str], found: Iterable[paper.Row]
-    ) -> Iterable[tuple[tuple[Axes, paper.Row], tuple[int, int]]]:
-        """Title a grid of panels, and yield those that have data."""
+        self, found: Collection[paper.Row], size: np.ndarray, margin: float, **options: Any
+    ) -> tuple[Canvas, dict[paper.Row, Axes]]:
+        """Title a grid of panels, ways by models, sizes in inches; return those of the rows."""
+        ways = [way for way, rows in self.grid.items() if not set(found).isdisjoint(rows.values())]
+        models = [model for model in self.models if any(row.model == model for row in found)]
+        width, height = margin + size * (len(models), len(ways))
+        canvas = Canvas((width + self.title_inches(ways), height))
+        axes = canvas.subplots(len(ways), len(models), squeeze=False, **options)
+        panels = {}
         for i, way in enumerate(ways):
-            for j, model in enumerate(models):
-                ax, row = axes[i, j], self.grid[way].get(model)
-                if j == 0:
-                    ax.set_ylabel(self.way_title(way), fontsize=rcParams["axes.titlesize"])
-                if i == 0:
-                    ax.set_title(paper.model_title(model))
+            axes[i, 0].set_ylabel(self.way_title(way))
+            for ax, model in zip(axes[i], models, strict=True):
+                ax.spines[:].set_visible(False)
+                ax.grid(visible=False)
+                row = self.grid[way].get(model)
                 if row in found:
-                    yield (ax, row), (i, j)
+                    panels[row] = ax
                 else:
-                    blank(ax)
                     ax.text(0.5, 0.5, "no data", ha="center", transform=ax.transAxes, color="gray")
+        for ax, model in zip(axes[0], models, strict=True):
+            ax.set_title(wrapped(paper.model_title(model)))
+        return canvas, panels
 
     def add_legend(self, canvas: Canvas, models: list[str]) -> None:
-        handles = [
-            Line2D([], [], color=color, marker=marker, label=paper.model_title(model))
-            for model in models
-            for color, marker in [self.lines[model]]
-        ]
-        canvas.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)))
+        add_legend(canvas, [(paper.model_title(model), self.lines[model]) for model in models])
 
     def save(
         self, canvas: Canvas, name: str, title: str, caption: str, frame: pd.DataFrame
     ) -> Picture:
-        group = self.group
-        stem = name if group.is_paper else f"{name}-{slug(group.title)}"
-        folder = self.report.folder / "figures"
-        folder.mkdir(parents=True, exist_ok=True)
-        frame.to_csv(folder / f"{stem}.csv")
-        path = folder / f"{stem}.png"
-        write_png(canvas, path)
-        return Picture(stem, f"{title} ({group.title})", caption, path)
+        """Write a picture with a palette of its own: a third of the size, hardly a difference."""
+        stem = name if self.group.is_paper else f"{name}-{slug(self.group.title)}"
+        path = self.report.folder / "figures" / f"{stem}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        frame.to_csv(path.with_suffix(".csv"))
+        drawn = FigureCanvasAgg(canvas)
+        drawn.draw()
+        image = Image.fromarray(np.asarray(drawn.buffer_rgba())[..., :3])
+        image = image.quantize(256, dither=Image.Dither.NONE)
+        replace_file(path, lambda file: image.save(file, format="PNG", dpi=(canvas.dpi,) * 2))
+        return Picture(stem, f"{title} ({self.group.title})", caption, path)
 
 
-def _grid(group: Group) -> Grid:
-    """Choose a row per way and model: finished ones first, then those of the paper's main ratio."""
-    grid: Grid = {}
-
-    def preference(row: paper.Row) -> tuple[bool, bool, float]:
-        is_full = row.ratio == paper.FULL_RATIO
-        return bool(group.done(row)), is_full, unlabeled_per_labeled(row.ratio)
-
-    for row in sorted(group.rows, key=preference):
-        grid.setdefault((row.method, row.init), {})[row.model] = row
-    ways = sorted(grid, key=lambda way: (_index(paper.METHODS, way[0]), way[0], way[1] or ""))
-    return {
-        way: dict(sorted(grid[way].items(), key=lambda each: model_place(each[0]))) for way in ways
-    }
+def add_legend(canvas: Canvas, styles: Iterable[tuple[str, tuple[str, str]]], **more: Any) -> None:
+    """Name what colours and markers stand for below a picture; both tell things apart."""
+    handles = [
+        Line2D([], [], color=color, marker=marker, label=short(name), **more)
+        for name, (color, marker) in styles
+    ]
+    columns = min(5, max(1, int(canvas.get_figwidth() // 1.3)))
+    canvas.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
-def _index(known: Sequence[str], name: str) -> int:
-    return known.index(name) if name in known else len(known)
+def wrapped(title: str) -> str:
+    """Break a title into lines that fit along a panel."""
+    return "\n".join(wrap(title, TITLE_WIDTH))
 
 
-def model_place(model: str) -> tuple[int, str]:
-    """Return what sorts models as the paper does, its own first."""
-    return _index(paper.MODELS, model), model
+def short(name: str) -> str:
+    """Cut a long name, and keep it in one line."""
+    name = " ".join(name.split())
+    return name if len(name) <= TITLE_WIDTH else f"{name[: TITLE_WIDTH - 1]}…"
 
 
 def way_words(way: Way) -> tuple[str, str]:
     """Return the titles of a method and of what it starts from."""
     method, init = way
-    return paper.method_title(method), paper.method_title(init) if init else ""
+    return paper.method_title(method), paper.method_title(init or "")

@@ -1,19 +1,22 @@
 """Which classes the test images are taken for."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure as Canvas
 
 from sslbench.tables.contents import Picture
 from sslbench.tables.gather import Cell
-from sslbench.tables.pictures.album import Album, way_words
-from sslbench.tables.pictures.look import NUMBERED_FROM, number_cells
+from sslbench.tables.pictures.album import Album, short, way_words
+
+MAX_NUMBERED_CLASSES, NUMBERED_FROM = 12, 5
+"""How many classes there may be for numbers in the matrix, and the percent they stand from."""
 
 
-def draw_confusions(album: Album) -> Picture | None:
+def draw_confusions(album: Album) -> Iterator[Picture]:
     """Draw the test images' classes against those they were taken for."""
     shares, names = {}, []
-    for row in album.rows():
+    for row in album.rows:
         matrices = []
         for cell in album.group.done(row).values():
             try:
@@ -27,55 +30,44 @@ def draw_confusions(album: Album) -> Picture | None:
             counts = sum(matrices)
             shares[row] = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
     if not shares:
-        return None
-    ways, models = album.with_data(shares)
-    width = 1.3 + 2.05 * len(models) + album.title_inches(ways)
-    canvas = Canvas((width, 0.9 + 2.05 * len(ways)), layout="constrained")
-    axes = canvas.subplots(len(ways), len(models), squeeze=False)
-    for ax in axes.flat:
-        ax.set_box_aspect(1)
-    ticks = np.arange(len(names))
-    for (ax, row), (i, j) in album.panels(axes, ways, models, shares):
-        image = ax.imshow(shares[row], cmap="Blues", vmin=0, vmax=100)
-        number_cells(ax, shares[row])
-        ax.spines[:].set_visible(False)
-        ax.tick_params(length=0, pad=1)
-        leftmost = all(album.grid[ways[i]].get(model) not in shares for model in models[:j])
-        lowest = all(album.grid[way].get(models[j]) not in shares for way in ways[i + 1 :])
-        ax.set_yticks(ticks, names if leftmost else [])
-        ax.set_xticks(ticks, names if lowest else [], rotation=90)
+        return
+    labels = [short(name) for name in names]
+    size = np.full(2, np.clip(0.14 * len(names), 2.05, 4))
+    margin = 0.6 + 0.06 * max(map(len, labels))
+    options = {"sharex": True, "sharey": True, "subplot_kw": {"box_aspect": 1}}
+    canvas, panels = album.panels(shares, size, margin, **options)
+    for row, ax in panels.items():
+        image = ax.imshow(shares[row], vmin=0, vmax=100)
+        numbered = shares[row].round() >= NUMBERED_FROM
+        for i, j in np.argwhere(numbered & (len(names) <= MAX_NUMBERED_CLASSES)):
+            color = "white" if shares[row][i, j] > 60 else "black"
+            number = ax.text(j, i, f"{shares[row][i, j]:.0f}", ha="center", va="center", c=color)
+            number.set_in_layout(False)  # it lies within the axes: nothing to make room for
+    ticks = range(len(names))
+    ax.set(xticks=ticks, yticks=ticks, xticklabels=labels, yticklabels=labels)
+    for each in canvas.axes:
+        each.tick_params(length=0, pad=1)
+        each.tick_params(axis="x", rotation=90)
     canvas.supxlabel("taken for")
     # To the left, or the layout takes the gap beside a square for room for its labels.
-    left = (0.0, 0.5)
-    bar = canvas.colorbar(image, ax=axes, location="right", aspect=40, shrink=0.6, panchor=left)
-    bar.set_label("share of the class's test images (%)")
-    bar.outline.set_visible(False)
-    frame = pd.concat(
-        {
-            (*way_words((row.method, row.init)), row.model): pd.DataFrame(share, names, names)
-            for row, share in shares.items()
-        },
-        names=["method", "from", "model", "class"],
-    )
-    return album.save(
+    place = {"aspect": 40, "shrink": 0.6, "panchor": (0.0, 0.5)}
+    canvas.colorbar(image, ax=canvas.axes, label="share of the class (%)", **place)
+    tables = {
+        (*way_words((row.method, row.init)), row.model): pd.DataFrame(share, names, names)
+        for row, share in shares.items()
+    }
+    yield album.save(
         canvas,
         "confusion",
         "Confusion of the test images' classes",
         "Rows: the class an image is of; each sums to 100 %, over all seeds. Numbers stand "
         f"where a share is {NUMBERED_FROM} % or more.",
-        frame,
+        pd.concat(tables, names=["method", "from", "model", "class"]),
     )
 
 
 def _matrix(cell: Cell, others: list[str]) -> np.ndarray:
-    """Return the `(n, n)` counts of a finished cell's test images.
-
-    Args:
-        others: The classes that the cells before it have, if there were any.
-
-    Raises:
-        ValueError, TypeError, OverflowError: If the record has no such counts.
-    """
+    """Return a cell's `(n, n)` counts; its classes are to be those of `others`, if any."""
     names = cell.class_names
     counts = np.array(cell.record.results["test"].get("confusion"), dtype=float)
     if counts.shape != (len(names), len(names)):

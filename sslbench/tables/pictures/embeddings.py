@@ -1,130 +1,121 @@
 """Embeddings of test images in the plane, and how they part during training (figure 5)."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
-from sslbench.evaluate.projection import Projection
+from sslbench.cell.embeddings import EMBEDDINGS, Embeddings, read_embeddings
+from sslbench.evaluate.projection import MAX_POINTS, Projection, choose_points, project_all
+from sslbench.palette import class_style
 from sslbench.tables.contents import Picture
-from sslbench.tables.paper import BARLOW, Row, method_title, model_title
-from sslbench.tables.pictures.album import Album
-from sslbench.tables.pictures.look import WIDTH, add_class_legend, blank, scatter
-from sslbench.tables.projections import Projected, find_projected
+from sslbench.tables.gather import Cell
+from sslbench.tables.paper import Row, method_title, model_title
+from sslbench.tables.pictures.album import WIDTH, Album, add_legend, wrapped
 
-TSNE_NOTE = "Distances between clusters and their sizes mean nothing. "
-NUMBERS_NOTE = (
+MAX_SNAPSHOTS = 5
+NO_TICKS = {"xticks": [], "yticks": []}
+NOTE = (
+    f"The same images in each panel, at most {MAX_POINTS}, chosen once. Distances between clusters "
+    "and their sizes mean nothing. "
     "k-NN: points whose ten nearest others vote for their class. Silh.: silhouette, how far "
     "classes part (-1 to 1). Both in the embedding's space, in brackets in the plane. Trust: "
-    "trustworthiness, how far neighbours in the plane are neighbours in the embedding (1: all)."
+    "trustworthiness, how far neighbours in the plane are neighbours in the embedding (1: all). "
 )
+Found = dict[Row, tuple[Cell, list[Path], list[Projection]]]
+"""Cells by row, with files of embeddings and their projections."""
 
-Found = dict[Row, Projected]
+
+def draw_embeddings(album: Album) -> Iterator[Picture]:
+    """Draw embeddings by t-SNE: of test images, and of validation images during training."""
+    tests = _project(album, EMBEDDINGS.format("test"), least=1)
+    if tests:
+        canvas, panels = album.panels(tests, np.array([2.1, 2.5]), margin=0.7, subplot_kw=NO_TICKS)
+        for row, ax in panels.items():
+            _, _, (projection,) = tests[row]
+            _scatter(ax, projection, size=7)
+        yield _save(album, canvas, tests, "tsne", "Embeddings of test images by t-SNE", NOTE)
+    snapshots = _project(album, "snapshot-*.npz", least=2)
+    if snapshots:
+        yield _draw_snapshots(album, snapshots)
 
 
-def find_all_projected(album: Album) -> tuple[Found, Found]:
-    """Find what an album's first finished cells have of embeddings.
-
-    Returns:
-        Those of each row's test images, and of the snapshots that self-supervised cells kept of
-        their validation images. Files that cannot be read are added to the report's problems.
-    """
-    tests: Found = {}
-    snapshots: Found = {}
-    folder = album.report.folder / "embeddings"
-    for row in album.rows():
-        cell = album.first_done(row)
-        if cell is None:
-            continue
-        for what, found in (("test", tests), ("snapshots", snapshots)):
-            if what == "snapshots" and "labeled" in cell.streams:
-                continue
+def _project(album: Album, pattern: str, least: int) -> Found:
+    """Project what rows' first finished cells keep; what cannot be read becomes a problem."""
+    found = {}
+    for row in album.rows:
+        for cell in list(album.group.done(row).values())[:1]:
+            paths = sorted(cell.folder.glob(pattern))
+            # The first and the last are among the few that are taken.
+            places = np.linspace(0, len(paths) - 1, min(len(paths), MAX_SNAPSHOTS)).round()
+            paths = [paths[int(place)] for place in places]
             try:
-                projected = find_projected(cell, folder, what)
+                if len(paths) >= least:
+                    found[row] = cell, paths, _same_points(paths)
             except ValueError as error:
-                album.report.problems.append(str(error))
-                continue
-            if projected is not None:
-                found[row] = projected
-    return tests, snapshots
+                album.report.problems.append(f"{cell.cell_id}: {error}; its picture is left out")
+    made = project_all([each for *_, each in found.values()], album.report.folder / "embeddings")
+    return {row: (*kept[:2], each) for (row, kept), each in zip(found.items(), made, strict=True)}
 
 
-def draw_embeddings(album: Album, found: Found) -> list[Picture]:
-    """Draw test images' embeddings by t-SNE and by PCA."""
-    if not found:
-        return []
-    first = next(iter(found.values()))
-    names = first.cell.class_names
-    ways, models = album.with_data(found)
-    width = 0.6 + 2.2 * len(models) + album.title_inches(ways)
-    seeds = {each.cell.seed for each in found.values()}
-    frame = pd.DataFrame(
-        {"method": row.method, "from": row.init, "model": row.model, "seed": each.cell.seed}
-        | {"projection": kind}
-        | vars(each.of(kind)[0].numbers)
-        for row, each in found.items()
-        for kind in ("pca", "tsne")
-    ).set_index(["projection", "method", "from", "model"])
-    pictures = []
-    for kind, title, note in (
-        ("tsne", "t-SNE", TSNE_NOTE),
-        ("pca", "PCA", "The two directions of most variance, for a quick look. "),
-    ):
-        canvas = Canvas((width, 0.6 + 2.5 * len(ways)), layout="constrained")
-        axes = canvas.subplots(len(ways), len(models), squeeze=False)
-        for (ax, row), _ in album.panels(axes, ways, models, found):
-            scatter(ax, found[row].of(kind)[0], size=7)
-        add_class_legend(canvas, names)
-        pictures.append(
-            album.save(
-                canvas,
-                kind,
-                f"Embeddings of test images by {title}",
-                f"{_points_note(first.of(kind)[0])} {note}{NUMBERS_NOTE}"
-                f" Seed {', '.join(str(seed) for seed in sorted(seeds))}.",
-                frame.loc[kind],
-            )
-        )
-    return pictures
+def _same_points(paths: list[Path]) -> list[Embeddings]:
+    """Read snapshots of the same images, and take the same few points from each."""
+    snapshots = [read_embeddings(path) for path in paths]
+    first = snapshots[0]
+    if any(not np.array_equal(each.indices, first.indices) for each in snapshots):
+        raise ValueError("the snapshots are not of the same images")
+    chosen = choose_points(first.labels)
+    return [Embeddings(*(values[chosen] for values in each)) for each in snapshots]
 
 
-def draw_snapshots(album: Album, found: Found) -> Picture | None:
-    """Draw how the self-supervised encoder's embeddings part during training (figure 5)."""
-    if not found:
-        return None
-    columns = max(len(each.snapshots) for each in found.values())
-    width = 0.4 + min(2.2, (WIDTH - 0.4) / columns) * columns
-    canvas = Canvas((width, 0.6 + 1.9 * len(found)), layout="constrained")
-    axes = canvas.subplots(len(found), columns, squeeze=False)
-    for line, (row, each) in zip(axes, found.items(), strict=True):
-        for ax in line:
-            blank(ax)
-        for ax, step, projection in zip(line, each.steps, each.of("tsne"), strict=False):
-            scatter(ax, projection, size=3)
-            ax.set_title(f"step {step:,}")
-        line[0].set_ylabel(_snapshots_title(row))
-    last = list(found.values())[-1]
-    add_class_legend(canvas, last.cell.class_names)
-    frame = pd.DataFrame(
-        {"method": row.method, "model": row.model, "step": step} | vars(projection.numbers)
-        for row, each in found.items()
-        for step, projection in zip(each.steps, each.of("tsne"), strict=True)
-    ).set_index(["method", "model", "step"])
-    return album.save(
-        canvas,
-        "snapshots",
-        "Self-supervised embeddings during training (the paper's figure 5)",
-        f"{_points_note(last.of('tsne')[-1], 'validation')} t-SNE, each snapshot starting "
-        "from where the last ended, so that a point stays near its place unless its neighbours "
-        "change. "
-        f"{NUMBERS_NOTE}",
-        frame,
+def _draw_snapshots(album: Album, found: Found) -> Picture:
+    columns = max(len(paths) for _, paths, _ in found.values())
+    canvas = Canvas((min(WIDTH, 0.4 + 2.2 * columns), 0.6 + 1.9 * len(found)))
+    axes = canvas.subplots(len(found), columns, squeeze=False, subplot_kw=NO_TICKS)
+    for line, (row, (_, paths, projections)) in zip(axes, found.items(), strict=True):
+        for ax, path, projection in zip(line, paths, projections, strict=False):
+            _scatter(ax, projection, size=3)
+            ax.set_title(f"step {int(path.stem.rpartition('-')[2]):,}")
+        for ax in line[len(paths) :]:
+            ax.set_axis_off()
+        line[0].set_ylabel(wrapped(f"{method_title(row.method)} {model_title(row.model)}"))
+    title = "Embeddings of validation images during training (the paper's figure 5)"
+    note = (
+        "t-SNE, each snapshot starting from where the last ended, so that a point stays near its "
+        f"place unless its neighbours change. {NOTE}"
     )
+    return _save(album, canvas, found, "snapshots", title, note)
 
 
-def _points_note(projection: Projection, split: str = "test") -> str:
-    return f"The same {len(projection.labels):,} {split} images in each panel, chosen once."
+def _save(album: Album, canvas: Canvas, found: Found, name: str, title: str, note: str) -> Picture:
+    """Name the classes, and save a picture with its panels' numbers."""
+    first, *_ = next(iter(found.values()))
+    styles = [(name, class_style(label)) for label, name in enumerate(first.class_names)]
+    add_legend(canvas, styles, linestyle="", markersize=5)
+    frame = pd.DataFrame(
+        {"method": row.method, "from": row.init, "model": row.model, "seed": cell.seed}
+        | {"file": path.name}
+        | projection.numbers
+        for row, (cell, paths, projections) in found.items()
+        for path, projection in zip(paths, projections, strict=True)
+    )
+    caption = f"{note}Seed {', '.join(map(str, sorted(set(frame['seed']))))}."
+    return album.save(canvas, name, title, caption, frame.set_index(["method", "from", "model"]))
 
 
-def _snapshots_title(row: Row) -> str:
-    """Name a line: by its model, and by its method if that is not the paper's."""
-    model = model_title(row.model)
-    return model if row.method == BARLOW else f"{model}\n{method_title(row.method)}"
+def _scatter(ax: Axes, projection: Projection, size: float) -> None:
+    """Draw points by class, with the numbers below."""
+    for label in np.unique(projection.labels):
+        color, marker = class_style(int(label))
+        points = projection.coordinates[projection.labels == label]
+        ax.scatter(*points.T, s=size, c=color, marker=marker, alpha=0.8)
+    ax.set_facecolor("#f6f6f6")
+    ax.spines[:].set_visible(False)
+    ax.set_aspect("equal", adjustable="datalim")
+    ax.set_xlabel(
+        "k-NN {knn:.0%} ({knn_2d:.0%})\nsilh. {silhouette:.2f} ({silhouette_2d:.2f})\n"
+        "trust {trustworthiness:.2f}".format(**projection.numbers)
+    )
