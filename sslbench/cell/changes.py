@@ -32,41 +32,27 @@ def find_changes(settings: Settings, choices: Mapping[str, Any]) -> Changes:
         "data": settings.data.name,
     }
     changes: Changes = {}
-    preset = _preset(_overrides(groups))
+    preset = _preset(**groups)
     for group in ("augmentation", "optimizer"):
         chosen = choices.get(group, getattr(settings, group).name)
-        if chosen != getattr(preset, group).name and _differs(settings, preset, group):
+        differs = identity(settings)[group] != identity(preset)[group]
+        if chosen != getattr(preset, group).name and differs:
             changes[group] = chosen
-    return dict(sorted((changes | _differences(settings, groups | changes)).items()))
-
-
-def _overrides(groups: dict[str, str]) -> tuple[str, ...]:
-    return tuple(f"{group}={choice}" for group, choice in groups.items())
-
-
-@cache
-def _preset(overrides: tuple[str, ...]) -> Settings:
-    return compose_settings(list(overrides))
-
-
-def _differs(settings: Settings, preset: Settings, group: str) -> bool:
-    return identity(settings)[group] != identity(preset)[group]
-
-
-def _differences(settings: Settings, groups: dict[str, str]) -> Changes:
-    """Return the settings in whose identity a cell differs from a choice of groups."""
-    preset = _preset(_overrides(groups))
-    preset = replace(preset, seed=settings.seed)
-    mine, theirs = (
-        dict(_flatten(_identity_by_key(each)))
-        for each in (replace(settings, init={"from": None}), preset)
-    )
+    mine = replace(settings, init={"from": None})
+    preset = replace(_preset(**groups, **changes), seed=settings.seed)
+    mine, theirs = (dict(_flatten(_identity_by_key(each))) for each in (mine, preset))
     values = dict(_flatten(settings_to_json(settings)))
-    return {
+    changes |= {
         key: values[key]
         for key in mine.keys() | theirs.keys()
         if mine.get(key) != theirs.get(key) and key in values and not key.endswith(f".{TYPE}")
     }
+    return dict(sorted(changes.items()))
+
+
+@cache
+def _preset(**groups: str) -> Settings:
+    return compose_settings([f"{group}={choice}" for group, choice in groups.items()])
 
 
 def _identity_by_key(settings: Settings) -> dict[str, Any]:

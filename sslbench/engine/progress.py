@@ -17,19 +17,15 @@ class ProgressReport:
     def __init__(self, total_steps: int, start: int, images_per_step: int, *, bar: bool) -> None:
         self._total, self._start, self._images = total_steps, start, images_per_step
         self._began = self._last_line = time.monotonic()
-        self._bar = (
-            tqdm(total=total_steps, initial=start, unit="step", file=sys.stderr) if bar else None
-        )
+        options = {"total": total_steps, "initial": start, "unit": "step", "file": sys.stderr}
+        self._bar = tqdm(**options) if bar else None
 
     def update(self, step: int, metrics: dict[str, float]) -> None:
         """Show where training stands; plain lines come at most every 30 seconds."""
         now = time.monotonic()
         rate = (step - self._start) / max(now - self._began, 1e-9)
-        shown = {
-            key: metrics[key] for key in ("loss", "accuracy", "val_accuracy") if key in metrics
-        }
-        text = ", ".join(f"{key} {value:.3f}" for key, value in shown.items())
-        text += f", {rate * self._images:.0f} img/s"
+        shown = [f"{name} {metrics[name]:.3f}" for name in SHOWN if name in metrics]
+        text = ", ".join([*shown, f"{rate * self._images:.0f} img/s"])
         if self._bar is not None:
             self._bar.set_postfix_str(text, refresh=False)
             self._bar.update(step - self._bar.n)
