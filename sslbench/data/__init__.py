@@ -63,30 +63,29 @@ class Dataset:
         }
 
 
-def concrete_data(settings: Data, outputs: Path, release: Release = OFFICIAL) -> Data:
+def concrete_data(settings: Data, release: Release = OFFICIAL) -> Data:
     """Settle what the data is, downloading STL-10 if need be: `name` is no longer `auto`.
-
-    Args:
-        settings: What was asked for.
-        outputs: Where the cache is.
-        release: What STL-10's files must be.
 
     Raises:
         ValueError: If the data is not there, or a download broke off.
     """
     match settings.name:
-        case "auto":
-            name = "stl10" if _obtain_or_warn(settings, release) else "digits"
-            return dataclasses.replace(settings, name=name)
-        case "stl10":
-            try:
-                _obtain(settings, release)
-            except Unavailable as error:
-                raise _not_there(settings, release, str(error)) from error
+        case "digits":
+            return settings
         case "layout":
-            found = _open_layout(settings).fingerprint
-            return dataclasses.replace(settings, fingerprint=found)
-    return settings
+            return dataclasses.replace(settings, fingerprint=_open_layout(settings).fingerprint)
+    root = Path(settings.root)
+    try:
+        if not settings.download and not (root / FOLDER).exists():
+            raise Unavailable(f"{root / FOLDER} does not exist and data.download=false")
+        obtain_stl10(root, settings.url, release)
+    except Unavailable as error:
+        if settings.name == "stl10":
+            raise _not_there(settings, release, str(error)) from error
+        advice = how_to_get(root, settings.url, release)
+        log.warning("%s", STAND_IN_WARNING.format(bar="=" * 80, reason=error, advice=advice))
+        return dataclasses.replace(settings, name="digits")
+    return dataclasses.replace(settings, name="stl10")
 
 
 def open_dataset(settings: Data, outputs: Path, release: Release = OFFICIAL) -> Dataset:
@@ -142,23 +141,6 @@ def dataset_name(settings: Data) -> str:
     name = Path(settings.root).resolve().name
     # It was not checked to be what its folder is called.
     return f"layout-{name}" if name in ("stl10", "digits") else name
-
-
-def _obtain(settings: Data, release: Release) -> None:
-    root = Path(settings.root)
-    if not settings.download and not (root / FOLDER).exists():
-        raise Unavailable(f"{root / FOLDER} does not exist and data.download=false")
-    obtain_stl10(root, settings.url, release)
-
-
-def _obtain_or_warn(settings: Data, release: Release) -> bool:
-    try:
-        _obtain(settings, release)
-    except Unavailable as error:
-        advice = how_to_get(Path(settings.root), settings.url, release)
-        log.warning("%s", STAND_IN_WARNING.format(bar="=" * 80, reason=error, advice=advice))
-        return False
-    return True
 
 
 def _not_there(settings: Data, release: Release, reason: str) -> ValueError:

@@ -34,18 +34,15 @@ class Preflight:
         if key not in self._concrete:
             make_writable_folder(Path(settings.outputs))
             try:
-                self._concrete[key] = self._concrete_data(settings)
+                opens = self._may_open(settings.data)
+                stl10 = replace(settings.data, name="stl10")
+                self._concrete[key] = concrete_data(settings.data) if opens else stl10
             except ValueError as error:  # a server that does not answer is asked once
                 self._concrete[key] = error
         data = self._concrete[key]
         if isinstance(data, ValueError):
             raise data
         return concrete_initial(replace(settings, data=data))
-
-    def _concrete_data(self, settings: Settings) -> Data:
-        if self._may_open(settings.data):
-            return concrete_data(settings.data, Path(settings.outputs))
-        return replace(settings.data, name="stl10")
 
     def _may_open(self, data: Data) -> bool:
         return self._may_download or is_here(data)
