@@ -11,18 +11,6 @@ from sslbench.atomic import write_json
 RECORD, SETTINGS = "record.json", "settings.json"
 DONE, FAILED, INTERRUPTED, BLOCKED = "done", "failed", "interrupted", "blocked"
 STATUSES = (DONE, FAILED, INTERRUPTED, BLOCKED)
-RULES = {
-    "train.loss": "mean of the training loss over the steps since the last but one validation",
-    "train.accuracy": "mean over the same steps, on augmented labelled images; where training has "
-    "no labels, the classifier's on the train images as they are",
-    "train.num_images": "labelled images in train.accuracy, each time that one was seen",
-    "train_plain": "the evaluated weights on the train images as they are",
-    "val": "the evaluated weights on the validation images",
-    "test": "the evaluated weights on the test images, opened once, after the last step",
-    "weights": "best: the epoch with the highest validation accuracy, the first of equals; "
-    "last: the last step",
-    "knn": "accuracy of weighted k-NN on the frozen embeddings",
-}
 
 
 @dataclass
@@ -42,8 +30,6 @@ class Record:
     error: dict[str, Any] | None = None
     failures: int = 0
     """How often the cell has failed so far."""
-    rules: dict[str, str] = field(default_factory=lambda: dict(RULES))
-    """How each metric in `results` was made."""
 
     def save(self, folder: Path) -> None:
         write_json(folder / RECORD, dataclasses.asdict(self))
