@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from sslbench.cell.cell import Cell
@@ -64,7 +64,8 @@ class Planner:
         retry_limit: int,
         threads: int | None = None,
     ) -> None:
-        self._compose = _once(compose)
+        # What stands in several grids is composed once: it takes a tenth of a second each.
+        self._compose = cache(lambda *overrides: compose(list(overrides)))
         self._preflight = preflight
         self._retry_failed = retry_failed
         self._retry_limit = retry_limit
@@ -85,7 +86,7 @@ class Planner:
         composed = []
         for overrides in requests:
             with _noted(problems, overrides):
-                composed.append((overrides, *self._compose(overrides)))
+                composed.append((overrides, *self._compose(*overrides)))
         # Children last, so that they find the cells to start from wherever those were asked for.
         for overrides, settings, choices in sorted(composed, key=lambda it: _is_child(it[1])):
             with _noted(problems, overrides):
@@ -130,7 +131,7 @@ class Planner:
         """
         words = parent_overrides(overrides, child.init_from)
         try:
-            settings, choices = self._compose(words)
+            settings, choices = self._compose(*words)
         except Exception as error:
             raise ValueError(
                 f"init.from={child.init_from}: there is no such cell beside this one; if an "
@@ -168,19 +169,6 @@ def _noted(problems: dict[str, list[str]], overrides: list[str]) -> Iterator[Non
     except Exception as error:  # Hydra's and OmegaConf's errors share no base class
         words = " ".join(overrides).replace("\\:", ":")
         problems.setdefault(reason(error, overrides), []).append(words)
-
-
-def _once(compose: Compose) -> Compose:
-    """Compose what stands in several grids, in whatever order, once: a tenth of a second each."""
-    found: dict[tuple[str, ...], tuple[Settings, Mapping[str, Any]]] = {}
-
-    def compose_once(overrides: list[str]) -> tuple[Settings, Mapping[str, Any]]:
-        key = tuple(sorted(overrides))
-        if key not in found:
-            found[key] = compose(overrides)
-        return found[key]
-
-    return compose_once
 
 
 def _is_child(settings: Settings) -> bool:
