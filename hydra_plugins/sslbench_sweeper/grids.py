@@ -70,7 +70,7 @@ class GridsSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         from sslbench.config.compose import num_workers, to_settings
         from sslbench.config.settings import Settings
-        from sslbench.sweep.run import SweepOptions, run_sweep
+        from sslbench.sweep.run import run_sweep
 
         loader = self.hydra_context.config_loader
         workers = num_workers(self.config.hydra.launcher.get("n_jobs", 1))
@@ -85,12 +85,10 @@ class GridsSweeper(Sweeper):
             lambda: self.expand(arguments),
             compose=compose,
             launch=lambda jobs: self.launcher.launch(jobs, initial_job_idx=0),
-            options=SweepOptions(
-                workers=workers,
-                dry_run=self.dry_run,
-                retry_failed=self.retry_failed,
-                retry_limit=self.retry_limit,
-            ),
+            workers=workers,
+            dry_run=self.dry_run,
+            retry_failed=self.retry_failed,
+            retry_limit=self.retry_limit,
         )
         return []
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import cache, partial
 from typing import Any
 
@@ -52,28 +52,24 @@ class Plan:
         return Counter(job.state for job in self.jobs)
 
 
+@dataclass
 class Planner:
     """Composes and checks each requested cell before the first one trains."""
 
-    def __init__(
-        self,
-        compose: Compose,
-        preflight: Preflight,
-        *,
-        retry_failed: bool,
-        retry_limit: int,
-        threads: int | None = None,
-    ) -> None:
+    compose: Compose
+    preflight: Preflight
+    _: KW_ONLY
+    retry_failed: bool
+    retry_limit: int
+    threads: int | None = None
+    """Of each cell, where its settings do not say."""
+
+    def __post_init__(self) -> None:
         # What stands in several grids is composed once: it takes a tenth of a second each.
-        self._compose = cache(lambda *overrides: compose(list(overrides)))
-        self._preflight = preflight
-        self._retry_failed = retry_failed
-        self._retry_limit = retry_limit
-        self._threads = threads
-        """Of each cell, where its settings do not say."""
+        self._compose = cache(lambda *overrides: self.compose(list(overrides)))
         self._jobs: dict[str, Job] = {}
         self._starts: dict[str, tuple[dict[str, Any], Job]] = {}
-        """Cells asked for that start from no other one, with what `_apart_from_method` says."""
+        """What `_apart_from_method` says of cells that were asked for and start from no other."""
 
     def plan(self, requests: Iterable[list[str]]) -> Plan:
         """Plan the cells that lists of overrides lead to.
@@ -108,17 +104,17 @@ class Planner:
             raise ValueError(f"cell={settings.cell}: is for one cell alone: leave -m out")
         if _is_child(settings):
             parent = self._parent(overrides, settings)
-            settings = self._preflight.make_concrete(replace(settings, init={"from": None}))
+            settings = self.preflight.make_concrete(replace(settings, init={"from": None}))
             settings = replace(settings, init={"from": parent.cell.id})
         else:
-            settings = self._preflight.make_concrete(settings)
-        settings = replace(settings, threads=settings.threads or self._threads)
+            settings = self.preflight.make_concrete(settings)
+        settings = replace(settings, threads=settings.threads or self.threads)
         cell = Cell(settings, partial(find_changes, settings, choices))
         if cell.id not in self._jobs:
             job = Job(cell, overrides, parent, self._state(cell))
             if job.state == TO_DO:
                 pending = parent is not None and parent.state != DONE
-                self._preflight.check(
+                self.preflight.check(
                     replace(settings, init={"from": None}) if pending else settings
                 )
             self._jobs[cell.id] = job
@@ -139,7 +135,7 @@ class Planner:
                 f"hydra.sweeper.params or in init.from: {reason(error, words)}"
             ) from error
         if len(child.init_from.split()) == 1:  # nothing more is said of it
-            wanted = _apart_from_method(self._preflight.make_concrete(settings))
+            wanted = _apart_from_method(self.preflight.make_concrete(settings))
             found = [
                 job
                 for rest, job in self._starts.values()
@@ -156,8 +152,8 @@ class Planner:
         if state == UNREADABLE:
             cell.folder.record()  # raises
         if state == FAILED:
-            tried_enough = cell.folder.record().failures >= self._retry_limit
-            return FAILED if tried_enough or not self._retry_failed else TO_DO
+            tried_enough = cell.folder.record().failures >= self.retry_limit
+            return FAILED if tried_enough or not self.retry_failed else TO_DO
         return TO_DO
 
 

@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
@@ -25,21 +24,15 @@ POLL_SECONDS = 1.0
 SAVING_SECONDS, SAVING_POLL_SECONDS = 60.0, 0.1
 
 
-@dataclass(frozen=True)
-class SweepOptions:
-    """What `hydra.sweeper` and the launcher say about a sweep."""
-
-    workers: int
-    dry_run: bool
-    retry_failed: bool
-    retry_limit: int
-
-
 def run_sweep(
     requests: Callable[[], list[list[str]]],
     compose: Compose,
     launch: Callable[[list[list[str]]], Any],
-    options: SweepOptions,
+    *,
+    workers: int,
+    dry_run: bool,
+    retry_failed: bool,
+    retry_limit: int,
 ) -> None:
     """Plan the requested cells and train those that are to do.
 
@@ -53,22 +46,22 @@ def run_sweep(
         UsageError: Exit code 2, before anything is trained.
         CellStopped: Exit code 1 where a cell did not finish, 128 + n where signal n stopped them.
     """
-    preflight = Preflight(may_download=not options.dry_run)
+    preflight = Preflight(may_download=not dry_run)
     planner = Planner(
         compose,
         preflight,
-        retry_failed=options.retry_failed,
-        retry_limit=options.retry_limit,
-        threads=max(1, available_cores() // options.workers),
+        retry_failed=retry_failed,
+        retry_limit=retry_limit,
+        threads=max(1, available_cores() // workers),
     )
     try:
         plan = planner.plan(requests())
     except ValueError as error:
         raise UsageError(error) from None
-    if options.dry_run:
+    if dry_run:
         estimator = Estimator(plan.jobs[0].cell.settings.outputs, preflight)
         costs = {job.cell.id: estimator.cost(job.cell.settings) for job in plan.to_do()}
-        print(plan_table(plan, costs, options.workers))
+        print(plan_table(plan, costs, workers))
         return
     print(headline(plan), flush=True)
     stopped = None
