@@ -14,14 +14,6 @@ LabeledEmbeddings = tuple[Tensor, Tensor]
 """`(N, D)` float32 embeddings and `(N,)` int64 labels."""
 
 
-class Encoder(Protocol):
-    """An `nn.Module` without a classifier: `(B, 3, side, side)` -> `(B, embedding_dim)`."""
-
-    embedding_dim: int
-
-    def __call__(self, images: Tensor) -> Tensor: ...
-
-
 class Step(NamedTuple):
     """One training step: a scalar float32 loss with its graph, and detached scalar metrics."""
 

@@ -86,7 +86,10 @@ class Model(Part):
     name: str = MISSING
 
     def build(self) -> "nn.Module":
-        """Build the encoder, its weights drawn from torch's global generator."""
+        """Build the encoder, its weights drawn from torch's global generator.
+
+        Its `embedding_dim` is D.
+        """
         raise NotImplementedError
 
 

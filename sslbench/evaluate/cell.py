@@ -88,11 +88,7 @@ def view_accuracy(training: Training, logits: Callable[[Tensor], Tensor], view: 
             len(images),
             split.store.side,
         )
-        on_device = {
-            name: {key: value.to(training.device) for key, value in params.items()}
-            for name, params in drawn.items()
-        }
-        views = random_view.apply(images, on_device)
+        views = random_view.apply(images, training.feed.to_device(drawn))
         with training.autocast():
             correct += (logits(views).argmax(1) == of_images).sum()
     return correct.item() / len(split)

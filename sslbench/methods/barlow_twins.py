@@ -79,12 +79,11 @@ class BarlowTwinsModule(MethodModule):
     def evaluations(
         self, train: LabeledEmbeddings, splits: dict[str, LabeledEmbeddings]
     ) -> dict[str, dict[str, float]]:
-        return {
-            "knn": {
-                name: _share(knn_predict(*train, embeddings, self.config.knn_k) == labels)
-                for name, (embeddings, labels) in splits.items()
-            }
-        }
+        knn = {}
+        for name, (embeddings, labels) in splits.items():
+            right = knn_predict(*train, embeddings, self.config.knn_k) == labels
+            knn[name] = right.float().mean().item()
+        return {"knn": knn}
 
 
 def build_projector(dim: int, widths: list[int]) -> nn.Module:
@@ -93,7 +92,3 @@ def build_projector(dim: int, widths: list[int]) -> nn.Module:
     for before, width in pairwise([dim, *widths]):
         layers += [nn.Linear(before, width, bias=False), nn.BatchNorm1d(width), nn.ReLU(True)]
     return nn.Sequential(*layers[:-2])
-
-
-def _share(correct: torch.Tensor) -> float:
-    return correct.float().mean().item()
