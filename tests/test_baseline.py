@@ -45,7 +45,7 @@ def test_its_losses_are_ours(words, model, outputs):
     assert np.isfinite(trainer.step()["loss"])
 
 
-@pytest.mark.parametrize("certain", [(), ("flip",), ("grayscale",), ("flip", "solarize")])
+@pytest.mark.parametrize("certain", [("flip",), ("grayscale",), ("flip", "solarize")])
 def test_its_views_without_chance_are_ours(certain):
     images, view = random_bytes(3), {name: kind(p=name in certain) for name, kind in SIX.items()}
     naive = [build_transform(view, MEAN, STD)(to_pil(image.numpy())) for image in images]
@@ -53,15 +53,6 @@ def test_its_views_without_chance_are_ours(certain):
     expected = ours.apply(images, ours.sample(lambda name: torch.Generator(), 3, 96))
     # PIL rounds to whole values between operations.
     assert_close(torch.stack(naive), expected, rtol=0, atol=1.01 / 255 / min(STD))
-
-
-@pytest.mark.parametrize("name", SIX)
-def test_its_operations_come_as_often_as_ours(name):
-    image = to_pil(random_bytes(1)[0].numpy())
-    sometimes, never = (build_transform({name: SIX[name](p=p)}, MEAN, STD) for p in (0.3, 0))
-    torch.manual_seed(0)
-    changed = sum(not torch.equal(sometimes(image), never(image)) for _ in range(200))
-    assert abs(changed / 200 - 0.3) < 4 * (0.3 * 0.7 / 200) ** 0.5  # of a binomial count
 
 
 @pytest.mark.parametrize(

