@@ -225,7 +225,7 @@ def sweep_rows(kind: str, measured: dict[int, tuple[float, float]]) -> list[tupl
 def skip(size: int) -> tuple[float, float]:
     from sslbench.cell.identity import cell_id
     from sslbench.config.compose import compose_settings
-    from tests.synthetic import make_cell
+    from tests.helpers.synthetic import make_cell
 
     settings = compose_settings(["model=convnet", "method=supervised", "data=digits"])
     with scratch_folder() as outputs:
@@ -266,7 +266,7 @@ def report(arguments: argparse.Namespace) -> Table:
 
 def make_cells(outputs: Path, size: int) -> None:
     """Write made-up cells of all models and methods, seed after seed."""
-    from tests.synthetic import make_cell
+    from tests.helpers.synthetic import make_cell
 
     kinds = [(model, method) for model in MODELS for method in METHODS]
     for number in range(size):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sslbench.report import existing_folder
 
 if TYPE_CHECKING:
-    from sslbench.tables.contents import Report, Table
+    from sslbench.tables.contents import Report
 
 LAYOUT = json.loads(Path(__file__).with_suffix(".json").read_text())
 """Sections of curves, final metrics, settings to group runs by, and pictures."""
@@ -26,9 +26,8 @@ OUTPUT = "dashboard.json"
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sslbench.dashboard",
-        description="Build a workspace and a report on Weights & Biases, and log the sweep's "
-        "tables to a summary run. Each call saves a new workspace and a new report, and continues "
-        "the one summary run.",
+        description="Build a new workspace and report on Weights & Biases, and log the sweep's "
+        "tables to its one summary run.",
         epilog="Exit codes: 0; 1 if a cell could not be read, or W&B refused; 2 for wrong usage, "
         "no login or no wandb-workspaces.",
     )
@@ -36,7 +35,6 @@ def _parser() -> argparse.ArgumentParser:
     entity, project = variables.get("WANDB_ENTITY"), variables.get("WANDB_PROJECT", "sslbench")
     add("--entity", default=entity, help="user or team; only --summary can do without")
     add("--project", default=project, help="(%(default)s)")
-    # The default is a text, so that it is checked too.
     add("--outputs", type=existing_folder, default="outputs", help="of the cells (%(default)s)")
     what = parser.add_mutually_exclusive_group()
     dry_run = f"save nothing: write it to <outputs>/report/{OUTPUT}; needs no login"
@@ -85,18 +83,16 @@ def describe(report: "Report", entity: str | None, project: str) -> dict[str, An
     from sslbench.tables.tables import claim_tables
 
     tables = report.tables + claim_tables(report.claims)
+    frames = {table.name: table.frame.astype(str) for table in tables}
     return LAYOUT | {
         "account": {"entity": entity, "project": project},
         "description": f"Tables of {report.generated}, by python -m sslbench.dashboard",
         "markdown": [to_markdown(table) for table in tables],
-        "tables": {table.name: _rows(table) for table in tables},
+        "tables": {
+            name: {"columns": list(frame), "data": frame.to_numpy().tolist()}
+            for name, frame in frames.items()
+        },
     }
-
-
-def _rows(table: "Table") -> dict[str, list]:
-    """Return a table's columns and rows as they are shown: texts."""
-    frame = table.frame.astype(object).where(table.frame.notna(), "")
-    return {"columns": [*map(str, frame.columns)], "data": frame.astype(str).to_numpy().tolist()}
 
 
 def build(contents: dict[str, Any]) -> dict[str, Any]:
@@ -107,53 +103,35 @@ def build(contents: dict[str, Any]) -> dict[str, Any]:
     grouping, final = contents["grouping"], contents["final"]
     axes = [*map(wr.Config, grouping[:3]), wr.SummaryMetric(final[0])]
     columns = [wr.ParallelCoordinatesPlotColumn(metric=axis) for axis in axes]
-    sections = {"Results": [_bars(final[0], key) for key in grouping[:3]]}
-    sections["Results"].append(wr.ParallelCoordinatesPlot(columns=columns))
+    bars = {"metrics": final[:1], "groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
+    results = [
+        wr.BarPlot(title=f"{final[0]} by {key}", groupby=wr.Config(key), **bars)
+        for key in grouping[:3]
+    ]
+    sections = {"Results": [*results, wr.ParallelCoordinatesPlot(columns=columns)]}
     for name, metrics in contents["sections"].items():
         sections[name] = [wr.LinePlot(title=metric, x="step", y=[metric]) for metric in metrics]
     sections["Pictures"] = [
         wr.MediaBrowser(title=key, media_keys=[key], num_columns=3) for key in contents["media"]
     ]
-    # W&B keeps nested settings under a `value` of their first part.
-    pinned = [f"config:{key.replace('.', '.value.')}" for key in grouping]
-    pinned = ["summary:status", *pinned, *(f"summary:{metric}" for metric in final)]
     workspace = ws.Workspace(
         **contents["account"],
         name="sslbench",
-        sections=[
-            ws.Section(name=name, panels=panels, is_open=name in ("Results", "Accuracy"))
-            for name, panels in sections.items()
-        ],
+        sections=[ws.Section(name=n, panels=p, is_open=True) for n, p in sections.items()],
         settings=ws.WorkspaceSettings(x_axis="step", max_runs=50),
-        runset_settings=ws.RunsetSettings(pinned_columns=pinned),
     )
     # Without a project of its own a run set is of the report's, with no look-up.
     runs = wr.Runset(name="Runs", groupby=[f"config.{key}" for key in grouping])
+    grid = wr.PanelGrid(runsets=[runs], panels=[*chain.from_iterable(sections.values())])
+    tables = map(wr.MarkdownBlock, contents["markdown"])
     report = wr.Report(
         **contents["account"],
         title="sslbench: ours beside the paper's",
         description=contents["description"],
         width="fluid",
-        blocks=[
-            wr.TableOfContents(),
-            *map(wr.MarkdownBlock, contents["markdown"]),
-            wr.H2("Runs"),
-            wr.PanelGrid(runsets=[runs], panels=[*chain.from_iterable(sections.values())]),
-        ],
+        blocks=[wr.TableOfContents(), *tables, wr.H2("Runs"), grid],
     )
     return {"workspace": workspace, "report": report}
-
-
-def _bars(metric: str, key: str) -> Any:
-    import wandb_workspaces.reports.v2 as wr
-
-    return wr.BarPlot(
-        title=f"{metric} by {key}",
-        metrics=[metric],
-        groupby=wr.Config(key),
-        groupby_aggfunc="mean",
-        groupby_rangefunc="stddev",
-    )
 
 
 def save(dashboards: dict[str, Any]) -> bool:

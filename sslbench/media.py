@@ -1,13 +1,12 @@
 """What W&B shows of a finished cell beside its curves: test images by class, its weights."""
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import wandb
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
@@ -15,11 +14,9 @@ from sslbench.cell.embeddings import EMBEDDINGS, read_embeddings
 from sslbench.cell.record import Record
 from sslbench.data.preview import PREVIEW
 from sslbench.evaluate.projection import choose_points, project_tsne
-from sslbench.palette import class_style
 
-MAX_POINTS = 500
-"""In the picture and in the table of embeddings; t-SNE of so many takes about a second."""
 TEST_EMBEDDINGS = EMBEDDINGS.format("test")
+COLUMNS = ["image", "x", "y", "label", "prediction", "correct"]
 
 
 def pictures_and_tables(record: Record, folder: Path) -> dict[str, Any]:
@@ -28,50 +25,33 @@ def pictures_and_tables(record: Record, folder: Path) -> dict[str, Any]:
     embeddings = read_embeddings(folder / TEST_EMBEDDINGS)
     with np.load(folder / TEST_EMBEDDINGS) as file:
         predictions = file["logits"].argmax(1)
-    chosen = choose_points(embeddings.labels, MAX_POINTS)
+    chosen = choose_points(embeddings.labels)
     labels, guesses = embeddings.labels[chosen], predictions[chosen]
     points = project_tsne(embeddings.values[chosen])
-    table = wandb.Table(columns=["image", "x", "y", "label", "prediction", "correct"])
-    for index, (x, y), label, guess in zip(
-        embeddings.indices[chosen], points, labels, guesses, strict=True
-    ):
-        table.add_data(
-            int(index), float(x), float(y), names[label], names[guess], bool(label == guess)
-        )
-    confusion = wandb.plot.confusion_matrix(
-        y_true=embeddings.labels.tolist(),
-        preds=predictions.tolist(),
-        class_names=names,
-        title="Confusion matrix (test)",
-    )
+    images = embeddings.indices[chosen].tolist()
+    rows = zip(images, *points.T.tolist(), labels, guesses, strict=True)
+    data = [[i, x, y, names[label], names[at], bool(label == at)] for i, x, y, label, at in rows]
+    classes = {"y_true": embeddings.labels.tolist(), "preds": predictions.tolist()}
+    classes |= {"class_names": names, "title": "Confusion matrix (test)"}
     return {
         "step": record.results["steps"],
-        "confusion_matrix": confusion,
+        "confusion_matrix": wandb.plot.confusion_matrix(**classes),
         "images": wandb.Image(str(folder / PREVIEW)),
         "embeddings/tsne": wandb.Image(draw_classes(points, labels, names)),
-        "embeddings/table": table,
+        "embeddings/table": wandb.Table(COLUMNS, data),
     }
 
 
 def draw_classes(points: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Image.Image:
-    """Draw `(n, 2)` points in the colours of their `(n,)` labels; names stand as they are."""
-    figure = Figure(figsize=(6.4, 4.8), dpi=100, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.add_subplot(xticks=[], yticks=[], title="Test embeddings (t-SNE)")
-    handles = []
-    for label in range(len(names)):
-        color, marker = class_style(label)
-        handles.append(axes.scatter(*points[labels == label].T, s=12, c=color, marker=marker))
-    # The names come after: a legend leaves out _this, and takes $this$ for a formula.
-    legend = figure.legend(
-        handles, range(len(names)), loc="outside right upper", frameon=False, markerscale=2
-    )
-    for text, name in zip(legend.get_texts(), names, strict=True):
-        text.set(text=name, parse_math=False)
-    with warnings.catch_warnings():  # of letters that the font lacks, and of very long names
-        warnings.simplefilter("ignore", UserWarning)
-        canvas.draw()
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+    """Draw `(n, 2)` points in the colours of their `(n,)` labels, as the report does."""
+    from sslbench.tables.pictures.album import STYLE, rendered
+    from sslbench.tables.pictures.embeddings import NO_TICKS, name_classes, scatter
+
+    with matplotlib.rc_context(fname=STYLE):
+        canvas = Figure((6.4, 4.8), dpi=100)
+        scatter(canvas.subplots(subplot_kw=NO_TICKS), points, labels, size=12)
+        name_classes(canvas, names)
+        return rendered(canvas)
 
 
 def weights_artifact(record: Record, folder: Path, metadata: dict[str, Any]) -> wandb.Artifact:

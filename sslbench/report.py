@@ -7,7 +7,6 @@ self-contained `report.html`. It needs neither network nor W&B, and reads a runn
 import argparse
 import os
 import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,15 +36,13 @@ def existing_folder(text: str) -> Path:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sslbench.report",
-        description="Set trained cells beside the paper's numbers, with intervals and a verdict "
-        "on each of its claims.",
+        description="Set trained cells beside the paper's numbers and judge its claims.",
         epilog="Exit codes: 0; 1 if a cell could not be read, or a claim asked for by --check does "
         "not hold; 2 for wrong usage.",
     )
     folder = {"type": existing_folder, "default": Path("outputs")}
     parser.add_argument("--outputs", **folder, help="folder of the cells (%(default)s)")
-    check = "exit with 1 unless these claims hold on STL-10 in the paper's settings; where there "
-    check += "are no such cells, on every other group of cells"
+    check = "exit with 1 unless these claims hold on cells in the paper's settings, else on others"
     numbers = {"type": _claim_numbers, "default": [], "metavar": "1,4,7|all"}
     parser.add_argument("--check", **numbers, help=check)
     parser.add_argument("--no-figures", action="store_true", help="write no pictures")
@@ -55,9 +52,6 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     """Print and write the report, and leave with its exit code."""
     options = _parser().parse_args(arguments)
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:  # closed by who called: what is written there goes nowhere
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     from sslbench.exit_codes import UsageError
     from sslbench.tables.claims import failed_claims
     from sslbench.tables.render import to_text, verdicts_to_text
@@ -74,6 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
             ) from None
         lines = [*map(to_text, report.tables), verdicts_to_text(report.claims)]
         lines.append(f"written to {report.folder}")
+    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # none if who called has closed it
     # A folder's name need not be text, nor a terminal show all characters.
     sys.stdout.reconfigure(errors="backslashreplace")
     try:
@@ -95,7 +90,6 @@ def build_report(outputs: Path) -> "Report":
     from sslbench.tables.groups import find_groups, is_ablation
     from sslbench.tables.tables import build_tables
 
-    now = datetime.now(UTC).isoformat(timespec="seconds")
     cells, problems = gather(outputs)
     groups, misfits = find_groups(cells)
     problems += misfits
@@ -106,7 +100,7 @@ def build_report(outputs: Path) -> "Report":
             if group.is_paper or any(claim.verdict != NO_DATA for claim in found):
                 claims += found
     tables = build_tables(groups, str(outputs))
-    return Report(outputs, cells, groups, tables, claims, problems=problems, generated=now)
+    return Report(outputs, cells, groups, tables, claims, problems=problems)
 
 
 def write_report(report: "Report", *, with_pictures: bool = True) -> None:

@@ -54,15 +54,8 @@ def test_the_body_says_what_the_cell_is_and_how_good(record):
         "torch.zeros(8, 3, 96, 96",
     ):
         assert words in text
+    low, high = wilson_interval(0.25, 40)
+    assert f"25.0% has the 95 % interval {low:.1%} to {high:.1%}" in text
     assert "stand-in" not in text
-    record.data |= {"name": "digits", "side": 32}
+    record.data["name"] = "digits"
     assert "stand-in" in card(record)
-    assert "torch.zeros(8, 3, 32, 32" in card(record)
-
-
-@pytest.mark.parametrize("accuracy", [0.0, 0.25, 1.0])
-def test_the_card_gives_the_reports_interval_of_the_accuracy(accuracy, record):
-    record.results["test"] = record.results["test"] | {"accuracy": accuracy}
-    low, high = wilson_interval(accuracy, 40)
-    interval = f"{max(low, 0.0):.1%} to {high:.1%}"
-    assert f"{accuracy:.1%} has the 95 % interval {interval}" in card(record)

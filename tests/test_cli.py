@@ -3,7 +3,7 @@
 import signal
 
 import pytest
-from helpers.commands import TINY, only_cell, records, start, train_here, wait_for_curves
+from helpers.commands import CURVES, TINY, only_cell, records, start, train_here, wait_for
 from helpers.crash import tiny_cell
 from helpers.layouts import make_layout
 
@@ -22,7 +22,6 @@ def assert_refused(result, *words):
     [
         (["model=foo"], ["model/foo", "wrn45_2"]),
         (["optimizer.lr=abc"], ["optimizer.lr", "abc"]),
-        (["optimizer.lr=-1"], ["optimizer.lr=-1", "greater than 0"]),
         (["+optimizer.lrr=1"], ["optimizer.lrr", "did you mean optimizer.lr?"]),
         (["model.name=resnet18"], ["use model=resnet18 or name it convnet"]),
         (["method=semi", "ratio=none"], ["ratio=none", "ratio=1:20"]),
@@ -38,7 +37,6 @@ def assert_refused(result, *words):
         (["-m", "cell=semi-x", "data=digits"], ["cell=semi-x", "leave -m out"]),
         (["cell=semi-x"], ["cell=semi-x: there is no such cell below outputs/cells"]),
         (["data=digits", "outputs=/proc/none"], ["outputs=/proc/none"]),
-        (["data.num_labeled=15", "data=digits"], ["data.num_labeled=15"]),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -48,13 +46,8 @@ def test_bad_usage_is_refused_before_training(arguments, words, tmp_path):
 
 
 def test_damaged_data_is_named_and_never_replaced_by_the_stand_in(tmp_path):
-    folder = make_layout(tmp_path / "data")  # too few images for STL-10
+    make_layout(tmp_path / "data")  # too few images for STL-10
     assert_refused(train_here(tmp_path, "data=auto", "data.root=data"), "train_X.bin")
-    (folder / "train_y.bin").write_bytes(bytes([1] * 19 + [11]))
-    assert_refused(train_here(tmp_path, "data=layout", "data.root=data"), "train_y.bin", "11")
-    with (folder / "train_X.bin").open("r+b") as file:
-        file.truncate(12345)
-    assert_refused(train_here(tmp_path, "data=layout", "data.root=data"), "train_X.bin", "12,345")
 
 
 def test_a_cell_is_trained_found_done_and_started_from(tmp_path):
@@ -73,12 +66,17 @@ def test_a_cell_is_trained_found_done_and_started_from(tmp_path):
     assert_refused(refused, "another encoder", "wrn45_2")
 
 
-def test_a_cell_that_another_process_has_just_finished_is_not_trained_again(tmp_path, monkeypatch):
+def test_a_cell_that_another_process_trains_is_left_alone_then_found_done(tmp_path, monkeypatch):
     assert train_here(tmp_path, *TINY, "steps=1").returncode == 0
     cell = only_cell(tmp_path)
     record = cell.record()
     (cell.path / "record.json").unlink()
     curves = (cell.path / "metrics.jsonl").stat()
+    with cell.locked():
+        held = train_here(tmp_path, *TINY, "steps=1")
+    assert held.returncode == 1
+    assert f"another process is training outputs/cells/{cell.cell_id}" in held.stderr
+    assert cell.record() is None
     # Between the first look at the record and the lock the other process writes it.
     monkeypatch.setattr(Preflight, "check", lambda *_: record.save(cell.path))
     found = train_here(tmp_path, *TINY, "steps=1")
@@ -92,7 +90,6 @@ def test_a_cell_that_another_process_has_just_finished_is_not_trained_again(tmp_
     [
         ('"batch_size": 8', '"batch_size": 9', "these are the settings of supervised-convnet-"),
         ('"batch_size"', '"batch_sise"', "not settings of this version"),
-        ('"settings"', '"setings"', "not a cell's settings"),
         ("{", "", "not a cell's settings"),
     ],
 )
@@ -104,26 +101,6 @@ def test_settings_that_do_not_fit_their_cell_are_refused(old, new, message, tmp_
     assert_refused(train_here(tmp_path, f"cell={cell.id}"), "settings.json: ", message)
 
 
-def test_a_planned_cell_is_trained_by_its_id(tmp_path):
-    cell = tiny_cell(tmp_path / "outputs", "steps=1")
-    cell.save_request()
-    assert cell.folder.state() == "planned"
-    result = train_here(tmp_path, f"cell={cell.id}")
-    assert result.returncode == 0, result
-    assert cell.folder.state() == "done"
-
-
-def test_a_cell_held_by_another_process_is_left_alone(tmp_path):
-    assert train_here(tmp_path, *TINY, "steps=1").returncode == 0
-    cell = only_cell(tmp_path)
-    (cell.path / "record.json").unlink()
-    with cell.locked():
-        held = train_here(tmp_path, *TINY, "steps=1")
-    assert held.returncode == 1
-    assert f"another process is training outputs/cells/{cell.cell_id}" in held.stderr
-    assert cell.record() is None
-
-
 def test_without_network_auto_runs_on_the_stand_in_and_says_so(tmp_path):
     result = train_here(tmp_path, *TINY[1:], "steps=1", "data.url=http://127.0.0.1:9/x.tar.gz")
     assert result.returncode == 0, result
@@ -132,8 +109,8 @@ def test_without_network_auto_runs_on_the_stand_in_and_says_so(tmp_path):
 
 
 def test_ctrl_c_saves_and_the_cell_goes_on_by_its_id(tmp_path):
-    process = start(tmp_path, *TINY, "steps=200")
-    wait_for_curves(tmp_path)
+    process = start(tmp_path, *TINY, "steps=100")
+    wait_for(tmp_path, CURVES)
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGINT
@@ -147,5 +124,3 @@ def test_ctrl_c_saves_and_the_cell_goes_on_by_its_id(tmp_path):
     assert "resumed after step" in resumed.stdout
     done = records(tmp_path)[cell]
     assert (done.status, done.settings, done.streams) == ("done", record.settings, ["labeled"])
-    typed = {"method.batch_size": 8, "model.channels": 8, "precision": "fp32", "steps": 200}
-    assert done.changes == typed

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 from dataclasses import make_dataclass, replace
@@ -10,13 +9,12 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-import yaml
 from helpers.commands import environment, train_here
 from hydra import compose, initialize_config_dir
 
 from sslbench.augment.operations import Flip, Grayscale
 from sslbench.cell.changes import find_changes
-from sslbench.cell.identity import cell_id, identity
+from sslbench.cell.identity import cell_id
 from sslbench.config.as_json import settings_from_json, settings_to_json
 from sslbench.config.compose import (
     ALL_CORES,
@@ -35,9 +33,6 @@ CONF = Path(conf_dir())
 FILES = [path for path in sorted(CONF.rglob("*.yaml")) if path.parent.name != "local"]
 GROUPS = ("model", "method", "augmentation", "ratio", "optimizer", "data", "tracking")
 CHOICES = [(path.parent.name, path.stem) for path in FILES if path.parent != CONF]
-NO_RATIOS = ("1-20", "1:0", "01:05", "1:0.5", "abc")
-
-
 HAS_LOCAL = (CONF / "local" / "default.yaml").exists()
 
 
@@ -48,12 +43,6 @@ def composed(*overrides):
         overrides = [*overrides, *["~local"] * HAS_LOCAL]
         config = compose("config", overrides, return_hydra_config=True)
     return to_settings(config), dict(config.hydra.runtime.choices)
-
-
-def test_all_yaml_files_are_choices_of_known_groups():
-    assert {group for group, _ in CHOICES} == {*GROUPS, "experiment"}
-    assert [path.name for path in FILES if path.parent == CONF] == ["config.yaml"]
-    assert {("model", "wrn45_2"), ("ratio", "none"), ("experiment", "paper")} <= set(CHOICES)
 
 
 def test_another_config_tree_can_be_named(tmp_path, monkeypatch):
@@ -71,10 +60,6 @@ def test_every_choice_composes_to_valid_settings_which_json_keeps(group, choice)
     assert settings_from_json(contents) == settings
 
 
-def test_settings_are_the_same_with_hydras_own_node_and_without():
-    assert composed("method=barlow", "seed=1")[0] == compose_settings(["method=barlow", "seed=1"])
-
-
 def test_json_of_another_version_is_refused_and_new_fields_get_their_default():
     settings = compose_settings(["method=semi"])
     contents = settings_to_json(settings)
@@ -83,24 +68,6 @@ def test_json_of_another_version_is_refused_and_new_fields_get_their_default():
     contents["method"]["momentum"] = 1
     with pytest.raises(ValueError, match="not settings of this version .*momentum"):
         settings_from_json(contents)
-    contents["method"] = {"type": "nowhere.SimCLR"}
-    with pytest.raises(ValueError, match=r"nowhere\.SimCLR: cannot be imported .*PYTHONPATH"):
-        settings_from_json(contents)
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_no_ratio_is_read_as_a_base_60_number(path):
-    for token in yaml.scan(path.read_text()):
-        if isinstance(token, yaml.ScalarToken) and token.plain:
-            assert not (":" in token.value and isinstance(yaml.safe_load(token.value), int)), token
-
-
-@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")))
-def test_experiments_say_how_they_are_run(path):
-    commands = re.findall(r"-m experiment=(\w+)", path.read_text())
-    ours = path.stem in ("paper", "demo", "smoke") or path.stem.startswith("table")
-    assert set(commands) <= {path.stem}, "copied from another file"
-    assert commands or not ours
 
 
 def test_a_method_brings_its_own_augmentation_rate_and_batches():
@@ -115,25 +82,13 @@ def test_a_method_brings_its_own_augmentation_rate_and_batches():
     assert (supervised.method.batch_size, supervised.method.epochs) == (125, 100)
 
 
-def test_what_a_method_brings_can_be_overridden():
-    changed = "augmentation=none optimizer=sgd optimizer.lr=0.5 method.epochs=2"
-    settings = compose_settings(["method=semi", *changed.split()])
-    assert (settings.augmentation.name, settings.augmentation.view_a) == ("none", {})
-    assert (settings.optimizer.name, settings.optimizer.lr) == ("sgd", 0.5)
-    assert settings.method.epochs == 2
-
-
 @pytest.mark.parametrize(
     ("overrides", "ratio", "numbers"),
     [
         ("ratio=1:20", "1:20", (1, 20)),
-        ("ratio=3:7", "3:7", (3, 7)),
-        ("ratio.unlabeled=5", "1:5", (1, 5)),
         ("ratio=2:10", "1:5", (1, 5)),
-        ("ratio=14:7", "2:1", (2, 1)),
         ("ratio.unlabeled=-1 ratio.labeled=3", "all", (1, -1)),
         ("ratio=all ratio.unlabeled=20", "1:20", (1, 20)),
-        ("ratio.name=mine", "1:20", (1, 20)),
     ],
 )
 def test_a_ratio_is_named_by_its_numbers_in_lowest_terms(overrides, ratio, numbers):
@@ -150,7 +105,8 @@ def test_a_ratio_is_named_by_its_numbers_in_lowest_terms(overrides, ratio, numbe
         optimizer.lr=-1 optimizer.lr=inf method.threshold=1.5 method.batch_size=0
         augmentation.view_a.flip.p=2 augmentation.view_b.blur.kernel=4 data.fold=10
         data.val_fraction=1 precision=fp16 steps=0 seed=-1 ratio.of=epoch
-        tracking.mode=sometimes method.ema=1.0 model.dropout=-0.1
+        tracking.mode=sometimes method.ema=1.0 model.dropout=-0.1 optimizer.weight_decay=nan
+        method.epochs=-inf
     """.split(),
 )
 def test_values_out_of_range_are_named(override):
@@ -161,47 +117,21 @@ def test_values_out_of_range_are_named(override):
 
 
 @pytest.mark.parametrize(
-    "override", ["optimizer.lr=1e999", "method.epochs=-inf", "optimizer.weight_decay=nan"]
-)
-def test_numbers_are_finite(override):
-    key = override.partition("=")[0]
-    with pytest.raises(ValueError, match=f"{key}=(-?inf|nan): must be finite"):
-        compose_settings([override])
-
-
-def test_added_keys_are_refused_with_a_hint():
-    with pytest.raises(ValueError, match=r"optimizer\.lrr; did you mean optimizer\.lr\?"):
-        compose_settings(["+optimizer.lrr=1"])
-    with pytest.raises(ValueError, match=r"view_a\.blur\.kernl; did you mean .*\.kernel\?"):
-        compose_settings(["+augmentation.view_a.blur.kernl=1"])
-    with pytest.raises(ValueError, match="init"):
-        compose_settings(["+init.form=x"])
-
-
-@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ("-m experiment=table1 --cfg job", "Only one of --run, --multirun, --cfg"),
-        ("--resolve model=convnet", "The --resolve flag can only be used"),
-        ("experiment=quote", 'quote.yaml", line 1, column 10 found unexpected end of stream'),
         ("-m experiment=quote", 'quote.yaml", line 1, column 10 found unexpected end of stream'),
-        ("--package x --cfg job", "package 'x' not found"),
         ("-m seed=0,1,", "seed=0,1,: cannot be read as key=value (mismatched input '<EOF>');"),
-        ("model={a", "model={a: cannot be read as key=value (no viable"),
-        ("seed", "seed: cannot be read as key=value (missing EQUAL at '<EOF>')"),
-        ('seed="0', 'seed="0: cannot be read'),
-        *((f"ratio={ratio}", f"ratio={ratio}: {RULE}\n") for ratio in NO_RATIOS),
+        *((f"ratio={ratio}", f"ratio={ratio}: {RULE}\n") for ratio in ("1:0", "01:05", "1:0.5")),
         ("data=digits ratio=20", f"ratio=20: {RULE}; in YAML, put it in quotes\n"),
         ("seed=1 model=18", "model=18: a choice is a name; --help lists them\n"),
-        ("optimizer=1e-3", "optimizer=1e-3: a choice is a name"),
         ("experiment=unquoted", "int. Supported: string or list; put a ratio in quotes\n"),
         ("modle=convnet", "key modle; did you mean model?\n"),
-        ("experimnt=table1", "key experimnt; did you mean experiment?\n"),
-        ("method=semi method.treshold=0", "method.treshold; did you mean method.threshold?\n"),
         ("method.treshold=0", "method.treshold; did you mean method.threshold?\n"),
         ("method.threshold=0", "method.threshold; it belongs to method=semi\n"),
         ("model=resnet18 model.dropout=0", "key model.dropout; it belongs to model=convnet and"),
         ("init.form=barlow", "init.form; did you mean init.from?\n"),
+        ("method=semi +augmentation.view_a.blur.kernl=1", "did you mean augmentation.view_a.blur."),
         ("hydra.sweeper.dryrun=true", "did you mean hydra.sweeper.dry_run?\n"),
         ("experiment=typo", "In 'experiment/typo': unknown key optimizer.lrr; did you mean opti"),
     ],
@@ -239,20 +169,6 @@ def test_ctrl_c_is_quiet(tmp_path):
     assert (importing.returncode, importing.stderr) == (130, b"")
 
 
-@pytest.mark.parametrize(
-    ("override", "way_out"),
-    [
-        ("model.name=resnet18", "with model=convnet: use model=resnet18 or name it convnet"),
-        ("method.name=semi", "with method=supervised: use method=semi or"),
-        ("augmentation.name=barlow", "with augmentation=supervised: use augmentation=barlow or"),
-        ("optimizer.name=sgd", "with optimizer=adam: use optimizer=sgd or"),
-    ],
-)
-def test_a_name_is_its_choices(override, way_out):
-    with pytest.raises(ValueError, match=f"{override} {way_out}"):
-        composed(override)
-
-
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
 def test_workers_and_threads_are_of_the_cores_allowed_here():
     allowed = os.sched_getaffinity(0)
@@ -282,23 +198,15 @@ def test_help_and_completion_need_no_heavy_import(asked, tmp_path):
 
 
 TYPED = {
-    "seed=3 init.from=x.pt": {},
-    "steps=80 method.batch_size=25": {"steps": 80, "method.batch_size": 25},
-    "ratio.of=batch": {"ratio.of": "batch"},
-    "optimizer=sgd": {"optimizer": "sgd"},
     "optimizer=sgd optimizer.nesterov=false": {"optimizer": "sgd", "optimizer.nesterov": False},
     "method.ema=0.99 data.fold=3": {"method.ema": 0.99, "data.fold": 3},
-    "precision=fp32 optimizer.lr=0.1": {"precision": "fp32", "optimizer.lr": 0.1},
-    "augmentation.view_b.blur.p=0.9": {"augmentation.view_b.blur.p": 0.9},
     "augmentation.view_a.crop.scale=[0.2,1]": {"augmentation.view_a.crop.scale": [0.2, 1.0]},
     "augmentation=barlow": {"augmentation": "barlow"},
-    "augmentation.view_a.solarize.p=0.1": {"augmentation.view_a.solarize.p": 0.1},
     "augmentation.view_b.solarize.p=0": {"augmentation.view_b.solarize.p": 0.0},
     "model=wrn45_2 model.widths=[8,8,8,8]": {"model.widths": [8, 8, 8, 8]},
-    "method=barlow method.projector=[64,64]": {"method.projector": [64, 64]},
     "method=supervised ratio=1:5 augmentation.view_b.blur.p=0.9": {},
     "method.adam_lr=0.01": {"optimizer.lr": 0.01},
-    "threads=1 tracking=off device=cpu log_every=7": {},
+    "threads=1 tracking=off device=cpu log_every=7 seed=3 init.from=x.pt": {},
 }
 
 
@@ -318,9 +226,6 @@ class TestIdentity:
     @cache
     def id(*overrides):
         return cell_id(compose_settings(["data=digits", *overrides]))
-
-    def test_order_of_overrides_does_not_matter(self):
-        assert self.id("seed=1", "method=semi") == self.id("method=semi", "seed=1")
 
     @pytest.mark.parametrize(
         "override",
@@ -345,17 +250,19 @@ class TestIdentity:
     def test_how_a_cell_is_run_does_not(self, override):
         assert self.id("method=semi", *override.split(",")) == self.id("method=semi")
 
-    def test_parts_that_a_method_does_not_use_do_not(self):
-        assert self.id("ratio=1:5") == self.id("ratio=1:20")
-        assert self.id("augmentation.view_b.flip.p=0.1") == self.id()
-        assert self.id("steps=7", "method.epochs=3") == self.id("steps=7")
-
-    def test_where_a_checkpoint_lies_does_not(self):
-        starts = (f"init.from='{path}#0123456789abcdef'" for path in ("a.pt", "b/c.pt"))
-        assert len({self.id(start) for start in starts}) == 1
-
-    def test_names_alone_do_not(self):
-        assert self.id("augmentation.name=mine") == self.id()
+    @pytest.mark.parametrize(
+        ("one", "other"),
+        [
+            ("seed=1 method=semi", "method=semi seed=1"),
+            ("ratio=1:5", "ratio=1:20"),  # of no use to supervised learning
+            ("augmentation.view_b.flip.p=0.1", ""),
+            ("steps=7 method.epochs=3", "steps=7"),
+            ("init.from='a.pt#0123456789abcdef'", "init.from='b/c.pt#0123456789abcdef'"),
+            ("augmentation.name=mine", ""),
+        ],
+    )
+    def test_what_changes_nothing_does_not(self, one, other):
+        assert self.id(*one.split()) == self.id(*other.split())
 
     def test_order_and_names_of_operations_do_and_those_never_applied_do_not(self):
         settings = compose_settings(["data=digits"])
@@ -378,16 +285,6 @@ class TestIdentity:
 
         assert len({id_of("mine.nets"), id_of("yours.nets"), cell_id(settings)}) == 3
         assert id_of("sslbench.anywhere") == cell_id(settings)  # where files may move
-
-    def test_a_field_equal_to_its_default_is_left_out(self):
-        contents = identity(compose_settings(["data=digits", "method=semi"]))
-        assert contents["method"] == {"type": "Semi"}
-        assert contents["model"] == {"type": "ConvNet"}
-
-    def test_ids_are_folder_names_and_wandb_ids(self):
-        found = self.id("method=semi", "model=wrn45_2", "ratio=1:20")
-        assert found.startswith("semi-wrn45_2-1to20-digits-s0-")
-        assert set(found) <= set("abcdefghijklmnopqrstuvwxyz0123456789_-")
 
     def test_the_id_of_the_papers_cell_stays_what_it_is(self):
         settings = compose_settings(["data=stl10", "method=semi", "model=wrn45_2"])

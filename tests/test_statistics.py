@@ -28,10 +28,9 @@ def test_paired_t_by_hand():
     found = statistics.paired_t([0.75, 0.76, 0.77], [0.73, 0.75, 0.74])
     t = 0.02 / (0.01 / math.sqrt(3))  # of the differences 0.02, 0.01 and 0.03
     assert found.p == pytest.approx(1 - t / math.sqrt(2 + t**2))  # Student's t of two degrees
-    assert (found.difference, found.effect_size) == pytest.approx((0.02, 2))
+    assert (found.difference, found.effect_size) == pytest.approx((0.02, 0.02 / 0.01))
     assert statistics.paired_t([0.5, 0.6, 0.7], [0.5, 0.6, 0.7]).p == 1
-    certain = statistics.paired_t([0.5, 0.6, 0.7], [0.6, 0.7, 0.8])
-    assert (certain.p, certain.effect_size) == (0, -np.inf)
+    assert statistics.paired_t([0.5, 0.6, 0.7], [0.6, 0.7, 0.8]).p == 0
 
 
 @pytest.mark.parametrize(("only_a", "only_b"), [(4, 0), (0, 4), (30, 12), (7, 7), (0, 0)])
@@ -57,5 +56,6 @@ def test_two_proportions_by_their_formulas(a, b, images):
     assert found.p == pytest.approx(math.erfc(abs(z) / math.sqrt(2)))
     margin = 1.959964 * math.sqrt((a * (1 - a) + b * (1 - b)) / images)
     assert (found.low, found.high) == pytest.approx((a - b - margin, a - b + margin))
-    assert found.effect_size == pytest.approx(2 * (math.asin(a**0.5) - math.asin(b**0.5)))
+    effect = 2 * (math.asin(math.sqrt(a)) - math.asin(math.sqrt(b)))
+    assert found.effect_size == pytest.approx(effect)
     assert [statistics.two_proportions(each, each, 20, 30).p for each in (0, a, 1)] == [1, 1, 1]

@@ -1,25 +1,21 @@
 """Sweeps: planned as a whole, contained failures, what is read about them."""
 
 import os
-import signal
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from filelock import FileLock
-from helpers.commands import PARTS, TINY, only_cell, records, share_digits, train_here
-from helpers.crash import in_process, tiny_cell
+from helpers.commands import PARTS, TINY, records, share_digits, train_here
 from rich.console import Console
 
-from sslbench.cell.folder import Busy, CellFolder
+from sslbench.cell.folder import CellFolder
 from sslbench.cell.record import Record
 from sslbench.cell.versions import code_digest
 from sslbench.config.compose import compose_settings
-from sslbench.sweep import job as sweep_job
-from sslbench.sweep.isolation import run_isolated
 from sslbench.sweep.live import Overview
-from sslbench.sweep.plan import BadCells, Planner, parent_overrides
+from sslbench.sweep.plan import BadCells, Planner
 from sslbench.sweep.preflight import Preflight
 from sslbench.sweep.present import exit_report, headline, plan_table
 from sslbench.sweep.slots import device_slot
@@ -39,11 +35,6 @@ def save_record(job, status, **more):
 
 
 class TestPlan:
-    def test_duplicates_are_planned_once(self, tmp_path):
-        plan = planner(tmp_path).plan([["ratio=1:1"], ["ratio=1:5"], ["seed=1"]])
-        assert len(plan.jobs) == 2  # supervised learning uses no ratio
-        assert plan.num_requested == 3
-
     def test_every_bad_cell_is_listed_with_its_reason(self, tmp_path):
         bad = ["model=foo", "method=semi ratio=none", "steps=0", "method.ema=0", "seed=1 ratio=67"]
         with pytest.raises(BadCells) as refused:
@@ -52,14 +43,6 @@ class TestPlan:
         assert message.startswith("5 of 6 cells are invalid; nothing was started")
         for words in (*bad, "key method.ema", "ratio=67: write", "steps=0: must be greater"):
             assert words in message
-
-    def test_a_parent_is_planned_before_its_child(self, tmp_path):
-        plan = planner(tmp_path).plan([["method=semi", "seed=2", "init.from=barlow"]])
-        barlow, semi = plan.jobs
-        assert [job.cell.settings.method.name for job in plan.jobs] == ["barlow", "semi"]
-        assert barlow.cell.settings.seed == 2
-        assert semi.cell.settings.init_from == barlow.cell.id
-        assert semi.parent is barlow
 
     def test_a_parent_that_is_asked_for_too_is_one_cell(self, tmp_path):
         barlow, child = ["method=barlow", "method.knn_k=5"], ["method=semi", "init.from=barlow"]
@@ -71,19 +54,15 @@ class TestPlan:
         turned = planner(tmp_path).plan([child, barlow]).jobs
         assert [job.cell.id for job in turned] == [first.cell.id, semi.cell.id]
 
-    @pytest.mark.parametrize("key", ["ratio=1:1,1:5", "optimizer.lr=0.1,0.2"])
-    def test_a_child_is_the_same_cell_in_any_sweep(self, key, tmp_path):
-        name, _, values = key.partition("=")
-        children = [
-            ["method=semi", "init.from=barlow", f"{name}={value}"] for value in values.split(",")
-        ]
+    @pytest.mark.parametrize("values", [("ratio=1:1", "ratio=1:5"), ("optimizer.lr=1", "seed=1")])
+    def test_a_child_is_the_same_cell_in_any_sweep(self, values, tmp_path):
+        children = [["method=semi", "init.from=barlow", value] for value in values]
         alone = [planner(tmp_path).plan([child]).jobs[-1].cell.id for child in children]
         for order in (children, children[::-1]):
             jobs = planner(tmp_path).plan(order).jobs
             assert len(jobs) == 4
             assert {job.cell.id for job in jobs if job.parent is not None} == set(alone)
-        asked = f"method=barlow {name}={values.partition(',')[0]}".split()
-        jobs = planner(tmp_path).plan([asked, *children]).jobs
+        jobs = planner(tmp_path).plan([["method=barlow", values[0]], *children]).jobs
         assert {job.cell.id for job in jobs} >= set(alone)
 
     def test_done_cells_are_skipped_and_failed_ones_tried_up_to_a_limit(self, tmp_path):
@@ -111,12 +90,6 @@ class TestPlan:
         assert text.startswith("3 cells: 3 done\n1 of those done were trained by other code")
         assert str(jobs[1].cell.folder.path) in text
 
-    def test_parents_keep_what_is_not_the_methods(self):
-        overrides = ["steps=3", "method=semi", "method.ema=0.9", "ratio=1:5", "init.from=x"]
-        start = ["method=barlow", "init.from=null"]
-        assert parent_overrides(overrides, "barlow") == ["steps=3", "ratio=1:5", *start]
-        assert parent_overrides(overrides, "barlow steps=9") == ["ratio=1:5", *start, "steps=9"]
-
     def test_a_plan_tells_apart_what_ids_do_not(self, tmp_path):
         thresholds = [["method=semi", f"method.threshold={t}", "seed=1"] for t in (0, 0.7)]
         plan = planner(tmp_path).plan(thresholds)
@@ -131,7 +104,6 @@ class TestPlan:
         assert "the same command" not in report
         assert "1 were not tried again" in report
         assert "hydra.sweeper.retry_limit=4 tries them" in report
-        assert planner(tmp_path, retry_limit=4).plan([["seed=5"]]).jobs[0].state == "to do"
 
     def test_an_unreadable_record_is_named_and_not_overwritten(self, tmp_path):
         plan = planner(tmp_path).plan([["seed=0"]])
@@ -165,18 +137,11 @@ class TestPlan:
         assert "25.00%" in text
 
 
-def die_with_the_lock(cell):
-    with cell.folder.locked():
-        os.kill(os.getpid(), signal.SIGKILL)
-
-
 class TestLock:
-    def test_a_cell_is_held_by_one_process(self, tmp_path):
+    def test_a_cells_state_is_read_off_its_folder(self, tmp_path):
         folder = CellFolder(tmp_path, "cell")
         with folder.locked():
             assert CellFolder(tmp_path, "cell").state() == "running"
-            with pytest.raises(Busy), CellFolder(tmp_path, "cell").locked():
-                pass
         assert folder.state() == "missing"
         (folder.path / "settings.json").touch()
         assert folder.state() == "planned"
@@ -201,12 +166,6 @@ class TestLock:
         with folder.locked():
             pass
         leaving.join()
-
-    def test_a_killed_process_holds_nothing(self, tmp_path):
-        cell = tiny_cell(tmp_path)
-        assert in_process(die_with_the_lock, cell) == -signal.SIGKILL
-        with cell.folder.locked():
-            pass
 
 
 def test_device_slots_are_shared_out_and_given_back(tmp_path):
@@ -234,14 +193,10 @@ def test_device_slots_are_for_all_users(tmp_path):
 
 
 FAULTS = {
-    "none": ("done", None),
-    "error": ("failed", {"type": "RuntimeError", "message": "sabotage"}),
-    "exit": ("failed", {"type": "SystemExit", "message": "7"}),
-    "death": (
-        "failed",
-        {"type": "ProcessDied", "message": "the cell's process ended by exit code 9"},
-    ),
-    "nan": ("failed", {"type": "NonFiniteLoss", "message": "the loss was not finite at step 1"}),
+    "none": None,
+    "error": ("RuntimeError", "sabotage"),
+    "exit": ("SystemExit", "7"),
+    "death": ("ProcessDied", "the cell's process ended by exit code 9"),
 }
 
 
@@ -252,20 +207,16 @@ def test_a_failing_cell_costs_itself_alone_and_is_tried_again(tmp_path):
     command += [f"optimizer.broken={broken}", f"optimizer.fault={','.join([*FAULTS][::-1])}"]
     result = train_here(tmp_path, *command)
     assert result.returncode == 1, result
-    found = {
-        record.settings["optimizer"]["fault"]: (
-            record.status,
-            record.error and {key: record.error[key] for key in ("type", "message")},
-        )
-        for record in records(tmp_path).values()
-    }
-    assert found == FAULTS
-    assert "4 of 5 cells are not done" in result.stdout
+    for record in records(tmp_path).values():
+        error = FAULTS[record.settings["optimizer"]["fault"]]
+        assert record.status == ("failed" if error else "done")
+        assert (record.error and (record.error["type"], record.error["message"])) == error
+    assert "3 of 4 cells are not done" in result.stdout
     assert "RuntimeError: sabotage" in result.stdout
     broken.unlink()
     healed = train_here(tmp_path, *command)
     assert healed.returncode == 0, healed
-    assert "1 done, 4 to do" in healed.stdout
+    assert "1 done, 3 to do" in healed.stdout
     assert {record.status for record in records(tmp_path).values()} == {"done"}
 
 
@@ -276,25 +227,6 @@ def test_a_failed_parent_blocks_its_children(tmp_path):
     statuses = {name.partition("-")[0]: r.status for name, r in records(tmp_path).items()}
     assert statuses == {"barlow": "failed", "semi": "blocked"}
     assert "did not finish" in result.stdout
-
-
-def test_a_cell_that_another_sweep_has_just_done_is_not_trained_again(tmp_path, monkeypatch):
-    assert train_here(tmp_path, *TINY, "steps=1").returncode == 0
-    cell = only_cell(tmp_path)
-    record = cell.record()
-    (cell.path / "record.json").unlink()
-    log = (cell.path / "train.log").read_text()
-
-    def after_the_other(*arguments):
-        record.save(cell.path)
-        return run_isolated(*arguments)
-
-    monkeypatch.setattr(sweep_job, "run_isolated", after_the_other)
-    result = train_here(tmp_path, "-m", *TINY, "steps=1")
-    assert result.returncode == 0, result
-    assert "1 cells: 1 to do" in result.stdout
-    assert cell.record() == record
-    assert (cell.path / "train.log").read_text() == log
 
 
 def test_an_experiments_file_may_say_where_cells_start_from(tmp_path):
@@ -314,21 +246,17 @@ def test_an_experiments_file_may_say_where_cells_start_from(tmp_path):
     assert "hydra.sweeper.params" in refused.stderr
 
 
-AXES = {
-    "{seed: 0}": "1 cells: 1 to do",
-    "{model: wrn45_2, model.widths: '[8,8,8,8],[8,8,8,16]'}": "2 cells: 2 to do",
-    "{model: wrn45_2, model.widths: [8, 8, 8, 8]}": "1 cells: 1 to do",
-    "{ratio: [61, 67]}": "ratio: [61, 67]: put the values of an axis in quotes",
-    "{ratio: ['1:1', '1:7']}": "ratio: ['1:1', '1:7']: put the values of an axis in quotes",
-}
-
-
-@pytest.mark.parametrize("axes", AXES)
-def test_an_axis_is_no_list_but_its_value_may_be_one(axes, tmp_path):
-    command = ("data=digits", "hydra.sweeper.dry_run=true", f"+hydra.sweeper.grids.mine={axes}")
+@pytest.mark.parametrize(
+    ("axes", "code", "words"),
+    [
+        ("model: wrn45_2, model.widths: '[8,8,8,8],[8,8,8,16]'", 0, "2 cells: 2 to do"),
+        ("ratio: ['1:1', '1:7']", 2, "ratio: ['1:1', '1:7']: put the values of an axis in quotes"),
+    ],
+)
+def test_an_axis_is_no_list_but_its_value_may_be_one(axes, code, words, tmp_path):
+    command = ("data=digits", "hydra.sweeper.dry_run=true", f"+hydra.sweeper.grids.mine={{{axes}}}")
     result = train_here(tmp_path, "-m", *command)
-    assert AXES[axes] in result.stdout + result.stderr
-    assert result.returncode == (0 if "to do" in AXES[axes] else 2)
+    assert (result.returncode, words in result.stdout + result.stderr) == (code, True), result
 
 
 def test_the_papers_plan_is_18_cells_a_seed_and_needs_no_data(tmp_path):

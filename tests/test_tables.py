@@ -1,17 +1,12 @@
 """Tables of the report over made-up cells: what is beside what, what is missing, what fills it."""
 
-import re
-
 import pandas as pd
 import pytest
 from filelock import FileLock
-from synthetic import PLANNED, edit_record, make_cell, supervised_seeds
+from helpers.synthetic import PLANNED, edit_record, make_cell, supervised_seeds
 
 from sslbench.cell.record import BLOCKED, DONE, FAILED, INTERRUPTED
 from sslbench.report import build_report
-from sslbench.tables import statistics
-from sslbench.tables.contents import Table
-from sslbench.tables.groups import slug
 from sslbench.tables.render import to_latex, to_markdown, to_text, write_table
 
 STEPS = {"steps": 40}
@@ -64,16 +59,6 @@ def test_intervals_are_over_seeds_that_differ_else_over_images(
     assert (line["state"], line["n"]) == (state, len(accuracies))
 
 
-@pytest.mark.parametrize(("seen", "counted"), [(None, 5000), (128, 128), (5024, 5000)])
-def test_train_accuracy_is_a_share_of_the_images_that_the_last_steps_saw(seen, counted, tmp_path):
-    folder = make_cell(tmp_path, data="stl10", accuracy=0.6)
-    if seen is not None:
-        edit_record(folder, "results/train/num_images", seen)
-    line = line_of(table_of(build_report(tmp_path), "table1"), "train acc", model="ConvNet")
-    low, high = statistics.wilson_interval(0.61, counted)
-    assert line["95 % interval"] == f"[{100 * low:.2f}, {100 * high:.2f}]*"
-
-
 def test_states_other_than_done_are_shown_and_asked_for_again(tmp_path):
     for seed, status in enumerate((FAILED, INTERRUPTED, BLOCKED, PLANNED)):
         make_cell(tmp_path, "convnet", data="stl10", seed=seed, status=status)
@@ -105,23 +90,6 @@ def test_other_data_and_changes_are_never_set_against_the_paper(tmp_path, data, 
     assert not any(claim.on_paper_settings for claim in report.claims)
 
 
-def test_one_cell_serves_two_tables(tmp_path):
-    make_cell(tmp_path, "resnet18", "semi", "1:20", data="stl10", accuracy=0.75)
-    report = build_report(tmp_path)
-    for name, difference in (("table3", "+1.23"), ("table4", "-0.55")):
-        table = table_of(report, name)
-        line = table.frame.query("model == 'ResNet18' and metric == 'val acc' and n == 1").iloc[0]
-        assert (line["ours"], line["difference"]) == ("75.00", difference)
-
-
-def test_ratios_are_in_the_order_of_unlabelled_images_per_labelled_one(tmp_path):
-    for ratio in ("1:8", "2:13", "1:20", "all"):
-        make_cell(tmp_path, "convnet", "semi", ratio, changes=STEPS)
-    frame = build_report(tmp_path).tables[-1].frame.query("model == 'ConvNet'")
-    ratios = ["1:1", "1:5", "1:20", "2:13", "1:8", "all"]  # the paper's come first
-    assert list(frame["ratio"].unique()) == ratios
-
-
 def test_ratio_matters_only_to_methods_that_use_unlabelled_images(tmp_path):
     for method in ("supervised", "barlow"):
         for seed, ratio in enumerate(("1:1", "1:5")):
@@ -141,11 +109,11 @@ def test_ablation_has_a_table_of_its_own(tmp_path):
     assert table.name == "table3-digits-the-built-in-stand-in-steps-40"
     assert line_of(table, model="ConvNet")["ours"] == "70.00 ± 0.00"
     assert ablation.name == "ablation-digits-semi"
-    found = ablation.frame[["method.threshold", "train acc", "val acc", "test acc", "n"]]
-    assert found.to_numpy().tolist() == [
-        ["0.0", "71.00 ± 0.00", "70.09 ± 0.00", "70.00 ± 0.00", 2],
-        ["0.95", "81.00 ± 0.00", "80.37 ± 0.00", "80.00 ± 0.00", 2],
-    ]
+    found = ablation.frame.pivot(index="method.threshold", columns="metric", values="ours")
+    for threshold, accuracies in {"0.0": (71, 70.09, 70), "0.95": (81, 80.37, 80)}.items():
+        ours = found.loc[threshold, ["train acc", "val acc", "test acc"]]
+        assert list(ours) == [f"{accuracy:.2f} ± 0.00" for accuracy in accuracies]
+    assert set(ablation.frame["n"]) == {2}
     assert "steps" not in ablation.frame
 
 
@@ -156,9 +124,8 @@ def test_a_method_that_the_paper_does_not_have_gets_a_table_and_commands(tmp_pat
     assert table.title.startswith("By simclr")
     assert line_of(table, model="ConvNet")["ours"] == "70.00"
     assert line_of(table, "k-NN test acc", model="vit")["ours"] == "68.00"
-    assert table.commands[1].startswith(
-        f"{TRAIN_COMMAND} -m model=vit method=simclr ratio=1:20 data=digits method.epochs=2.0 "
-    )
+    command = "-m model=vit method=simclr ratio=1:20 data=digits method.epochs=2.0 "
+    assert command in table.commands[1]
 
 
 def test_a_table_of_cells_by_different_code_says_so(tmp_path):
@@ -172,7 +139,6 @@ def test_a_table_of_cells_by_different_code_says_so(tmp_path):
 @pytest.mark.parametrize(
     ("choice", "changes", "words"),
     [
-        ({}, {"optimizer": "sgd"}, "data=digits optimizer=sgd"),
         ({}, {"model.widths": [8, 16]}, "data=digits 'model.widths=[8,16]'"),
         ({"root": "/my data"}, {}, "data=digits 'data.root=/my data'"),
         ({}, {"augmentation.view_b.blur.p": 0.9}, "data=digits augmentation.view_b.blur.p=0.9"),
@@ -186,22 +152,16 @@ def test_commands_write_what_cells_changed(choice, changes, words, tmp_path):
     assert sum(each.startswith(command) for each in commands) == 1
 
 
-def test_no_command_sets_what_no_cell_shows_a_part_to_have(tmp_path):
-    make_cell(tmp_path, "convnet", "supervised")
-    make_cell(tmp_path, "convnet", "semi", changes={"method.threshold": 0.9})
+def test_no_command_changes_settings_of_a_model_for_another(tmp_path):
     make_cell(tmp_path, "resnet18", "semi", changes={"model.stem": "cifar"})
-    commands = commands_of(build_report(tmp_path))
-    for key, part in (("method.threshold", "method=semi "), ("model.stem", "model=resnet18 ")):
-        found = [command for command in commands if key in command]
-        assert found
-        assert all(part in command for command in found)
+    (command,) = commands_of(build_report(tmp_path))
+    assert "model=resnet18 " in command
 
 
 @pytest.mark.parametrize(
     ("start", "label"),
     [
         ({"data": "digits"}, "barlow data=digits"),
-        ({"data": "stl10", "seed": 5}, "barlow seed=5"),
         ({"data": "stl10", "start": "mine-convnet-s0-01"}, "barlow init.from=mine"),
         ({"data": "stl10", "changes": {"method.lambd": 0.1}}, "barlow method.lambd=0.1"),
         ("barlow-convnet-1to20-stl10-s0-0123abcd", "unknown weights"),
@@ -221,19 +181,11 @@ def test_other_weights_are_not_the_papers_start(start, label, tmp_path):
     assert bool(commands) == label.startswith(("barlow data", "barlow seed", "barlow method"))
 
 
-def test_starts_from_differently_trained_weights_are_told_apart(tmp_path):
-    others = ("1:5", {"steps": 80}), ("1:5", {"method.lambd": 0.1})
-    for ratio, changes in (("1:5", STEPS), ("1:20", STEPS), *others):
-        start = make_cell(tmp_path, "convnet", "barlow", ratio, changes=changes).name
-        make_cell(tmp_path, "convnet", "semi", "1:5", changes=STEPS, start=start)
-    report = build_report(tmp_path)
-    assert report.problems == []
-    (table,) = [table for table in report.tables if table.name.startswith("ssl_init")]
-    labels = {"barlow", "barlow ratio=1:20", "barlow steps=80"}
-    assert set(table.frame["from"]) == labels | {"barlow method.lambd=0.1 steps=null"}
-    model = f"{TRAIN_COMMAND} -m model=convnet method=semi ratio=1:5 data=digits steps=40"
-    for start in ("init.from=barlow", "\"init.from='barlow ratio=1:20'\""):
-        assert f"{model} {start} seed=1,2 outputs={tmp_path}" in table.commands
+def test_a_command_describes_the_weights_to_start_from(tmp_path):
+    start = make_cell(tmp_path, "convnet", "barlow", "1:20", changes={"method.epochs": 9.0}).name
+    make_cell(tmp_path, "convnet", "semi", "1:5", changes={"method.epochs": 9.0}, start=start)
+    described = "\"init.from='barlow ratio=1:20 method.epochs=9.0'\" seed=1,2"
+    assert sum(described in command for command in commands_of(build_report(tmp_path))) == 1
 
 
 def test_cells_of_a_layout_are_one_group_whatever_their_state(tmp_path):
@@ -246,33 +198,16 @@ def test_cells_of_a_layout_are_one_group_whatever_their_state(tmp_path):
     assert "data=layout data.root=/data/shapes seed=1,2" in table.commands[0]
 
 
-def test_slugs_are_short_and_differ():
-    long = "digits, " + ", ".join(f"key{number}=value" for number in range(20))
-    assert slug(long) != slug(long + "1")
-    assert slug("threshold=-1") != slug("threshold=1")
-    assert len(slug(long)) <= 60
-
-
 def test_formats_hold_every_number_and_escape(tmp_path):
-    make_cell(tmp_path, "wrn37_2", data="stl10", accuracy=0.8)
+    supervised_seeds(tmp_path, {"wrn37_2": (0.8, 0.8)})
     make_cell(tmp_path, "a|b", data="stl10", accuracy=0.7)
     table = table_of(build_report(tmp_path), "table1")
     write_table(table, tmp_path)
     text, markdown, latex = to_text(table), to_markdown(table), to_latex(table)
     assert all(n in rendered for n in ("59.58", "80.00") for rendered in (text, markdown, latex))
-    words = (r"wrn37\_2", r"n\textless{}3", r"\toprule", r"\midrule", r"\bottomrule")
+    words = (r"wrn37\_2", "n$<$3", r"95 \% interval", r"$\pm$", r"\toprule", r"\bottomrule")
     assert all(word in latex for word in words)
     assert latex.count(r"\\") == len(table.frame) + 1
     lines = [line.replace(r"\|", "") for line in markdown.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in lines} == {len(table.frame.columns) + 1}
     assert (tmp_path / "table1.tex").read_text() == latex
-
-
-def test_latex_wraps_sentences_alone_and_turns_the_page_for_wide_tables():
-    frame = pd.DataFrame({"claim": ["1"], "why": ["sentence " * 20]})
-    latex = to_latex(Table("claims", "Claims", "5 %", frame, frame))
-    assert re.search(r"\\begin\{longtable\}\{lp\{0\.\d\d\\linewidth\}\}", latex)
-    assert r"\caption{Claims. 5 \%}" in latex
-    assert latex.startswith(r"\begin{landscape}")
-    narrow = to_latex(Table("narrow", "Narrow", "", frame[["claim"]], frame))
-    assert narrow.startswith(r"\begin{table}")

@@ -1,24 +1,24 @@
 """The paper's seven claims, put to tests on our cells and on the paper's own numbers.
 
-A claim is a list of comparisons A > B, tested two-sided at 5 %. `RULES` says what follows. Our
-cells are compared as `comparisons` says. The paper has neither seeds nor predictions: its numbers
-are compared as independent shares.
+A claim is a list of comparisons A > B, tested two-sided at 5 %. `RULES` says what follows. The
+paper's numbers are compared as independent shares, our cells as `compare` says.
 """
 
 import csv
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from statsmodels.stats.multitest import multipletests
 
+from sslbench.cell.embeddings import EMBEDDINGS, read_predictions
 from sslbench.tables import paper, statistics
-from sslbench.tables.comparisons import compare
-from sslbench.tables.groups import Group
-from sslbench.tables.paper import Row
+from sslbench.tables.gather import Cell
+from sslbench.tables.groups import MIN_SEEDS, Group
+from sslbench.tables.paper import Metric, Row
 from sslbench.tables.statistics import Difference
 
 RULES = (
@@ -50,7 +50,7 @@ class Pair(NamedTuple):
     name: str
     better: Row
     worse: Row
-    metric: paper.Metric
+    metric: Metric
 
 
 @dataclass(frozen=True)
@@ -61,8 +61,7 @@ class Claim:
     group: str
     """`PAPER_GROUP`, or the title of a group of cells."""
     tests: pd.DataFrame
-    """A line per comparison that could be made: `comparison`, `metric`, the fields of `Difference`
-    in fractions (0.01 is one point), `p_corrected`, and `sign`, which is 0 if not significant."""
+    """By comparison: `Difference` in fractions, `p_corrected`, `sign` (0: not significant)."""
     num_missing: int
     """Comparisons without data."""
     on_paper_settings: bool = False
@@ -91,13 +90,14 @@ class Claim:
         verdict, tests = self.verdict, self.tests
         if verdict == NO_DATA:
             return f"Claim {self.number} has no data: no comparison has cells on both sides."
-        text = "; ".join(_phrase(test) for test in tests.itertuples())
-        if len(tests) > 3:
-            least = _phrase(next(tests.nsmallest(1, "difference").itertuples()))
-            text = (
-                f"{sum(tests['sign'] > 0)} of {len(tests)} differences are significantly positive "
-                f"and {sum(tests['sign'] < 0)} significantly negative; the least is {least}"
-            )
+        least = next(tests.nsmallest(1, "difference").itertuples())
+        text = (
+            f"{sum(tests['sign'] > 0)} of {len(tests)} differences significantly positive, "
+            f"{sum(tests['sign'] < 0)} significantly negative; the least is {least.comparison}: "
+            f"{100 * least.difference:+.2f} points of {least.metric} (95 % interval "
+            f"{100 * least.low:+.2f} to {100 * least.high:+.2f}, corrected p "
+            f"{format_p(least.p_corrected)}, {least.test})"
+        )
         if self.num_missing:
             text += f"; {self.num_missing} more comparison(s) have no data"
         return f"Claim {self.number} {'is ' * (verdict != HOLDS)}{verdict}: {text}."
@@ -109,10 +109,8 @@ def claim_pairs(*, of_paper: bool) -> list[Pair]:
     with Path(__file__).with_suffix(".csv").open() as file:
         return [
             Pair(
-                int(line["claim"]),
-                line["comparison"],
-                Row(*line["better"].split()),
-                Row(*line["worse"].split()),
+                *(int(line["claim"]), line["comparison"]),
+                *(Row(*line[side].split()) for side in ("better", "worse")),
                 metrics[line["paper's metric" if of_paper else "metric"]],
             )
             for line in csv.DictReader(file)
@@ -143,6 +141,47 @@ def group_claims(group: Group, problems: list[str]) -> list[Claim]:
     return [replace(claim, on_paper_settings=group.is_paper) for claim in found]
 
 
+def compare(
+    a: dict[int, Cell], b: dict[int, Cell], metric: Metric, problems: list[str]
+) -> Difference | None:
+    """Test the difference of two rows' finished cells, each by seed; None if one has none.
+
+    Three or more common seeds are paired (t-test). Of fewer, the first is compared over the same
+    images (McNemar's mid-p); without predictions, as of training images, by shares (z test).
+    Files of predictions that cannot be read are added to `problems`.
+    """
+    if not a or not b:
+        return None
+    common = sorted(a.keys() & b.keys())
+    if len(common) >= MIN_SEEDS:
+        values = ([cells[seed].value(metric) for seed in common] for cells in (a, b))
+        found = statistics.paired_t(*values)
+        # Differences that are all alike by the coarseness of few images show no certainty.
+        if found.low < found.high:
+            return found._replace(test=f"{found.test}, {len(common)} seeds")
+    pair = [cells[min(common or cells)] for cells in (a, b)]
+    seeds = " and ".join(dict.fromkeys(str(cell.seed) for cell in pair))
+    right = None if metric.split == "train" else _right_images(pair, metric.split, problems)
+    if right is None:
+        shares = [cell.value(metric) for cell in pair]
+        found = statistics.two_proportions(*shares, *[c.num_images(metric.split) for c in pair])
+        return found._replace(test=f"{found.test}, seed {seeds}")
+    found = statistics.same_images(*right)
+    return found._replace(test=f"{found.test}, seed {seeds}, {len(right[0])} images")
+
+
+def _right_images(pair: list[Cell], split: str, problems: list[str]) -> list[np.ndarray] | None:
+    """Return which images each cell gets right, `(n,)` bools; None if that is not known."""
+    paths = [cell.folder / EMBEDDINGS.format(split) for cell in pair]
+    try:
+        found = [read_predictions(path) for path in paths if path.exists()]
+    except ValueError as error:
+        problems += [str(error)] if str(error) not in problems else []
+        return None
+    is_same = len(found) == 2 and np.array_equal(found[0][0], found[1][0])
+    return [right for _, right in found] if is_same else None
+
+
 def judge(
     group: str, pairs: Iterable[Pair], test: Callable[[Pair], Difference | None]
 ) -> list[Claim]:
@@ -169,14 +208,6 @@ def failed_claims(claims: list[Claim], numbers: list[int]) -> list[str]:
     failed = [claim for claim in ours if claim.number in numbers and claim.verdict != HOLDS]
     missing = [] if ours else [f"claim {number}: {NO_DATA}" for number in numbers]
     return missing + [f"claim {each.number} on {each.group}: {each.verdict}" for each in failed]
-
-
-def _phrase(test: Any) -> str:
-    return (
-        f"{test.comparison}: {100 * test.difference:+.2f} points of {test.metric} "
-        f"(95 % interval {100 * test.low:+.2f} to {100 * test.high:+.2f}, p {format_p(test.p)}, "
-        f"corrected p {format_p(test.p_corrected)}, {test.test})"
-    )
 
 
 def format_p(p: float) -> str:

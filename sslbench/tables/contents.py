@@ -1,6 +1,7 @@
 """What a report holds: tables, claims, pictures and problems, ready to be shown in any format."""
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -46,7 +47,7 @@ class Report:
     claims: list[Claim] = field(default_factory=list)
     pictures: list[Picture] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    generated: str = ""
+    generated: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     @property
     def folder(self) -> Path:

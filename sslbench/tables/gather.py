@@ -18,19 +18,14 @@ DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionErr
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell on disk. `settings`, `changes` and `streams` are its record's.
-
-    `status` is the record's, or what the folder's state is without one: such as `running`.
-    """
+    """One cell on disk; its status may be its folder's, such as `running`."""
 
     cell_id: str
     folder: Path
     status: str
     record: Record
-    """Without results where the folder has none."""
     settings: dict[str, Any]
     changes: Changes
-    streams: list[str]
     method: str
     model: str
     ratio: str | None
@@ -67,13 +62,11 @@ def gather(outputs: Path) -> tuple[list[Cell], list[str]]:
     cells, problems = [], []
     for path in sorted(cells_folder(outputs).glob("*/")):
         try:
-            cell = _read(CellFolder(outputs, path.name))
+            cells.append(_read(CellFolder(outputs, path.name)))
         except DAMAGE as error:
             what = f"damaged or of another version of sslbench ({type(error).__name__}: {error})"
             named = str(path) in str(error)
             problems.append(str(error) if named else f"{path}: {what}; the cell is left out")
-        else:
-            cells.append(cell)
     return [cell for cell in cells if cell is not None], problems
 
 
@@ -85,12 +78,12 @@ def _read(folder: CellFolder) -> Cell | None:
             return None
         known = json.loads((folder.path / SETTINGS).read_text())
         record = Record(folder.cell_id, status, **known)
-    settings, streams = record.settings, record.streams
+    settings = record.settings
     cell = Cell(
-        *(folder.cell_id, folder.path, status, record, settings, record.changes, streams),
+        *(folder.cell_id, folder.path, status, record, settings, record.changes),
         method=settings["method"]["name"],
         model=settings["model"]["name"],
-        ratio=settings["ratio"]["name"] if "unlabeled" in streams else None,
+        ratio=settings["ratio"]["name"] if "unlabeled" in record.streams else None,
         seed=settings["seed"],
         start=settings["init"]["from"],
         data=record.data["name"] if status == DONE else _data_name(settings["data"]),
@@ -113,7 +106,8 @@ def _require_sound(cell: Cell) -> None:
     groups = ("model", "method", "ratio", "augmentation", "optimizer", "data")
     texts = [cell.settings[group]["name"] for group in groups]
     texts += [cell.settings["data"]["root"], cell.data, cell.start or "", cell.code]
-    kinds = {str: texts, int: [cell.seed], dict: [cell.changes], list: [cell.streams or None]}
+    lists = [cell.record.streams or None]
+    kinds = {str: texts, int: [cell.seed], dict: [cell.changes], list: lists}
     if cell.status == DONE:
         results, splits = cell.record.results, ("train", "val", "test")
         sizes = [cell.num_images(split) for split in splits]
@@ -124,7 +118,6 @@ def _require_sound(cell: Cell) -> None:
         if not math.isfinite(results["train"].get("loss") or 0):
             raise ValueError("the train loss is no number")
         kinds[int] += sizes
-    for kind, values in kinds.items():
-        for value in values:
-            if not isinstance(value, kind):
-                raise TypeError(f"{value!r} is no {kind.__name__}")
+    wrong = [each for kind, found in kinds.items() for each in found if not isinstance(each, kind)]
+    if wrong:
+        raise TypeError(f"{wrong} are of wrong types")

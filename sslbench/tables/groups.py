@@ -38,12 +38,8 @@ class Group:
         return self.data == paper.DATA and not self.changes
 
     @property
-    def data_title(self) -> str:
-        return DATA_TITLES.get(self.data, self.data)
-
-    @property
     def title(self) -> str:
-        name = self.data_title
+        name = DATA_TITLES.get(self.data, self.data)
         if "data.fingerprint" in self.changes:
             name += f" {str(self.changes['data.fingerprint'])[:8]}"
         return f"{name}, {', '.join(overrides(self.changes)) or PAPER_SETTINGS}"
@@ -74,41 +70,29 @@ def find_groups(cells: list[Cell]) -> tuple[list[Group], list[str]]:
         row = Row(cell.method, cell.model, cell.ratio, _start_label(cell, by_id))
         held = group.rows.setdefault(row, {}).setdefault(cell.seed, cell)
         if held is not cell:
-            problems.append(
-                f"{cell.folder}: in one place with {held.cell_id}, as only the weights they start "
-                "from differ; the cell is left out"
-            )
+            problems.append(f"{cell.folder}: in one place with {held.cell_id}; it is left out")
     order = sorted(groups.values(), key=lambda g: (not g.is_paper, g.data, len(g.changes), g.title))
     return order, problems
 
 
 def _start_label(cell: Cell, cells: dict[str, Cell]) -> str | None:
     """Return the method of the cell started from, and in what else it is not as its child is."""
-    if cell.start is None or SEPARATOR in cell.start:
-        return _origin(cell)
-    start = cells.get(cell.start)
-    if start is None:
-        return UNKNOWN
-    pairs = {
-        "init.from": (_origin(start), None),
-        "data": (start.data, cell.data),
-        "seed": (start.seed, cell.seed),
-        "ratio": (start.ratio, start.ratio and cell.ratio),
-    }
-    differing = {key: ours for key, (ours, childs) in pairs.items() if ours != childs}
-    settings = flatten(start.settings)
-    for key in sorted(cell.changes | start.changes):  # the child's method may have more settings
-        if key in settings and start.changes.get(key) != cell.changes.get(key):
-            differing[key] = settings[key]
-    return " ".join([start.method, *overrides(differing)])
-
-
-def _origin(cell: Cell) -> str | None:
-    """Return the method of the cell that weights come from, or `checkpoint 1a2b3c4d`."""
     if cell.start is None:
         return None
     _, separator, digest = cell.start.rpartition(SEPARATOR)
-    return f"{CHECKPOINT} {digest[:8]}" if separator else cell.start.partition("-")[0]
+    if separator:
+        return f"{CHECKPOINT} {digest[:8]}"
+    if cell.start not in cells:
+        return UNKNOWN
+    start = cells[cell.start]
+    origin = (start.start or "").partition("-")[0]
+    theirs = {"init.from": origin, "data": start.data, "seed": start.seed}
+    childs = {"init.from": "", "data": cell.data, "seed": cell.seed}
+    theirs |= {"ratio": start.ratio} | start.changes
+    childs |= {"ratio": start.ratio and cell.ratio} | cell.changes
+    settings = flatten(start.settings) | theirs  # the child's method may have more settings
+    keys = sorted(key for key in settings if theirs.get(key) != childs.get(key))
+    return " ".join([start.method, *overrides({key: settings[key] for key in keys})])
 
 
 def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:

@@ -14,18 +14,13 @@ FULL_RATIO = "1:20"
 """All of STL-10's unlabelled images."""
 DATA = "stl10"
 
-MODEL_TITLES = {"convnet": "ConvNet", "resnet18": "ResNet18", "wrn45_2": "WRN-45-2"}
-METHOD_TITLES = {SUPERVISED: "supervised", BARLOW: "self-supervised", SEMI: "semi-supervised"}
+TITLES = {"convnet": "ConvNet", "resnet18": "ResNet18", "wrn45_2": "WRN-45-2"}
+TITLES |= {SUPERVISED: "supervised", BARLOW: "self-supervised", SEMI: "semi-supervised"}
 
 
-def model_title(model: str) -> str:
-    """Return a model's name as the paper writes it; its own if the paper does not have it."""
-    return MODEL_TITLES.get(model, model)
-
-
-def method_title(method: str) -> str:
-    """Return a method's name as the paper writes it; its own if the paper does not have it."""
-    return METHOD_TITLES.get(method, method)
+def title(name: str) -> str:
+    """Return a model's or method's name as the paper writes it, or else its own."""
+    return TITLES.get(name, name)
 
 
 class Row(NamedTuple):

@@ -1,7 +1,4 @@
-"""Intervals and tests, by scipy and statsmodels. Pure functions of numbers; tests are two-sided.
-
-Importing it takes a second, which is why the doors import it inside their functions.
-"""
+"""Intervals and two-sided tests, by scipy and statsmodels: pure functions of numbers."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -29,8 +26,7 @@ class Difference(NamedTuple):
     high: float
     p: float
     effect_size: float
-    effect: str
-    """The kind of effect size: Cohen's d_z, g or h."""
+    """Cohen's d of paired values, g of paired images, h of shares."""
     test: str
 
 
@@ -47,27 +43,23 @@ def wilson_interval(accuracy: float, num_images: int) -> tuple[float, float]:
 
 
 def paired_t(a: Sequence[float], b: Sequence[float]) -> Difference:
-    """Test the mean of `a - b`, value by value; the effect is Cohen's d_z, mean over deviation.
+    """Test the mean of `a - b`, value by value; equal ones other than zero give p = 0.
 
-    Equal differences other than zero give p = 0 and an infinite effect.
+    The effect is the mean over the deviation, infinite where p is 0.
     """
     differences = np.asarray(a, float) - np.asarray(b, float)
     mean = float(differences.mean())
-    p, effect_size = 1.0, 0.0
     if np.ptp(differences) > ALIKE:
-        p = float(stats.ttest_1samp(differences, 0).pvalue)
-        effect_size = mean / float(differences.std(ddof=1))
-    elif abs(mean) > ALIKE:
-        p, effect_size = 0.0, float(np.copysign(np.inf, mean))
-    interval = t_interval(differences)
-    return Difference(mean, *interval, p, effect_size, "Cohen's d_z", "paired t")
+        p, effect = float(stats.ttest_1samp(differences, 0).pvalue), mean / differences.std(ddof=1)
+    else:
+        p, effect = (1.0, 0.0) if abs(mean) <= ALIKE else (0.0, np.copysign(np.inf, mean))
+    return Difference(mean, *t_interval(differences), p, float(effect), "paired t")
 
 
 def same_images(correct_a: np.ndarray, correct_b: np.ndarray) -> Difference:
-    """Test the accuracy of a minus that of b, `(n,)` bools over the same images.
+    """Test a minus b, `(n,)` bools over the same images: McNemar's mid-p, a paired bootstrap.
 
-    The p-value is McNemar's mid-p, the interval a paired bootstrap; the effect is Cohen's g: a's
-    share of the images that one of the two alone gets right, minus one half.
+    The effect is a's share of the images that one alone gets right, minus one half.
     """
     only_a, only_b = int((correct_a & ~correct_b).sum()), int((correct_b & ~correct_a).sum())
     num_images, discordant = len(correct_a), only_a + only_b
@@ -80,21 +72,13 @@ def same_images(correct_a: np.ndarray, correct_b: np.ndarray) -> Difference:
     counts = np.random.default_rng(0).multinomial(num_images, shares, NUM_RESAMPLES)
     tails = (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2
     interval = np.quantile((counts[:, 0] - counts[:, 1]) / num_images, tails)
-    effect_size = only_a / discordant - 0.5 if discordant else 0.0
-    difference = (only_a - only_b) / num_images
-    return Difference(difference, *interval, p, effect_size, "Cohen's g", "McNemar mid-p")
+    effect = only_a / discordant - 0.5 if discordant else 0.0
+    return Difference((only_a - only_b) / num_images, *interval, p, effect, "McNemar mid-p")
 
 
 def two_proportions(a: float, b: float, num_a: int, num_b: int) -> Difference:
-    """Test two shares of independent images; the effect is Cohen's h.
-
-    The p-value is of the pooled z test, the interval unpooled (Wald). Accuracies on the same images
-    are correlated, which makes this test a cautious one for them.
-    """
-    right_a, right_b = a * num_a, b * num_b
-    p = 1.0 if a == b else float(proportions_ztest([right_a, right_b], [num_a, num_b])[1])
-    interval = confint_proportions_2indep(
-        right_a, num_a, right_b, num_b, method="wald", compare="diff", alpha=1 - CONFIDENCE
-    )
-    effect_size = float(proportion_effectsize(a, b))
-    return Difference(a - b, *interval, p, effect_size, "Cohen's h", "z test")
+    """Test two shares of independent images: the pooled z test, an unpooled interval (Wald)."""
+    p = 1.0 if a == b else float(proportions_ztest([a * num_a, b * num_b], [num_a, num_b])[1])
+    counts, options = (a * num_a, num_a, b * num_b, num_b), {"method": "wald", "compare": "diff"}
+    interval = confint_proportions_2indep(*counts, **options, alpha=1 - CONFIDENCE)
+    return Difference(a - b, *interval, p, float(proportion_effectsize(a, b)), "z test")

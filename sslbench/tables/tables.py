@@ -5,33 +5,29 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
-from sslbench.tables import paper
+from sslbench.cell.record import DONE
+from sslbench.tables import paper, statistics
 from sslbench.tables.claims import RULES, Claim, format_p
-from sslbench.tables.commands import Commands
+from sslbench.tables.commands import fill
 from sslbench.tables.contents import Table
-from sslbench.tables.groups import Group, flatten, is_ablation, row_order, slug, written
+from sslbench.tables.gather import Cell
+from sslbench.tables.groups import MIN_SEEDS, Group, flatten, is_ablation, row_order, slug, written
 from sslbench.tables.paper import BARLOW, KNN, SEMI, SUPERVISED, TEST, TRAIN, TRAIN_LOSS, VAL, Row
-from sslbench.tables.summary import show, summarize
 
 NOTE = (
     "Accuracies in percent. Ours: mean ± standard deviation over n seeds, with Student's 95 % "
-    "interval of the mean; * one seed, or seeds alike: Wilson's interval over the images. Val and "
-    "test: weights chosen on validation images, images as they are; train: as training saw them."
+    "interval of the mean; * one seed, or seeds alike: Wilson's interval over the images."
 )
-PAPER_NOTE = " Difference: ours minus the paper's, in points (loss: as it is)."
 OTHER_NOTE = " Not comparable with the paper's numbers."
 CODE_NOTE = " Its cells were trained by {} versions of the code (`versions.code`)."
 TESTS_NOTE = (
-    "Differences in points. Paired over three or more common seeds, else over the same images of "
-    "one or two; the paper's own numbers as independent shares of 6,400 test, 1,600 validation and "
-    "5,000 training images. With three seeds the corrected test decides only large differences; "
-    "a test over images speaks of the weights at hand, not of other seeds."
+    "Differences in points. Paired over three or more common seeds, else over the images of one; "
+    "the paper's own numbers, and training accuracies of one seed, as independent shares."
 )
 METRICS = (TRAIN, VAL, TRAIN_LOSS, TEST)
-NO_METRIC = paper.Metric("", "test")
-"""Of rows without a finished cell, beside which nothing of the paper's stands."""
 
 
 class Design(NamedTuple):
@@ -45,18 +41,14 @@ class Design(NamedTuple):
 
 
 def build_tables(groups: list[Group], outputs: str) -> list[Table]:
-    """Return the tables of each group, then the ablations.
-
-    Cells in the paper's settings get all its tables, others those with cells no table before has.
-    """
+    """Return each group's tables that hold new cells, all of the paper's, and the ablations."""
     tables = []
-    commands = Commands(groups, outputs)
     for group in groups:
         covered: set[Row] = set()
         for design in () if is_ablation(group, groups) else _designs(group):
             if group.is_paper or not covered.issuperset(design.own):
                 rows = list(dict.fromkeys([*design.reported, *design.own]))
-                tables.append(_table(design, rows, group, commands))
+                tables.append(_table(design, rows, group, outputs))
                 covered.update(design.own)
     return tables + _ablation_tables(groups)
 
@@ -84,22 +76,81 @@ def _designs(group: Group) -> Iterator[Design]:
         yield Design(slug(method), f"By {method}", {}, of(method), metrics)
 
 
-def _table(design: Design, rows: list[Row], group: Group, commands: Commands) -> Table:
+def _table(design: Design, rows: list[Row], group: Group, outputs: str) -> Table:
     values = pd.DataFrame(
-        summarize(group, row, metric, design.reported)
-        for row in rows
-        for metric in (design.metrics if group.is_paper or group.done(row) else (NO_METRIC,))
+        _summarize(group, row, metric, design.reported) for row in rows for metric in design.metrics
     )
     num_codes = len({cell.code for row in rows for cell in group.done(row).values()} - {""})
-    note = NOTE + (PAPER_NOTE if group.is_paper else OTHER_NOTE)
+    note = NOTE + ("" if group.is_paper else OTHER_NOTE)
     return Table(
         name=design.name if group.is_paper else f"{design.name}-{slug(group.title)}",
         title=f"{design.title} ({group.title})",
         note=note + (CODE_NOTE.format(num_codes) if num_codes > 1 else ""),
-        frame=show(values, beside_paper=group.is_paper),
+        frame=_show(values, beside_paper=group.is_paper),
         values=values,
-        commands=[command for row in rows if (command := commands.fill(group, row))],
+        commands=[command for row in rows if (command := fill(group, row, outputs))],
     )
+
+
+def _summarize(group: Group, row: Row, metric: paper.Metric, reported: paper.Reported) -> dict:
+    """Return the columns of a CSV file for one metric of a row: accuracies are fractions."""
+    cells = list(group.done(row).values())
+    found = [value for cell in cells if (value := cell.value(metric)) is not None]
+    mean = np.mean(found) if found else np.nan
+    theirs = reported.get(row, {}).get(metric, np.nan) if group.is_paper else np.nan
+    low, high, kind = _interval(found, cells, metric)
+    return {
+        **{"model": row.model, "method": row.method, "ratio": row.ratio, "from": row.init},
+        **{"metric": metric.title, "paper": theirs, "mean": mean},
+        "deviation": np.std(found, ddof=1) if len(found) > 1 else np.nan,
+        **{"low": low, "high": high, "interval": kind, "difference": mean - theirs},
+        **{"n": len(found), "state": _state(group, row)},
+    }
+
+
+def _interval(found: list[float], cells: list[Cell], metric: paper.Metric) -> tuple:
+    """Return the bounds of an interval and its kind: `t` over seeds, `Wilson` over images."""
+    if metric == TRAIN_LOSS:
+        return (*statistics.t_interval(found), "t") if len(found) > 1 else (np.nan, np.nan, None)
+    # Accuracies that are all alike, by the coarseness of few images, show no certainty.
+    if len(set(found)) > 1:  # few seeds may lead beyond what a share can be
+        return *np.clip(statistics.t_interval(found), 0, 1), "t"
+    if not found:
+        return np.nan, np.nan, None
+    split = metric.name if metric.split == "knn" else metric.split
+    return *statistics.wilson_interval(found[0], cells[0].num_images(split)), "Wilson"
+
+
+def _state(group: Group, row: Row) -> str:
+    """Say what is wrong with a row's cells: missing, n<3, or states other than done; else done."""
+    states = Counter(cell.status for cell in group.rows.get(row, {}).values())
+    num_done = states.pop(DONE, 0)
+    others = [f"{n} {state}" for state, n in sorted(states.items())]
+    done = ["done" if num_done >= MIN_SEEDS else f"n<{MIN_SEEDS}"] if num_done else []
+    return ", ".join(done + others) or "missing"
+
+
+def _show(values: pd.DataFrame, *, beside_paper: bool = False) -> pd.DataFrame:
+    """Write summaries as texts: accuracies in percent, losses as they are, nothing as a dash."""
+    scale = 100.0 - 99 * (values["metric"] == TRAIN_LOSS.title)
+
+    def texts(column: str, sign: str = "", nothing: str = "-") -> pd.Series:
+        scaled = scale * values[column]
+        return scaled.map(lambda value: nothing if np.isnan(value) else f"{value:{sign}.2f}")
+
+    shown = values[["model", "ratio", "from", "metric"]].fillna("")
+    shown["model"] = shown["model"].map(paper.title)
+    shown["paper"] = texts("paper")
+    deviation = " ± " + texts("deviation")
+    shown["ours"] = texts("mean") + deviation.where(values["deviation"].notna(), "")
+    # A star marks Wilson's interval.
+    star = values["interval"].map({"Wilson": "*"}).fillna("")
+    interval = "[" + texts("low") + ", " + texts("high") + "]" + star
+    shown["95 % interval"] = interval.where(values["low"].notna(), "")
+    shown["difference"] = texts("difference", "+", "")
+    shown[["n", "state"]] = values[["n", "state"]]
+    constant = [name for name in ("ratio", "from") if shown[name].nunique() <= 1]
+    return shown.drop(columns=constant + ([] if beside_paper else ["paper", "difference"]))
 
 
 def _ablation_tables(groups: list[Group]) -> list[Table]:
@@ -108,8 +159,8 @@ def _ablation_tables(groups: list[Group]) -> list[Table]:
     for data, method in dict.fromkeys((g.data, row.method) for g in groups for row in g.rows):
         of_data = [group for group in groups if group.data == data]
         counts = Counter(row for group in of_data for row in group.rows)
-        places = [(group, row) for group in of_data for row in group.rows if counts[row] > 1]
-        places = [(group, row) for group, row in places if row.method == method]
+        rows = {row for row in counts if row.method == method and counts[row] > 1}
+        places = [(group, row) for group in of_data for row in group.rows if row in rows]
         tables += [_ablation_table(places)] if places else []
     return tables
 
@@ -118,24 +169,18 @@ def _ablation_table(places: list[tuple[Group, Row]]) -> Table:
     changes = [group.changes for group, _ in places]
     keys = sorted({key for each in changes for key in each})
     keys = [key for key in keys if len({json.dumps(each.get(key)) for each in changes}) > 1]
-    order = sorted(places, key=lambda p: (row_order(p[1]), len(p[0].changes), str(p[0].changes)))
+    places.sort(key=lambda p: (row_order(p[1]), len(p[0].changes), str(p[0].changes)))
     lines = []
-    for group, row in order:
+    for group, row in places:
         settings = flatten(next(iter(group.rows[row].values())).settings)
         found = {key: settings.get(key) for key in keys}
         found = {key: "none" if each is None else written(each) for key, each in found.items()}
-        lines += [summarize(group, row, each, {}) | found for each in (TRAIN, VAL, TEST)]
+        lines += [_summarize(group, row, each, {}) | found for each in (TRAIN, VAL, TEST)]
     values = pd.DataFrame(lines)
-    shown = show(values)
-    by_metric = dict(iter(shown.groupby("metric")))
-    frame = by_metric[TEST.title].drop(columns=["metric", "ours"])
-    frame = frame.rename(columns={"95 % interval": "95 % interval (test)"})
-    added = {key: values.loc[frame.index, key] for key in keys}
-    added |= {each.title: by_metric[each.title]["ours"].to_list() for each in (TRAIN, VAL, TEST)}
-    for name, column in added.items():
-        frame.insert(len(frame.columns) - 3, name, column)
-    group, row = places[0]
-    title = f"{paper.method_title(row.method)} on {group.data_title}, by {', '.join(keys)}"
+    frame = _show(values)
+    for key in keys:
+        frame.insert(frame.columns.get_loc("metric"), key, values[key])
+    title = f"{paper.title(row.method)} on {group.data}, by {', '.join(keys)}"
     name = f"ablation-{slug(f'{group.data} {row.method}')}"
     return Table(name, f"Ablation: {title}", NOTE, frame, values)
 
@@ -155,8 +200,8 @@ def claim_tables(claims: list[Claim]) -> list[Table]:
         {"claim": each.claim, "on": each.on, "comparison": each.comparison, "metric": each.metric}
         | {"difference": f"{100 * each.difference:+.2f}"}
         | {"95 % interval": f"[{100 * each.low:+.2f}, {100 * each.high:+.2f}]"}
-        | {"effect size": f"{each.effect_size:+.2f} ({each.effect})", "test": each.test}
-        | {"p": format_p(each.p).removeprefix("= ")}
+        | {"effect": f"{each.effect_size:+.2f}"}
+        | {"test": each.test, "p": format_p(each.p).removeprefix("= ")}
         | {"corrected p": format_p(each.p_corrected).removeprefix("= ")}
         for each in values.itertuples()
     )

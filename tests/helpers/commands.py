@@ -26,6 +26,7 @@ PARTS = ("--config-dir", str(ROOT / "tests" / "helpers" / "conf"))
 """Selects the parts from outside that tests use."""
 TINY = ("data=digits", "tracking=off", "threads=1", "log_every=2")
 TINY += ("model.channels=8", "method.batch_size=8", "precision=fp32")
+CURVES = "outputs/cells/*/metrics.jsonl"
 
 
 @dataclass
@@ -117,11 +118,6 @@ def wait_for(what: Path, pattern: str, number: int = 1) -> None:
     while len(list(what.glob(pattern))) < number:
         assert time.monotonic() < deadline, f"no {pattern} in {what}"
         time.sleep(0.02)
-
-
-def wait_for_curves(folder: Path, number: int = 1) -> None:
-    """Wait until so many cells have logged their first point."""
-    wait_for(folder, "outputs/cells/*/metrics.jsonl", number)
 
 
 def records(folder: Path) -> dict[str, Record | None]:

@@ -1,12 +1,10 @@
 """Pictures of the report: curves, ratios, confusions, pseudo-labels and embeddings, per group."""
 
-from pathlib import Path
-
 import matplotlib
 
 from sslbench.tables.contents import Picture, Report
 from sslbench.tables.groups import is_ablation
-from sslbench.tables.pictures.album import Album
+from sslbench.tables.pictures.album import STYLE, Album
 from sslbench.tables.pictures.confusions import draw_confusions
 from sslbench.tables.pictures.curves import draw_curves
 from sslbench.tables.pictures.embeddings import draw_embeddings
@@ -19,7 +17,7 @@ def draw_pictures(report: Report) -> list[Picture]:
     Each picture is `figures/<name>.png` below the report's folder, its data the `.csv` beside it.
     """
     albums = [Album(each, report) for each in report.groups if not is_ablation(each, report.groups)]
-    with matplotlib.rc_context(fname=Path(__file__).with_name("pictures.mplstyle")):
+    with matplotlib.rc_context(fname=STYLE):
         return [
             picture
             for album in albums

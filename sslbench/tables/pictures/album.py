@@ -1,7 +1,9 @@
 """What the pictures of one group share: its rows, how models look, the grid of panels, files."""
 
+import warnings
 from collections.abc import Collection, Iterable
 from itertools import cycle
+from pathlib import Path
 from textwrap import wrap
 from typing import Any
 
@@ -19,6 +21,7 @@ from sslbench.tables import paper
 from sslbench.tables.contents import Picture, Report
 from sslbench.tables.groups import Group, slug, unlabeled_per_labeled
 
+STYLE = Path(__file__).with_name("pictures.mplstyle")
 WIDTH = 7.2
 TITLE_WIDTH, LINE_INCHES = 22, 0.14
 """Characters that fit along a panel, and the height of a line of them."""
@@ -78,11 +81,11 @@ class Album:
                 else:
                     ax.text(0.5, 0.5, "no data", ha="center", transform=ax.transAxes, color="gray")
         for ax, model in zip(axes[0], models, strict=True):
-            ax.set_title(wrapped(paper.model_title(model)))
+            ax.set_title(wrapped(paper.title(model)))
         return canvas, panels
 
     def add_legend(self, canvas: Canvas, models: list[str]) -> None:
-        add_legend(canvas, [(paper.model_title(model), self.lines[model]) for model in models])
+        add_legend(canvas, [(paper.title(model), self.lines[model]) for model in models])
 
     def save(
         self, canvas: Canvas, name: str, title: str, caption: str, frame: pd.DataFrame
@@ -92,10 +95,7 @@ class Album:
         path = self.report.folder / "figures" / f"{stem}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         frame.to_csv(path.with_suffix(".csv"))
-        drawn = FigureCanvasAgg(canvas)
-        drawn.draw()
-        image = Image.fromarray(np.asarray(drawn.buffer_rgba())[..., :3])
-        image = image.quantize(256, dither=Image.Dither.NONE)
+        image = rendered(canvas).quantize(256, dither=Image.Dither.NONE)
         replace_file(path, lambda file: image.save(file, format="PNG", dpi=(canvas.dpi,) * 2))
         return Picture(stem, f"{title} ({self.group.title})", caption, path)
 
@@ -108,6 +108,15 @@ def add_legend(canvas: Canvas, styles: Iterable[tuple[str, tuple[str, str]]], **
     ]
     columns = min(5, max(1, int(canvas.get_figwidth() // 1.3)))
     canvas.legend(handles=handles, loc="outside lower center", ncols=columns)
+
+
+def rendered(canvas: Canvas) -> Image.Image:
+    """Draw a picture into pixels, without warnings of letters that the font lacks."""
+    drawn = FigureCanvasAgg(canvas)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        drawn.draw()
+    return Image.fromarray(np.asarray(drawn.buffer_rgba())[..., :3])
 
 
 def wrapped(title: str) -> str:
@@ -124,4 +133,4 @@ def short(name: str) -> str:
 def way_words(way: Way) -> tuple[str, str]:
     """Return the titles of a method and of what it starts from."""
     method, init = way
-    return paper.method_title(method), paper.method_title(init or "")
+    return paper.title(method), paper.title(init or "")

@@ -23,9 +23,8 @@ def draw_confusions(album: Album) -> Iterator[Picture]:
                 matrices.append(_matrix(cell, names))
                 names = cell.class_names
             except (ValueError, TypeError, OverflowError) as error:
-                album.report.problems.append(
-                    f"{cell.folder}: not a confusion matrix ({error}); it is left out"
-                )
+                wrong = f"not a confusion matrix ({error}); it is left out"
+                album.report.problems.append(f"{cell.folder}: {wrong}")
         if matrices:
             counts = sum(matrices)
             shares[row] = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -56,14 +55,9 @@ def draw_confusions(album: Album) -> Iterator[Picture]:
         (*way_words((row.method, row.init)), row.model): pd.DataFrame(share, names, names)
         for row, share in shares.items()
     }
-    yield album.save(
-        canvas,
-        "confusion",
-        "Confusion of the test images' classes",
-        "Rows: the class an image is of; each sums to 100 %, over all seeds. Numbers stand "
-        f"where a share is {NUMBERED_FROM} % or more.",
-        pd.concat(tables, names=["method", "from", "model", "class"]),
-    )
+    caption = "Rows: the class an image is of; each sums to 100 %, over all seeds."
+    frame = pd.concat(tables, names=["method", "from", "model", "class"])
+    yield album.save(canvas, "confusion", "Confusion of the test images' classes", caption, frame)
 
 
 def _matrix(cell: Cell, others: list[str]) -> np.ndarray:

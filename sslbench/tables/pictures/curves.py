@@ -20,10 +20,7 @@ DIAGNOSTICS = {
     ("train", "pseudo_label_max_share"): "most frequent pseudo-label (%)",
 }
 PANEL = ["method", "from", "split", "metric"]
-NOTE = (
-    "Lines: means over seeds; bands: one standard deviation. Epochs are passes over the labelled "
-    "images, or over the unlabelled ones where a method uses no labels. "
-)
+NOTE = "Lines: means over seeds; bands: one standard deviation. "
 
 Bands = dict[tuple[str, ...], pd.DataFrame]
 """By method, start, split and metric: `epoch`, `mean`, `deviation` and `n` by model and step."""
@@ -81,14 +78,9 @@ def _draw_learning(album: Album, bands: Bands) -> Iterator[Picture]:
     for ax, label in zip(axes[:, 0], LEARNING.values(), strict=True):
         ax.set_ylabel(label)
     album.add_legend(canvas, album.models)
-    yield album.save(
-        canvas,
-        "curves",
-        "Learning curves",
-        f"{NOTE}Training loss is of augmented images and has another meaning for each method. "
-        "Where no seed of a row has finished, the curve ends where training is.",
-        pd.concat([bands[key] for way in ways for key in keys[way] if key in bands]),
-    )
+    caption = f"{NOTE}Training loss has another meaning for each method."
+    frame = pd.concat([bands[key] for way in ways for key in keys[way] if key in bands])
+    yield album.save(canvas, "curves", "Learning curves", caption, frame)
 
 
 def _draw_pseudo_labels(album: Album, bands: Bands) -> Iterator[Picture]:
@@ -105,16 +97,9 @@ def _draw_pseudo_labels(album: Album, bands: Bands) -> Iterator[Picture]:
         ax.set(title=title, ylim=(0, 102), xlabel="epoch", ylabel="share (%)")
         ax.label_outer()
     album.add_legend(canvas, list(album.grid[way]))
-    trained = album.way_title(way).replace("\n", " ")
-    yield album.save(
-        canvas,
-        "pseudo-labels",
-        f"Pseudo-labels over time, {trained}",
-        f"{NOTE}Right: of labels that weak views of validation images would get. Most frequent: "
-        "the share of the class that gets most labels, 10 % where ten classes get as many; 100 % "
-        "is collapse.",
-        pd.concat(drawn),
-    )
+    title = f"Pseudo-labels over time, {' '.join(album.way_title(way).split())}"
+    caption = f"{NOTE}Right: of labels that weak views of validation images would get."
+    yield album.save(canvas, "pseudo-labels", title, caption, pd.concat(drawn))
 
 
 def _draw(album: Album, ax: Axes, bands: pd.DataFrame | None) -> None:

@@ -1,6 +1,6 @@
 """Embeddings of test images in the plane, and how they part during training (figure 5)."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,19 +11,18 @@ from matplotlib.figure import Figure as Canvas
 from sslbench.cell.embeddings import EMBEDDINGS, Embeddings, read_embeddings
 from sslbench.evaluate.projection import MAX_POINTS, Projection, choose_points, project_all
 from sslbench.palette import class_style
+from sslbench.tables import paper
 from sslbench.tables.contents import Picture
 from sslbench.tables.gather import Cell
-from sslbench.tables.paper import Row, method_title, model_title
+from sslbench.tables.paper import Row
 from sslbench.tables.pictures.album import WIDTH, Album, add_legend, wrapped
 
 MAX_SNAPSHOTS = 5
 NO_TICKS = {"xticks": [], "yticks": []}
 NOTE = (
-    f"The same images in each panel, at most {MAX_POINTS}, chosen once. Distances between clusters "
-    "and their sizes mean nothing. "
-    "k-NN: points whose ten nearest others vote for their class. Silh.: silhouette, how far "
-    "classes part (-1 to 1). Both in the embedding's space, in brackets in the plane. Trust: "
-    "trustworthiness, how far neighbours in the plane are neighbours in the embedding (1: all). "
+    f"The same images in each panel, at most {MAX_POINTS}. Distances of clusters mean nothing. "
+    "k-NN: points whose ten nearest others vote for their class; silh.: silhouette; both in the "
+    "embedding's space, in brackets in the plane. Trust: trustworthiness of neighbours. "
 )
 Found = dict[Row, tuple[Cell, list[Path], list[Projection]]]
 """Cells by row, with files of embeddings and their projections."""
@@ -36,7 +35,7 @@ def draw_embeddings(album: Album) -> Iterator[Picture]:
         canvas, panels = album.panels(tests, np.array([2.1, 2.5]), margin=0.7, subplot_kw=NO_TICKS)
         for row, ax in panels.items():
             _, _, (projection,) = tests[row]
-            _scatter(ax, projection, size=7)
+            _draw(ax, projection, size=7)
         yield _save(album, canvas, tests, "tsne", "Embeddings of test images by t-SNE", NOTE)
     snapshots = _project(album, "snapshot-*.npz", least=2)
     if snapshots:
@@ -77,24 +76,20 @@ def _draw_snapshots(album: Album, found: Found) -> Picture:
     axes = canvas.subplots(len(found), columns, squeeze=False, subplot_kw=NO_TICKS)
     for line, (row, (_, paths, projections)) in zip(axes, found.items(), strict=True):
         for ax, path, projection in zip(line, paths, projections, strict=False):
-            _scatter(ax, projection, size=3)
+            _draw(ax, projection, size=3)
             ax.set_title(f"step {int(path.stem.rpartition('-')[2]):,}")
         for ax in line[len(paths) :]:
             ax.set_axis_off()
-        line[0].set_ylabel(wrapped(f"{method_title(row.method)} {model_title(row.model)}"))
+        line[0].set_ylabel(wrapped(f"{paper.title(row.method)} {paper.title(row.model)}"))
     title = "Embeddings of validation images during training (the paper's figure 5)"
-    note = (
-        "t-SNE, each snapshot starting from where the last ended, so that a point stays near its "
-        f"place unless its neighbours change. {NOTE}"
-    )
+    note = f"t-SNE, each snapshot starting from where the last ended. {NOTE}"
     return _save(album, canvas, found, "snapshots", title, note)
 
 
 def _save(album: Album, canvas: Canvas, found: Found, name: str, title: str, note: str) -> Picture:
     """Name the classes, and save a picture with its panels' numbers."""
     first, *_ = next(iter(found.values()))
-    styles = [(name, class_style(label)) for label, name in enumerate(first.class_names)]
-    add_legend(canvas, styles, linestyle="", markersize=5)
+    name_classes(canvas, first.class_names)
     frame = pd.DataFrame(
         {"method": row.method, "from": row.init, "model": row.model, "seed": cell.seed}
         | {"file": path.name}
@@ -106,15 +101,25 @@ def _save(album: Album, canvas: Canvas, found: Found, name: str, title: str, not
     return album.save(canvas, name, title, caption, frame.set_index(["method", "from", "model"]))
 
 
-def _scatter(ax: Axes, projection: Projection, size: float) -> None:
-    """Draw points by class, with the numbers below."""
-    for label in np.unique(projection.labels):
+def scatter(ax: Axes, points: np.ndarray, labels: np.ndarray, size: float) -> None:
+    """Draw `(n, 2)` points by class."""
+    for label in np.unique(labels):
         color, marker = class_style(int(label))
-        points = projection.coordinates[projection.labels == label]
-        ax.scatter(*points.T, s=size, c=color, marker=marker, alpha=0.8)
+        ax.scatter(*points[labels == label].T, s=size, c=color, marker=marker, alpha=0.8)
     ax.set_facecolor("#f6f6f6")
     ax.spines[:].set_visible(False)
     ax.set_aspect("equal", adjustable="datalim")
+
+
+def name_classes(canvas: Canvas, names: Iterable[str]) -> None:
+    """Name below a picture what the colours and markers of `scatter` stand for."""
+    styles = [(name, class_style(label)) for label, name in enumerate(names)]
+    add_legend(canvas, styles, linestyle="", markersize=5)
+
+
+def _draw(ax: Axes, projection: Projection, size: float) -> None:
+    """Draw points by class, with the numbers below."""
+    scatter(ax, projection.coordinates, projection.labels, size)
     ax.set_xlabel(
         "k-NN {knn:.0%} ({knn_2d:.0%})\nsilh. {silhouette:.2f} ({silhouette_2d:.2f})\n"
         "trust {trustworthiness:.2f}".format(**projection.numbers)

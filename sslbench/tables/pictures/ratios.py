@@ -25,8 +25,8 @@ def draw_ratios(album: Album) -> Iterator[Picture]:
     )
     if values.empty or values["ratio"].nunique() < 2:
         return
-    by_ratio = values.groupby(["metric", "model", "x", "ratio"], as_index=False)["accuracy"]
-    frame = by_ratio.agg(["count", "mean", "std"])
+    places = ["metric", "model", "x", "ratio"]
+    frame = values.groupby(places, as_index=False)["accuracy"].agg(["count", "mean", "std"])
     canvas = Canvas((WIDTH, 2.9))
     axes = canvas.subplots(1, 3, sharey=True, sharex=True)
     for ax, metric in zip(axes, (TRAIN, VAL, TEST), strict=True):
@@ -50,11 +50,7 @@ def draw_ratios(album: Album) -> Iterator[Picture]:
         ax.minorticks_off()
     axes[0].set_ylabel("accuracy (%)")
     album.add_legend(canvas, [model for model in album.models if model in set(frame["model"])])
-    beside = " Dotted, hollow: the paper's table 4." if group.is_paper else ""
-    yield album.save(
-        canvas,
-        "ratios",
-        "Semi-supervised accuracy against the ratio",
-        f"Means over seeds; bars: one standard deviation.{beside}",
-        frame.drop(columns="x").set_index(["metric", "model", "ratio"]),
-    )
+    caption = "Means over seeds; bars: one standard deviation."
+    caption += " Dotted, hollow: the paper's table 4." if group.is_paper else ""
+    frame = frame.drop(columns="x").set_index(["metric", "model", "ratio"])
+    yield album.save(canvas, "ratios", "Semi-supervised accuracy by ratio", caption, frame)

@@ -29,6 +29,7 @@ SETTINGS = {
 STREAMS = {"supervised": ["labeled"], "barlow": ["unlabeled"], "semi": ["labeled", "unlabeled"]}
 VIEW = {name: {"type": f"sslbench.augment.{name}", "p": 0.5} for name in ("crop", "flip", "blur")}
 PLANNED = "planned"
+Random = np.random.Generator
 
 
 def make_settings(
@@ -73,18 +74,9 @@ def make_cell(
     cell_id: str | None = None,
     **more: Any,
 ) -> Path:
-    """Write a cell's folder; its test accuracy is `accuracy` as nearly as the images allow.
+    """Write a cell's folder by model, method and ratio, with curves and embeddings if `files`.
 
-    Images that a seed's cells get wrong are drawn alike, so that two cells of one seed are paired.
-
-    Args:
-        choices: Model, method and ratio; `more` are other arguments of `make_settings`.
-        status: `planned` writes the settings alone.
-        files: Whether to write curves, embeddings and snapshots too.
-        num_images: Of `val` and `test`, where fewer than the data set has are to be written.
-        generator: Draws other noise for the same settings.
-        streams: Of a method that is none of ours.
-        cell_id: Made of the settings by default, though not as the package does it.
+    Cells of one seed mostly err on the same images. `num_images` are of val and test.
     """
     settings, changes = make_settings(*choices, **more), more.get("changes") or {}
     method, model, data = (settings[part]["name"] for part in ("method", "model", "data"))
@@ -151,9 +143,7 @@ def _score(accuracy: float, size: int) -> dict[str, Any]:
     return {"accuracy": correct / size, "loss": 1.0, "confusion": confusion.tolist()}
 
 
-def _write_curves(
-    path: Path, method: str, accuracy: float, last: int, rng: np.random.Generator
-) -> None:
+def _write_curves(path: Path, method: str, accuracy: float, last: int, rng: Random) -> None:
     points = []
     for step in np.unique(np.linspace(1, last, 12).astype(int)).tolist():
         grown = 0.1 + (accuracy - 0.1) * (1 - np.exp(-3 * step / last))
@@ -169,9 +159,7 @@ def _write_curves(
     path.write_text("".join(json.dumps(point) + "\n" for point in points))
 
 
-def _write_embeddings(
-    path: Path, size: int, accuracy: float, seed: int, rng: np.random.Generator
-) -> None:
+def _write_embeddings(path: Path, size: int, accuracy: float, seed: int, rng: Random) -> None:
     labels = np.arange(size) % 10
     centres = np.random.default_rng(7).normal(size=(10, 16))
     embeddings = accuracy * 2 * centres[labels] + rng.normal(size=(size, 16))
