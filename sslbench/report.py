@@ -68,7 +68,8 @@ def main(arguments: list[str] | None = None) -> None:
             ) from None
         lines = [*map(to_text, report.tables), verdicts_to_text(report.claims)]
         lines.append(f"written to {report.folder}")
-    sys.stdout = sys.stdout or Path(os.devnull).open("w")  # none if who called has closed it
+    if sys.stdout is None:  # closed by who called: what is written there goes nowhere
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     # A folder's name need not be text, nor a terminal show all characters.
     sys.stdout.reconfigure(errors="backslashreplace")
     try:

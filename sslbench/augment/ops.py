@@ -158,7 +158,22 @@ def draw_boxes(
     """
     areas = uniform(generator, *scale, n, NUM_CROP_ATTEMPTS)
     ratios = uniform(generator, *map(math.log, ratio), n, NUM_CROP_ATTEMPTS).exp()
-    return _place_boxes(areas, ratios, ratio, uniform(generator, 0, 1, n, 2), side)
+    heights = (areas / ratios).sqrt().mul(side).round()
+    widths = (areas * ratios).sqrt().mul(side).round()
+    sizes = torch.stack((heights, widths), dim=2)
+    fits = ((sizes >= 1) & (sizes <= side)).all(dim=2)
+    first = fits.int().argmax(dim=1)
+    box = sizes[torch.arange(len(sizes)), first]
+    corner = (uniform(generator, 0, 1, n, 2) * (side - box + 1)).floor()
+
+    square = min(max(1.0, ratio[0]), ratio[1])  # the allowed ratio that is nearest to it
+    central = torch.tensor([min(1.0, 1 / square), min(1.0, square)]).mul(side).round()
+    central_corner = ((side - central) / 2).floor()
+
+    any_fits = fits.any(dim=1, keepdim=True)
+    box = torch.where(any_fits, box, central)
+    corner = torch.where(any_fits, corner, central_corner)
+    return torch.cat((corner, box), dim=1).long()
 
 
 def draw_jitter(
@@ -168,29 +183,3 @@ def draw_jitter(
     neutral = torch.tensor([1.0, 1.0, 1.0, 0.0])
     factors = neutral + torch.tensor(strengths) * uniform(generator, -1, 1, n, 4)
     return factors, torch.rand(n, 4, generator=generator).argsort(dim=1)
-
-
-def _place_boxes(
-    areas: Tensor, ratios: Tensor, ratio_bounds: list[float], corners: Tensor, side: int
-) -> Tensor:
-    """The first of each image's boxes that lies within it: (n, 4) top, left, height, width.
-
-    `areas` (shares of the image's) and `ratios` (width : height) are (n, attempts). `corners`:
-    (n, 2) in [0, 1), top and left as shares of the room that the box has.
-    """
-    heights = (areas / ratios).sqrt().mul(side).round()
-    widths = (areas * ratios).sqrt().mul(side).round()
-    sizes = torch.stack((heights, widths), dim=2)
-    fits = ((sizes >= 1) & (sizes <= side)).all(dim=2)
-    first = fits.int().argmax(dim=1)
-    box = sizes[torch.arange(len(sizes)), first]
-    corner = (corners * (side - box + 1)).floor()
-
-    ratio = min(max(1.0, ratio_bounds[0]), ratio_bounds[1])
-    central = torch.tensor([min(1.0, 1 / ratio), min(1.0, ratio)]).mul(side).round()
-    central_corner = ((side - central) / 2).floor()
-
-    any_fits = fits.any(dim=1, keepdim=True)
-    box = torch.where(any_fits, box, central)
-    corner = torch.where(any_fits, corner, central_corner)
-    return torch.cat((corner, box), dim=1).long()

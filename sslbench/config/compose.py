@@ -5,8 +5,7 @@ import copy
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
 from importlib.metadata import entry_points
@@ -56,9 +55,6 @@ def conf_dir() -> str:
 class SearchPath(SearchPathPlugin):
     """Adds ratios, classes and installed plugins' config trees to where Hydra looks."""
 
-    config_dir: str | None = None
-    """The command's `--config-dir`, where Hydra does not add it itself."""
-
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         search_path.append("sslbench", "ratio://")
         search_path.append("sslbench", "class://")
@@ -66,8 +62,11 @@ class SearchPath(SearchPathPlugin):
             spec = find_spec(plugin.module)
             if spec is not None and spec.origin is not None:
                 search_path.append(plugin.name, f"file://{Path(spec.origin).parent / 'conf'}")
-        if self.config_dir is not None:
-            search_path.append("command-line", f"file://{Path(self.config_dir).resolve()}")
+        # Hydra adds it too, but has forgotten it where an error's message looks at other choices.
+        command = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        command.add_argument("--config-dir", "-cd", type=Path, default=[], action="append")
+        for folder in command.parse_known_args()[0].config_dir:
+            search_path.append("command-line", f"file://{folder.resolve()}")
 
 
 @cache
@@ -94,7 +93,7 @@ def hydra_main(task: Callable[[Config], Any]) -> Callable[[], None]:
         except REFUSALS as error:
             if wants_traceback:
                 raise
-            with _composing_again(sys.argv[1:]):
+            with initialize_config_dir(conf_dir(), **VERSION_BASE):  # to look at other choices
                 message = reason(error, sys.argv[1:])
             raise UsageError(message) from None
         except SystemExit as leaving:
@@ -104,19 +103,6 @@ def hydra_main(task: Callable[[Config], Any]) -> Callable[[], None]:
             raise
 
     return main
-
-
-@contextmanager
-def _composing_again(arguments: list[str]) -> Iterator[None]:
-    """Let a message look at other choices: Hydra has forgotten its search path when it raises."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config-dir", "-cd")
-    SearchPath.config_dir = parser.parse_known_args(arguments)[0].config_dir
-    try:
-        with initialize_config_dir(conf_dir(), **VERSION_BASE):
-            yield
-    finally:
-        SearchPath.config_dir = None
 
 
 def compose_config(overrides: list[str]) -> Config:

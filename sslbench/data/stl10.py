@@ -5,7 +5,7 @@ import logging
 import shutil
 import tarfile
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -179,8 +179,9 @@ def _verify_contents(folder: Path, release: Release, remedy: str) -> None:
     for name, md5 in release.md5s.items():
         status = (folder / name).stat()
         expected[name] = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "md5": md5}
-    if _read_stamp(folder / STAMP) == expected:
-        return
+    with suppress(OSError, ValueError):  # no stamp, or a torn one
+        if json.loads((folder / STAMP).read_text()) == expected:
+            return
     log.info("checking the MD5 of the files in %s", folder)
     for name, md5 in release.md5s.items():
         found = file_md5(folder / name)
@@ -190,10 +191,3 @@ def _verify_contents(folder: Path, release: Release, remedy: str) -> None:
         write_json(folder / STAMP, expected)
     except OSError as error:
         log.info("%s cannot be written (%s): the check is repeated each time", STAMP, error)
-
-
-def _read_stamp(path: Path) -> object:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None

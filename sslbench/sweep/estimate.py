@@ -75,6 +75,8 @@ class Estimator:
             return Cost(per_step * schedule.total_steps + around, int(memory), "records")
         import torch
 
+        from sslbench.engine.device import choose_device, choose_precision
+
         counts = self._preflight.count_images(settings)
         model = repr(settings.model)
         if model not in self._work:
@@ -85,9 +87,10 @@ class Estimator:
         evaluated = counts["val"] * schedule.num_evaluations + counts["labeled"] + counts["test"]
         images = schedule.total_steps * PASSES_PER_STEP * views + evaluated
         cores = 1 if torch.cuda.is_available() else settings.threads or available_cores()
-        rate = cores * measure_rate(settings.precision)
+        precision = choose_precision(settings.precision, choose_device("auto"))
+        rate = cores * measure_rate(precision)
         seconds = START_SECONDS + images * work.flops / rate
-        value_bytes = 2 if _precision(settings.precision) == "bf16" else 4
+        value_bytes = 2 if precision == "bf16" else 4
         memory = BASE_BYTES + 4 * STATES_PER_WEIGHT * work.weights
         memory += int(KEPT_PER_OUTPUT * value_bytes * work.outputs * views)
         return Cost(seconds, memory, "flops")
@@ -117,12 +120,6 @@ def count_work(encoder: "nn.Module") -> Work:
     return Work(counter.get_total_flops(), sum(sizes), num_weights)
 
 
-def _precision(precision: str) -> str:
-    from sslbench.engine.device import choose_device, choose_precision
-
-    return choose_precision(precision, choose_device("auto"))
-
-
 @cache
 def measure_rate(precision: str) -> float:
     """Measure the FLOP/s of a residual network's typical layer, forward and backward.
@@ -144,7 +141,7 @@ def measure_rate(precision: str) -> float:
     ).to(device, memory_format=torch.channels_last)
     images = torch.randn(num_images, channels, side, side, device=device)
     images = images.contiguous(memory_format=torch.channels_last).requires_grad_()
-    in_precision = autocast(_precision(precision), device)
+    in_precision = autocast(precision, device)
 
     def seconds_of_step() -> float:
         began = time.perf_counter()

@@ -4,8 +4,8 @@ import dataclasses
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -174,26 +174,18 @@ def train_cell(cell: Cell, *, show_bar: bool = False) -> Record:
     from sslbench.run import run
     from sslbench.tracking import start_tracker
 
-    with _log_to(cell.folder.log_path), StopRequest() as stop:
+    handler = logging.FileHandler(cell.folder.log_path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    with closing(handler), StopRequest() as stop:
         contents = cell.request["settings"]
         tracker = start_tracker(cell.settings, cell.id, cell.folder.path, contents)
         try:
             return run(cell, tracker, stop, show_bar=show_bar)
         finally:  # a second Ctrl-C ends training at once
             tracker.finish(exit_code=1)
-
-
-@contextmanager
-def _log_to(path: Path) -> Iterator[None]:
-    handler = logging.FileHandler(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger()
-    root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        handler.close()
+            root.removeHandler(handler)
 
 
 def summary(record: Record, folder: Path) -> str:

@@ -109,14 +109,9 @@ def exit_report(plan: Plan) -> str | None:
     if len(left) < len(unfinished):
         lines.append("the same command goes on with them; the others are kept")
     if left:
-        limit = 1 + max(_failures(job) for job in left)
+        limit = 1 + max(job.cell.folder.record().failures for job in left)
         lines.append(
             f"{len(left)} were not tried again: hydra.sweeper.retry_failed=true "
             f"hydra.sweeper.retry_limit={limit} tries them"
         )
     return "\n".join(lines)
-
-
-def _failures(job: Job) -> int:
-    record = job.cell.folder.record()
-    return 0 if record is None else record.failures
