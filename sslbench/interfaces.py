@@ -1,7 +1,7 @@
 """The seams between encoder, method, loop and evaluation."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -21,13 +21,9 @@ class Step(NamedTuple):
     metrics: dict[str, Tensor]
 
 
-class ViewAccuracy(Protocol):
-    """Returns the share of validation images that logits of a random view get right.
-
-    `logits` turns `(n, 3, side, side)` views into `(n, C)` logits; `view` is `view_a` or `view_b`.
-    """
-
-    def __call__(self, logits: Callable[[Tensor], Tensor], view: str) -> float: ...
+ViewAccuracy = Callable[[Callable[[Tensor], Tensor], str], float]
+"""Returns the share of validation images of which random views are classified right, by what turns
+`(n, 3, side, side)` views into `(n, C)` logits, and the view's name, `view_a` or `view_b`."""
 
 
 class MethodModule(nn.Module):

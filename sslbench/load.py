@@ -111,7 +111,7 @@ def load_encoder(cell: str | Path, outputs: str | Path = "outputs") -> FrozenEnc
 
 
 def _require_unit_range(images: Tensor) -> None:
-    if not images.numel() or torch.compiler.is_compiling() or torch.jit.is_tracing():
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or not images.numel():
         return  # an exported program does not look at values
     low, high = images.aminmax()
     if not (low >= -OVERSHOOT and high <= 1 + OVERSHOOT):  # so written, it is true of NaN too

@@ -134,7 +134,8 @@ def start_run(
             run.define_metric("step", hidden=True)
             run.define_metric("*", step_metric="step")
         except Exception as error:
-            log.warning("Weights & Biases (%s) did not start: %s", mode, _first_line(error))
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            log.warning("Weights & Biases (%s) did not start: %s", mode, reason)
             if mode != modes[-1]:
                 wandb.teardown()  # which gives the run's id free for the next attempt
         else:
@@ -199,10 +200,6 @@ def has_key() -> bool:
 
 def _unless_in_environment(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if f"WANDB_{key.upper()}" not in os.environ}
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
 def exit_code(record: Record) -> int:

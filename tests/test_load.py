@@ -75,6 +75,7 @@ def test_it_is_frozen_also_within_a_module_that_learns(encoder):
     assert model[1].weight.grad is not None
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::torch.jit.TracerWarning")
 def test_it_leaves_with_its_normalisation(encoder):
     images = torch.rand(2, 3, 96, 96)
     for left in (

@@ -3,12 +3,13 @@
 Composing the config tree for the cell's model, method, ratio and data gives what was not changed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
 
 from sslbench.cell.identity import identity
+from sslbench.cell.record import flatten
 from sslbench.config.as_json import TYPE, settings_to_json
 from sslbench.config.compose import compose_settings
 from sslbench.config.settings import Settings
@@ -40,8 +41,8 @@ def find_changes(settings: Settings, choices: Mapping[str, Any]) -> Changes:
             changes[group] = chosen
     mine = replace(settings, init={"from": None})
     preset = replace(_preset(**groups, **changes), seed=settings.seed)
-    mine, theirs = (dict(_flatten(_identity_by_key(each))) for each in (mine, preset))
-    values = dict(_flatten(settings_to_json(settings)))
+    mine, theirs = (flatten(_identity_by_key(each)) for each in (mine, preset))
+    values = flatten(settings_to_json(settings))
     changes |= {
         key: values[key]
         for key in mine.keys() | theirs.keys()
@@ -67,11 +68,3 @@ def _identity_by_key(settings: Settings) -> dict[str, Any]:
             name: operation | {"p": applied[name].p} for name, operation in operations
         }
     return contents
-
-
-def _flatten(node: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in node.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -59,3 +59,13 @@ def _require_types(record: Record) -> None:
         value = getattr(record, name)
         if not isinstance(value, dict) and (name, value) != ("error", None):
             raise ValueError(f"{name} is {value!r}, not an object")
+
+
+def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:
+    """Return nested settings by dotted keys; that of a group, such as `optimizer`, is its name."""
+    if not isinstance(settings, dict):
+        return {prefix: settings}
+    flat = {prefix: settings["name"]} if "name" in settings else {}
+    for key, value in settings.items():
+        flat |= flatten(value, f"{prefix}.{key}" if prefix else key)
+    return flat

@@ -5,6 +5,7 @@ import importlib.metadata
 import platform
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,10 +34,8 @@ def versions() -> dict[str, str]:
     """Return versions of Python, the packages whose numbers matter, and this code's commit."""
     found = {"python": platform.python_version(), "platform": platform.platform()}
     for package in PACKAGES:
-        try:
+        with suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            found[package] = "not installed"
     return found | {"commit": _git_commit()}
 
 

@@ -9,7 +9,7 @@ from itertools import count, islice
 from typing import Any
 
 from sslbench.cell.identity import SEPARATOR
-from sslbench.cell.record import DONE
+from sslbench.cell.record import DONE, flatten
 from sslbench.tables import paper
 from sslbench.tables.gather import Cell, Changes
 from sslbench.tables.paper import Row
@@ -93,16 +93,6 @@ def _start_label(cell: Cell, cells: dict[str, Cell]) -> str | None:
     settings = flatten(start.settings) | theirs  # the child's method may have more settings
     keys = sorted(key for key in settings if theirs.get(key) != childs.get(key))
     return " ".join([start.method, *overrides({key: settings[key] for key in keys})])
-
-
-def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:
-    """Return nested settings by dotted keys; that of a group, such as `optimizer`, is its name."""
-    if not isinstance(settings, dict):
-        return {prefix: settings}
-    flat = {prefix: settings["name"]} if "name" in settings else {}
-    for key, value in settings.items():
-        flat |= flatten(value, f"{prefix}.{key}" if prefix else key)
-    return flat
 
 
 def overrides(changes: Changes) -> list[str]:

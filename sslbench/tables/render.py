@@ -24,16 +24,11 @@ def to_text(table: Table) -> str:
 def to_markdown(table: Table) -> str:
     """Write a table in Markdown's pipe syntax."""
     cells = table.frame.astype(str).map(lambda text: text.replace("|", r"\|"))
-    lines = [
-        f"## {table.title}",
-        "",
-        cells.to_markdown(tablefmt="pipe", **AS_ROUNDED),
-        "",
-        table.note,
-    ]
+    rows = cells.to_markdown(tablefmt="pipe", **AS_ROUNDED)
+    parts = [f"## {table.title}", rows, table.note]
     if table.commands:
-        lines += ["", "To fill the gaps:", "", "```", *table.commands, "```"]
-    return "\n".join(lines) + "\n"
+        parts += ["To fill the gaps:", "\n".join(["```", *table.commands, "```"])]
+    return "\n\n".join(parts) + "\n"
 
 
 def to_latex(table: Table) -> str:

@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from sslbench.cell.record import DONE
+from sslbench.cell.record import DONE, flatten
 from sslbench.tables import paper, statistics
 from sslbench.tables.claims import RULES, Claim, format_p
 from sslbench.tables.commands import fill
 from sslbench.tables.contents import Table
 from sslbench.tables.gather import Cell
-from sslbench.tables.groups import MIN_SEEDS, Group, flatten, is_ablation, row_order, slug, written
+from sslbench.tables.groups import MIN_SEEDS, Group, is_ablation, row_order, slug, written
 from sslbench.tables.paper import BARLOW, KNN, SEMI, SUPERVISED, TEST, TRAIN, TRAIN_LOSS, VAL, Row
 
 NOTE = (
