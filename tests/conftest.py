@@ -1,9 +1,13 @@
+import signal
 import threading
 
 import pytest
 from helpers.server import Server
 
 from sslbench.data.digits import open_digits
+
+# A job in the background ignores Ctrl-C, and hands that on to the commands that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
