@@ -8,12 +8,9 @@ from typing import Any
 from sslbench.atomic import write_json
 from sslbench.cell.folder import CellFolder, cells_folder
 from sslbench.cell.identity import cell_id
-from sslbench.cell.record import SETTINGS, Record
+from sslbench.cell.record import SETTINGS, Changes, Record
 from sslbench.config.as_json import settings_from_json, settings_to_json
 from sslbench.config.settings import Settings
-
-Changes = dict[str, Any]
-"""The overrides that lead to a cell from its choices of model, method, ratio and data."""
 
 
 class Cell:

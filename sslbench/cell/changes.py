@@ -9,13 +9,10 @@ from functools import cache
 from typing import Any
 
 from sslbench.cell.identity import identity
-from sslbench.cell.record import flatten
+from sslbench.cell.record import Changes, flatten
 from sslbench.config.as_json import TYPE, settings_to_json
 from sslbench.config.compose import compose_settings
 from sslbench.config.settings import Settings
-
-Changes = dict[str, Any]
-"""Values by dotted key."""
 
 
 def find_changes(settings: Settings, choices: Mapping[str, Any]) -> Changes:

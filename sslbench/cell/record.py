@@ -11,6 +11,8 @@ from sslbench.atomic import write_json
 RECORD, SETTINGS = "record.json", "settings.json"
 DONE, FAILED, INTERRUPTED, BLOCKED = "done", "failed", "interrupted", "blocked"
 STATUSES = (DONE, FAILED, INTERRUPTED, BLOCKED)
+Changes = dict[str, Any]
+"""Overrides by key: how a cell differs from what the choices of its groups give."""
 
 
 @dataclass
@@ -20,7 +22,7 @@ class Record:
     cell: str
     status: str
     settings: dict[str, Any]
-    changes: dict[str, Any] = field(default_factory=dict)
+    changes: Changes = field(default_factory=dict)
     """The overrides that lead to the cell from its model, method, ratio, data and seed."""
     streams: list[str] = field(default_factory=list)
     """Images that its method learns from, `labeled` or `unlabeled`; epochs count the first."""

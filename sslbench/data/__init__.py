@@ -108,7 +108,7 @@ def open_dataset(settings: Data, outputs: Path, release: Release = OFFICIAL) -> 
     train = _labeled_indices(settings, layout)
     val, test = split_val_test(layout.test_labels, settings.val_fraction, settings.split_seed)
     mean, std = cached_statistics(layout.train_images, layout.fingerprint, outputs)
-    return Dataset(dataset_name(settings), layout, train, val, test, mean, std)
+    return Dataset(dataset_name(settings.name, settings.root), layout, train, val, test, mean, std)
 
 
 def count_images(settings: Data, dataset: Dataset | None) -> dict[str, int]:
@@ -134,11 +134,11 @@ def is_here(settings: Data) -> bool:
     return settings.name not in ("auto", "stl10") or (Path(settings.root) / FOLDER).exists()
 
 
-def dataset_name(settings: Data) -> str:
+def dataset_name(choice: str, root: str) -> str:
     """Return what concrete data is called: `stl10`, `digits`, or the folder of a `layout` set."""
-    if settings.name != "layout":
-        return settings.name
-    name = Path(settings.root).resolve().name
+    if choice != "layout":
+        return choice
+    name = Path(root).resolve().name
     # It was not checked to be what its folder is called.
     return f"layout-{name}" if name in ("stl10", "digits") else name
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from sslbench.cell.folder import CellFolder, cells_folder
-from sslbench.cell.record import DONE, SETTINGS, Record
+from sslbench.cell.record import DONE, SETTINGS, Changes, Record
+from sslbench.data import dataset_name
 from sslbench.tables.paper import Metric
 
-Changes = dict[str, Any]
-"""Overrides by key: how a cell's settings differ from what the choices of its groups give."""
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What reading raises where files are not as this version writes them."""
 
@@ -72,13 +71,14 @@ def gather(outputs: Path) -> tuple[list[Cell], list[str]]:
 
 def _read(folder: CellFolder) -> Cell | None:
     """Return a cell, or None if nothing is in its folder."""
-    status, record = folder.state(), folder.record()
+    record = folder.record()
+    status = DONE if record is not None and record.status == DONE else folder.state()
     if record is None:
         if not (folder.path / SETTINGS).exists():
             return None
         known = json.loads((folder.path / SETTINGS).read_text())
         record = Record(folder.cell_id, status, **known)
-    settings = record.settings
+    settings, data = record.settings, record.settings["data"]
     cell = Cell(
         *(folder.cell_id, folder.path, status, record, settings, record.changes),
         method=settings["method"]["name"],
@@ -86,19 +86,11 @@ def _read(folder: CellFolder) -> Cell | None:
         ratio=settings["ratio"]["name"] if "unlabeled" in record.streams else None,
         seed=settings["seed"],
         start=settings["init"]["from"],
-        data=record.data["name"] if status == DONE else _data_name(settings["data"]),
+        data=record.data["name"] if status == DONE else dataset_name(data["name"], data["root"]),
         code=record.runtime.get("versions", {}).get("code") or "",
     )
     _require_sound(cell)
     return cell
-
-
-def _data_name(data: dict[str, Any]) -> str:
-    """Return what a record will call its data."""
-    if data["name"] != "layout":
-        return data["name"]
-    name = Path(data["root"]).resolve().name
-    return f"layout-{name}" if name in ("stl10", "digits") else name
 
 
 def _require_sound(cell: Cell) -> None:

@@ -9,9 +9,9 @@ from itertools import count, islice
 from typing import Any
 
 from sslbench.cell.identity import SEPARATOR
-from sslbench.cell.record import DONE, flatten
+from sslbench.cell.record import DONE, Changes, flatten
 from sslbench.tables import paper
-from sslbench.tables.gather import Cell, Changes
+from sslbench.tables.gather import Cell
 from sslbench.tables.paper import Row
 
 BUDGET = ("steps", "method.epochs")
