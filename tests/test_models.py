@@ -13,7 +13,8 @@ from torch.testing import assert_close
 
 from sslbench.models.convnet import ConvNet
 from sslbench.models.resnet import ResNet18
-from sslbench.models.wide_resnet import BasicBlock, Projection, WideResNet
+from sslbench.models.wide_resnet import WideResNet
+from sslbench.models.wide_resnet_encoder import BasicBlock, Projection
 
 SIZES = {
     "convnet": (593_920, 512),

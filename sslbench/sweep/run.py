@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import Any
 
@@ -16,6 +16,7 @@ from sslbench.exit_codes import CellStopped, UsageError
 from sslbench.processes import available_cores
 from sslbench.sweep.estimate import Estimator
 from sslbench.sweep.live import live_overview
+from sslbench.sweep.measure import Measurements
 from sslbench.sweep.plan import Compose, Job, Plan, Planner
 from sslbench.sweep.preflight import Preflight
 from sslbench.sweep.present import exit_report, headline, outcome, plan_table
@@ -54,15 +55,17 @@ def run_sweep(
         retry_limit=retry_limit,
         threads=max(1, available_cores() // workers),
     )
-    try:
-        plan = planner.plan(requests())
-    except ValueError as error:
-        raise UsageError(error) from None
-    if dry_run:
-        estimator = Estimator(plan.jobs[0].cell.settings.outputs, preflight)
-        costs = {job.cell.id: estimator.cost(job.cell.settings) for job in plan.to_do()}
-        print(plan_table(plan, costs, workers))
-        return
+    with Measurements() if dry_run else nullcontext() as measurements:
+        try:
+            plan = planner.plan(requests())
+        except ValueError as error:
+            raise UsageError(error) from None
+        if measurements is not None:
+            outputs = plan.jobs[0].cell.settings.outputs
+            estimator = Estimator(outputs, preflight, measurements)
+            costs = {job.cell.id: estimator.cost(job.cell.settings) for job in plan.to_do()}
+            print(plan_table(plan, costs, workers))
+            return
     print(headline(plan), flush=True)
     stopped = None
 

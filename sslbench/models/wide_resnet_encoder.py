@@ -1,0 +1,82 @@
+"""The modules of wide residual networks."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sslbench.models.wide_resnet import WideResNet
+
+
+class NormAct(nn.Sequential):
+    """Batch normalisation, then LeakyReLU."""
+
+    def __init__(self, channels: int, config: WideResNet) -> None:
+        super().__init__(
+            nn.BatchNorm2d(channels, eps=1e-5, momentum=config.bn_momentum),
+            nn.LeakyReLU(config.negative_slope, inplace=True),
+        )
+
+
+class Projection(nn.Conv2d):
+    """A 1x1 convolution of every `step`-th pixel.
+
+    As a strided convolution torch corrupts memory in its backward pass on the CPU, where there are
+    fewer than 16 inputs in channels_last format.
+    """
+
+    def __init__(self, channels: int, width: int, step: int) -> None:
+        super().__init__(channels, width, 1, bias=False)
+        self.step = step
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x[:, :, :: self.step, :: self.step])
+
+
+class BasicBlock(nn.Module):
+    """BN - LeakyReLU - Conv, twice, plus a skip, which if projected starts from the activation."""
+
+    def __init__(
+        self, channels: int, width: int, stride: int, *, project: bool, config: WideResNet
+    ) -> None:
+        super().__init__()
+        self.act1 = NormAct(channels, config)
+        self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
+        self.act2 = NormAct(width, config)
+        self.dropout = nn.Dropout(config.dropout)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.skip = Projection(channels, width, stride) if project else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        activated = self.act1(x)
+        skip = x if self.skip is None else self.skip(activated)
+        return skip + self.conv2(self.dropout(self.act2(self.conv1(activated))))
+
+
+class WideResNetEncoder(nn.Module):
+    """`(B, 3, side, side)` -> `(B, widths[-1])`."""
+
+    def __init__(self, config: WideResNet) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, config.stem_width, 3, padding=1, bias=False)
+        blocks: list[BasicBlock] = []
+        channels = config.stem_width
+        for width, stride in zip(config.widths, config.strides, strict=True):
+            for index in range(config.blocks_per_stage):
+                first = index == 0
+                blocks.append(
+                    BasicBlock(
+                        channels, width, stride if first else 1, project=first, config=config
+                    )
+                )
+                channels = width
+        self.blocks = nn.Sequential(*blocks)
+        self.act = NormAct(channels, config)
+        self.embedding_dim = channels
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(
+                    module.weight, config.negative_slope, mode="fan_out", nonlinearity="leaky_relu"
+                )
+
+    def forward(self, images: Tensor) -> Tensor:
+        out = self.act(self.blocks(self.stem(images)))
+        return F.adaptive_avg_pool2d(out, 1).flatten(1)
