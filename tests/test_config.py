@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import make_dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -280,7 +280,7 @@ class TestIdentity:
         settings = compose_settings(["data=digits"])
 
         def id_of(module):
-            kind = make_dataclass("ConvNet", [], bases=(ConvNet,), namespace={"__module__": module})
+            kind = dataclass(type("ConvNet", (ConvNet,), {"__module__": module}))
             return cell_id(replace(settings, model=kind(name="convnet")))
 
         assert len({id_of("mine.nets"), id_of("yours.nets"), cell_id(settings)}) == 3

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from multiprocessing.pool import Pool
 from statistics import median
 from typing import Any
 
@@ -10,7 +11,7 @@ from sslbench.cell.record import DONE, load_record
 from sslbench.config.as_json import settings_to_json
 from sslbench.config.settings import Settings
 from sslbench.processes import available_cores
-from sslbench.sweep.measure import PASSES_PER_STEP, Measurements
+from sslbench.sweep.measure import PASSES_PER_STEP, Work, count_work, measure_rate
 from sslbench.sweep.preflight import Preflight
 
 RUNTIME = ("train_seconds", "total_seconds", "peak_memory_bytes")
@@ -35,9 +36,10 @@ class Cost:
 class Estimator:
     """Estimates the cost of cells below one output folder."""
 
-    def __init__(self, outputs: str, preflight: Preflight, measurements: Measurements) -> None:
+    def __init__(self, outputs: str, preflight: Preflight, process: Pool) -> None:
         self._preflight = preflight
-        self._measurements = measurements
+        self._process = process
+        self._works: dict[str, Work] = {}
         self._records: dict[str, list[tuple[float, float, int]]] = {}
         for folder in cells_folder(outputs).glob("*/"):
             try:
@@ -57,12 +59,15 @@ class Estimator:
             per_step, around, memory = (median(values) for values in zip(*like, strict=True))
             return Cost(per_step * schedule.total_steps + around, int(memory), "records")
         counts = self._preflight.count_images(settings)
-        work = self._measurements.work(settings.model)
+        model = repr(settings.model)
+        if model not in self._works:
+            self._works[model] = self._process.apply(count_work, (settings.model,))
+        work = self._works[model]
         streams = settings.method.streams(settings.ratio)
         views = sum(stream.batch_size * len(stream.views) for stream in streams)
         evaluated = counts["val"] * schedule.num_evaluations + counts["labeled"] + counts["test"]
         images = schedule.total_steps * PASSES_PER_STEP * views + evaluated
-        rate = self._measurements.rate(settings.precision)
+        rate = self._process.apply(measure_rate, (settings.precision,))
         cores = 1 if rate.of_gpu else settings.threads or available_cores()
         seconds = START_SECONDS + images * work.flops / (cores * rate.flops_per_second)
         value_bytes = 2 if rate.precision == "bf16" else 4

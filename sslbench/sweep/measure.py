@@ -7,8 +7,8 @@ import multiprocessing
 import time
 from dataclasses import dataclass
 from functools import cache
+from multiprocessing.pool import Pool
 from statistics import median
-from typing import Self
 
 from sslbench.config.parts import IMAGE_SIDE, Model
 
@@ -36,28 +36,14 @@ class Rate:
     """`bf16` or `fp32`."""
 
 
-class Measurements:
-    """Starts the process that measures, and asks it; leaving the context ends it."""
+def start_measuring() -> Pool:
+    """Start the process that `measure_rate` and `count_work` are to be called in.
 
-    def __enter__(self) -> Self:
-        self._process = multiprocessing.get_context("spawn").Pool(1)
-        self._process.apply_async(measure_rate, ("auto",))  # has it by the time it is asked for
-        self._works: dict[str, Work] = {}
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._process.terminate()
-
-    def rate(self, precision: str) -> Rate:
-        """Return this machine's rate in a precision as settings name it."""
-        return self._process.apply(measure_rate, (precision,))
-
-    def work(self, model: Model) -> Work:
-        """Return an encoder's work for one image."""
-        key = repr(model)
-        if key not in self._works:
-            self._works[key] = self._process.apply(count_work, (model,))
-        return self._works[key]
+    It measures the rate at once, to have it by the time it is asked for.
+    """
+    process = multiprocessing.get_context("spawn").Pool(1)
+    process.apply_async(measure_rate, ("auto",))
+    return process
 
 
 def count_work(model: Model) -> Work:
@@ -68,10 +54,10 @@ def count_work(model: Model) -> Work:
     with torch.device("meta"):  # no weights are drawn, nothing is computed
         encoder = model.build().eval()
         image = torch.empty(1, 3, IMAGE_SIDE, IMAGE_SIDE)
-    flops, outputs = [], []
+    sizes, flops = [], []
 
     def count(module: nn.Module, given: tuple, output: torch.Tensor) -> None:
-        outputs.append(output.numel())
+        sizes.append(output.numel())
         weight = getattr(module, "weight", None)
         if weight is not None and weight.dim() > 1:
             flops.append(2 * output.numel() * weight[0].numel())
@@ -80,8 +66,7 @@ def count_work(model: Model) -> Work:
         if not list(module.children()):
             module.register_forward_hook(count)
     encoder(image)
-    num_weights = sum(weights.numel() for weights in encoder.parameters())
-    return Work(sum(flops), sum(outputs), num_weights)
+    return Work(sum(flops), sum(sizes), sum(it.numel() for it in encoder.parameters()))
 
 
 @cache
@@ -95,25 +80,19 @@ def measure_rate(precision: str) -> Rate:
     import torchvision.models  # noqa: F401  most encoders need it soon
     from torch import nn
 
-    from sslbench.engine.device import (
-        autocast,
-        choose_device,
-        choose_precision,
-        keep_freed_memory,
-        use_threads,
-    )
+    from sslbench.engine import device as hardware
 
-    keep_freed_memory()
-    use_threads(1)
-    device = choose_device("auto")
-    precision = choose_precision(precision, device)
+    hardware.keep_freed_memory()
+    hardware.use_threads(1)
+    device = hardware.choose_device("auto")
+    precision = hardware.choose_precision(precision, device)
     channels, side, num_images = 64, 24, 64
     layer = nn.Sequential(
         nn.Conv2d(channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels), nn.ReLU()
     ).to(device, memory_format=torch.channels_last)
     images = torch.randn(num_images, channels, side, side, device=device)
     images = images.contiguous(memory_format=torch.channels_last).requires_grad_()
-    in_precision = autocast(precision, device)
+    in_precision = hardware.autocast(precision, device)
 
     def seconds_of_step() -> float:
         began = time.perf_counter()

@@ -16,7 +16,7 @@ from sslbench.exit_codes import CellStopped, UsageError
 from sslbench.processes import available_cores
 from sslbench.sweep.estimate import Estimator
 from sslbench.sweep.live import live_overview
-from sslbench.sweep.measure import Measurements
+from sslbench.sweep.measure import start_measuring
 from sslbench.sweep.plan import Compose, Job, Plan, Planner
 from sslbench.sweep.preflight import Preflight
 from sslbench.sweep.present import exit_report, headline, outcome, plan_table
@@ -55,14 +55,14 @@ def run_sweep(
         retry_limit=retry_limit,
         threads=max(1, available_cores() // workers),
     )
-    with Measurements() if dry_run else nullcontext() as measurements:
+    with start_measuring() if dry_run else nullcontext() as process:
         try:
             plan = planner.plan(requests())
         except ValueError as error:
             raise UsageError(error) from None
-        if measurements is not None:
+        if process is not None:
             outputs = plan.jobs[0].cell.settings.outputs
-            estimator = Estimator(outputs, preflight, measurements)
+            estimator = Estimator(outputs, preflight, process)
             costs = {job.cell.id: estimator.cost(job.cell.settings) for job in plan.to_do()}
             print(plan_table(plan, costs, workers))
             return
