@@ -60,7 +60,7 @@ def build(settings: Settings) -> Training:
         method=method,
         optimizer=optimizer,
         feed=feed,
-        schedule=build_schedule(settings.method, feed.epoch_images, settings.steps),
+        schedule=build_schedule(settings.method, feed.sources[0].num_images, settings.steps),
         take_step=take_step,
     )
 

@@ -1,7 +1,7 @@
 """torch's optimizers as parts; on a GPU their state stays there, for a CUDA graph to hold it."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sslbench.config.parts import Optimizer
 from sslbench.config.ranges import below_one, require
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 class Adam(Optimizer):
     """Adam (Kingma and Ba 2015)."""
 
+    KIND: ClassVar[str] = "Adam"
+    """Its name among torch's optimizers."""
     betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
     """Decay of the two moments."""
 
@@ -25,7 +27,7 @@ class Adam(Optimizer):
     def build(self, groups: list[dict], device: "torch.device") -> "torch.optim.Optimizer":
         from torch import optim
 
-        return self._kind(optim)(
+        return getattr(optim, self.KIND)(
             groups,
             lr=self.rate(device),
             betas=tuple(self.betas),
@@ -34,16 +36,12 @@ class Adam(Optimizer):
             capturable=device.type == "cuda",
         )
 
-    def _kind(self, optim: "torch.optim") -> "type[torch.optim.Optimizer]":
-        return optim.Adam
-
 
 @dataclass
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
 
-    def _kind(self, optim: "torch.optim") -> "type[torch.optim.Optimizer]":
-        return optim.AdamW
+    KIND: ClassVar[str] = "AdamW"
 
 
 @dataclass

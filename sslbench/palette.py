@@ -1,27 +1,10 @@
 """Colours that the colour-blind can tell apart, with markers for print."""
 
-LINES = (
-    ("#0072B2", "o"),
-    ("#D55E00", "s"),
-    ("#009E73", "^"),
-    ("#CC79A7", "D"),
-    ("#E69F00", "v"),
-    ("#56B4E9", "P"),
-    ("#000000", "X"),
-)
+_LINES = "#0072B2 #D55E00 #009E73 #CC79A7 #E69F00 #56B4E9 #000000"
+_CLASSES = "#332288 #E69F00 #44AA99 #CC6677 #88CCEE #117733 #882255 #999933 #AA4499 #000000"
+LINES = tuple(zip(_LINES.split(), "os^DvPX", strict=True))
 """Colours of Okabe and Ito 2008, with markers."""
-CLASSES = (
-    ("#332288", "o"),
-    ("#E69F00", "s"),
-    ("#44AA99", "^"),
-    ("#CC6677", "v"),
-    ("#88CCEE", "D"),
-    ("#117733", "P"),
-    ("#882255", "X"),
-    ("#999933", "<"),
-    ("#AA4499", ">"),
-    ("#000000", "p"),
-)
+CLASSES = tuple(zip(_CLASSES.split(), "os^vDPX<>p", strict=True))
 """Colours after Tol 2021 (muted), with black for its grey and a stronger yellow, with markers."""
 
 

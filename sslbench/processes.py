@@ -4,8 +4,6 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
 
 POLL_SECONDS = 0.5
 
@@ -36,9 +34,3 @@ def exit_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def call_with_parent(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function in a worker process that is to end with the one that started it."""
-    exit_with_parent()
-    return function(*arguments)

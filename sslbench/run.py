@@ -105,7 +105,7 @@ def _training_results(training: Training, progress: Progress, record: Record) ->
     }
     if "accuracy" in progress.last_means:
         labeled = sum(it.batch_size for it in training.feed.sources if it.name == LABELED)
-        train["num_images"] = training.schedule.last_window * labeled
+        train["num_images"] = progress.last_window * labeled
     steps = {"steps": training.schedule.total_steps, "best_step": progress.best_step}
     return {"train": train, **steps}
 

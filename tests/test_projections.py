@@ -2,9 +2,11 @@
 
 import os
 import signal
+from functools import partial
 
 import numpy as np
 import pytest
+from joblib import delayed
 
 from sslbench.cell.embeddings import Embeddings, read_embeddings
 from sslbench.evaluate import projection
@@ -73,7 +75,7 @@ def test_projections_are_kept_and_lost_workers_do_not_matter(tmp_path, monkeypat
             os.kill(os.getpid(), signal.SIGKILL)
         return function(*call)
 
-    monkeypatch.setattr(projection, "call_with_parent", lose_workers)
+    monkeypatch.setattr(projection, "delayed", lambda it: delayed(partial(lose_workers, it)))
     monkeypatch.setattr(projection, "available_cores", lambda: 2)
     found = projection.project_all(cells, tmp_path)
     monkeypatch.setattr(projection, "available_cores", lambda: 1)

@@ -40,7 +40,6 @@ def test_epochs_become_the_papers_steps():
 def test_each_interval_and_the_last_step_are_evaluated(settings, num_images, steps, expected):
     schedule = build_schedule(settings, num_images, steps)
     assert steps_where(schedule, schedule.evaluates_after) == expected
-    assert schedule.last_window == expected[-1] - [0, *expected][-2]
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])

@@ -7,10 +7,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from scipy.stats import binomtest
 
 from sslbench.atomic import replace_file
-from sslbench.cell.record import Record
+from sslbench.cell.record import DATA_TITLES, Record
 
 CARD = "card.md"
-DATA_TITLES = {"digits": "the built-in stand-in (digits)", "stl10": "STL-10"}
 MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>()#|~$&!"})
 
 

@@ -11,6 +11,7 @@ from sslbench.atomic import write_json
 RECORD, SETTINGS = "record.json", "settings.json"
 DONE, FAILED, INTERRUPTED, BLOCKED = "done", "failed", "interrupted", "blocked"
 STATUSES = (DONE, FAILED, INTERRUPTED, BLOCKED)
+DATA_TITLES = {"stl10": "STL-10", "digits": "digits, the built-in stand-in"}
 Changes = dict[str, Any]
 """Overrides by key: how a cell differs from what the choices of its groups give."""
 

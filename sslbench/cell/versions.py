@@ -4,7 +4,6 @@ import hashlib
 import importlib.metadata
 import platform
 import subprocess
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from importlib.util import find_spec
@@ -12,7 +11,8 @@ from pathlib import Path
 from subprocess import DEVNULL
 from typing import Any
 
-from sslbench.cell.record import Record
+from sslbench.cell.record import Record, flatten
+from sslbench.config.as_json import TYPE
 
 PACKAGES = ("sslbench", "torch", "torchvision", "numpy", "scikit-learn", "hydra-core", "wandb")
 NUMBERS_APART = (
@@ -48,7 +48,9 @@ def code_digest(settings: dict[str, Any]) -> str:
         settings: As JSON values.
     """
     package = __name__.partition(".")[0]
-    types = {path for path in _types(settings) if path.partition(".")[0] != package}
+    flat = flatten(settings).items()
+    types = {value for key, value in flat if key.endswith(f".{TYPE}")}
+    types = {path for path in types if path.partition(".")[0] != package}
     return _code_digest(tuple(sorted(path.rpartition(".")[0] for path in types)))
 
 
@@ -56,16 +58,6 @@ def is_of_other_code(record: Record) -> bool:
     """Whether a cell was trained by other code than this."""
     code = record.runtime.get("versions", {}).get("code")
     return code is not None and code != code_digest(record.settings)
-
-
-def _types(node: Any) -> Iterator[str]:
-    """Yield the import paths of the parts in settings."""
-    if isinstance(node, dict):
-        for key, value in node.items():
-            if key == "type" and isinstance(value, str):
-                yield value
-            else:
-                yield from _types(value)
 
 
 @cache

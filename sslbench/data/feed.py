@@ -117,8 +117,6 @@ class Feed:
     def __init__(self, sources: Sequence[Source], device: torch.device) -> None:
         self.sources = sources
         self.device = device
-        self.epoch_images = sources[0].num_images
-        """An epoch is one pass over the first source."""
         self.images_per_step = sum(source.batch_size for source in sources)
         self.resident = all(source.store.resident for source in sources)
 

@@ -11,7 +11,7 @@ import torch
 
 from sslbench.cell import checkpoint
 from sslbench.cell.curves import CurveFile
-from sslbench.engine.means import FirstNonFinite, Means
+from sslbench.engine.means import Means
 from sslbench.engine.progress import ProgressReport
 from sslbench.engine.signals import Interrupted, StopRequest
 from sslbench.engine.training import Training
@@ -39,7 +39,8 @@ class Progress:
     best_step: int = 0
     best_accuracy: float = -1.0
     last_means: dict[str, float] = field(default_factory=dict)
-    """Of the training steps between the last two validations."""
+    """Of the `last_window` training steps up to the last validation."""
+    last_window: int = 0
 
 
 def fit(
@@ -86,6 +87,7 @@ def fit(
             if schedule.keeps_snapshot_after(progress.step):
                 save_snapshot(progress.step)
             if schedule.evaluates_after(progress.step):
+                progress.last_window = state.epoch.count
                 progress.last_means = state.take(state.epoch)
                 found = validate()
                 state.log("val", found)
@@ -113,13 +115,15 @@ class LoopState:
         self.curves = CurveFile(folder)
         self.progress = Progress()
         self.window, self.epoch = Means(), Means()
-        self.first_bad = FirstNonFinite(training.device)
+        self.first_bad = torch.tensor(-1, device=training.device)
+        """The first step whose loss was infinite or NaN."""
 
     def add(self, step: int, metrics: dict[str, torch.Tensor]) -> None:
         """Count a step that was taken."""
         self.window.add(metrics)
         self.epoch.add(metrics)
-        self.first_bad.note(step, metrics["loss"])
+        is_first = ~torch.isfinite(metrics["loss"]) & (self.first_bad < 0)
+        self.first_bad = torch.where(is_first, step, self.first_bad)
         self.progress.step = step + 1
 
     def take(self, means: Means) -> dict[str, float]:
@@ -128,8 +132,8 @@ class LoopState:
 
     def require_finite(self) -> None:
         """Raise if any loss since the start was not finite; asks the GPU, so not at each step."""
-        step = self.first_bad.step()
-        if step is not None:
+        step = int(self.first_bad)
+        if step >= 0:
             draw = self.training.feed.draw(step)
             raise NonFiniteLoss(step, {name: of["indices"].tolist() for name, of in draw.items()})
 

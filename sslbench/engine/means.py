@@ -1,4 +1,4 @@
-"""Running means of a method's metrics, and whether all losses were finite."""
+"""Running means of a method's metrics."""
 
 from typing import Any
 
@@ -30,19 +30,3 @@ class Means:
     def load_state_dict(self, state: dict[str, Any], device: torch.device) -> None:
         self.sums = {name: value.to(device) for name, value in state["sums"].items()}
         self.count = state["count"]
-
-
-class FirstNonFinite:
-    """Remembers the first step whose loss was infinite or NaN, without asking a GPU each time."""
-
-    def __init__(self, device: torch.device) -> None:
-        self._step = torch.tensor(-1, device=device)
-
-    def note(self, step: int, loss: Tensor) -> None:
-        bad = ~torch.isfinite(loss) & (self._step < 0)
-        self._step = torch.where(bad, step, self._step)
-
-    def step(self) -> int | None:
-        """Return the step, or None; waits for the device."""
-        found = int(self._step.item())
-        return found if found >= 0 else None

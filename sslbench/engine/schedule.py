@@ -32,15 +32,6 @@ class Schedule:
         return bool(self.snapshot_steps) and (step in self.snapshot_steps | {self.total_steps})
 
     @property
-    def last_window(self) -> int:
-        """Steps after the last but one evaluation, or all."""
-        interval = max(self.steps_per_evaluation, 1)
-        k = int(self.total_steps / interval) + 1
-        while k > 0 and round(k * interval) >= self.total_steps:
-            k -= 1
-        return self.total_steps - round(k * interval)
-
-    @property
     def num_evaluations(self) -> int:
         return max(1, round(self.total_steps / max(self.steps_per_evaluation, 1)))
 

@@ -11,7 +11,7 @@ from joblib import hash as hash_of
 
 from sslbench.atomic import replace_file
 from sslbench.cell.embeddings import UNREADABLE, Embeddings
-from sslbench.processes import available_cores, call_with_parent
+from sslbench.processes import available_cores, exit_with_parent
 
 MAX_POINTS = 500
 PERPLEXITY = 30.0
@@ -80,7 +80,7 @@ def project_all(cells: Sequence[Sequence[Embeddings]], store: Path) -> list[list
     workers = Parallel(available_cores() if cells else 1, max_nbytes=None)
     calls = [(store, [each.values for each in cell], cell[0].labels) for cell in cells]
     try:
-        return workers(delayed(call_with_parent)(_project_once, *call) for call in calls)
+        return workers(delayed(_project_once)(*call) for call in calls)
     except BrokenProcessPool:  # out of memory, perhaps: one at a time needs less
         return [_project_once(*call) for call in calls]
 
@@ -89,6 +89,7 @@ def _project_once(
     store: Path, snapshots: Sequence[np.ndarray], labels: np.ndarray
 ) -> list[Projection]:
     """Return what an earlier call has kept of the same snapshots, else project and keep them."""
+    exit_with_parent()
     path = store / f"{hash_of([PERPLEXITY, ITERATIONS, NEIGHBORS, snapshots, labels])}.npz"
     try:
         with np.load(path) as kept:

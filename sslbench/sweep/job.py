@@ -12,7 +12,7 @@ from pathlib import Path
 from sslbench.cell.cell import Cell, load_cell
 from sslbench.cell.changes import find_changes
 from sslbench.cell.folder import Busy
-from sslbench.cell.record import DONE, FAILED, INTERRUPTED, Record
+from sslbench.cell.record import DATA_TITLES, DONE, FAILED, INTERRUPTED, Record
 from sslbench.cell.versions import is_of_other_code
 from sslbench.config.compose import Config, JobContext, job_context, to_settings
 from sslbench.config.settings import Settings
@@ -196,7 +196,7 @@ def summary(record: Record, folder: Path) -> str:
         parts = [f"{split} {record.results[split]['accuracy']:.2%}" for split in splits]
         lines.append(f"  accuracy: {', '.join(parts)}, {record.runtime['total_seconds']:.0f} s")
         if record.data["name"] == "digits":
-            lines.append("  data: the built-in stand-in (digits); not comparable with STL-10")
+            lines.append(f"  data: {DATA_TITLES['digits']}; not comparable with STL-10")
     elif record.error is not None:
         lines.append(f"  {record.error['type']}: {record.error['message']}")
         if record.status == INTERRUPTED:

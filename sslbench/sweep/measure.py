@@ -1,6 +1,6 @@
-"""How much work encoders are and how fast this machine is, found out beside the planning.
+"""How much work encoders are and how fast this machine is, in a process beside the planning.
 
-In a process of its own: it imports torch and torchvision, which takes as long as all the rest.
+Importing torch and torchvision takes as long as all the rest of a dry run.
 """
 
 import multiprocessing

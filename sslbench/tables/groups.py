@@ -9,7 +9,7 @@ from itertools import count, islice
 from typing import Any
 
 from sslbench.cell.identity import SEPARATOR
-from sslbench.cell.record import DONE, Changes, flatten
+from sslbench.cell.record import DATA_TITLES, DONE, Changes, flatten
 from sslbench.tables import paper
 from sslbench.tables.gather import Cell
 from sslbench.tables.paper import Row
@@ -17,7 +17,6 @@ from sslbench.tables.paper import Row
 BUDGET = ("steps", "method.epochs")
 """Settings that shorten or lengthen a cell without changing what it is."""
 MIN_SEEDS = 3
-DATA_TITLES = {"stl10": "STL-10", "digits": "digits, the built-in stand-in"}
 PAPER_SETTINGS = "the paper's settings"
 MAX_SLUG = 60
 CHECKPOINT, UNKNOWN = "checkpoint", "unknown weights"
