@@ -28,7 +28,7 @@ class Projection(nn.Conv2d):
         self.step = step
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x[:, :, :: self.step, :: self.step])
+        return super().forward(x if self.step == 1 else x[:, :, :: self.step, :: self.step])
 
 
 class BasicBlock(nn.Module):
@@ -48,7 +48,7 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         activated = self.act1(x)
         skip = x if self.skip is None else self.skip(activated)
-        return skip + self.conv2(self.dropout(self.act2(self.conv1(activated))))
+        return self.conv2(self.dropout(self.act2(self.conv1(activated)))).add_(skip)
 
 
 class WideResNetEncoder(nn.Module):
