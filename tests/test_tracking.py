@@ -26,7 +26,7 @@ KEY, DEAD_SERVER = "a" * 40, "http://127.0.0.1:9"
 NAMES = ["$x$ $\\frac$", "_background_", "<b>", "日本"]
 CELL = (
     *("data=digits", "threads=1", "model.channels=8", "method=semi", "method.batch_size=8"),
-    *("method.unlabeled_batch_size=8", "steps=200", "log_every=2"),
+    *("method.unlabeled_batch_size=8", "steps=60", "log_every=2", "method.eval_every=4"),
     *("tracking.mode=offline", "tracking.group=table3", "tracking.checkpoints=true"),
 )
 
