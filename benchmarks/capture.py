@@ -102,7 +102,7 @@ def build_step(
     if captured:
         on_gpu = training.device.type == "cuda"
         record = record_cuda_graph if on_gpu else lambda function: function
-        take_step = CapturedStep(take_step, training.optimizer, training.device, record)
+        take_step = CapturedStep(take_step, training.device, record)
     return lambda: take_step(training.feed.draw(next(numbers)), rate), training.device
 
 

@@ -47,7 +47,7 @@ def build(settings: Settings) -> Training:
     feed = build_feed(settings, dataset, views, images, device)
     take_step = EagerStep(method, optimizer, feed, in_precision, settings.optimizer.clip_grad_norm)
     if device.type == "cuda" and feed.resident and settings.compile != "off":
-        take_step = CapturedStep(take_step, optimizer, device)
+        take_step = CapturedStep(take_step, device)
     return Training(
         settings=settings,
         device=device,

@@ -52,7 +52,7 @@ def run(cell: Cell, tracker: Tracker, stop: StopRequest, *, show_bar: bool = Fal
             folder,
             validate=partial(validate, training),
             save_snapshot=partial(save_snapshot, training, folder),
-            tracker=tracker,
+            track=tracker.log,
             stop=stop,
             show_bar=show_bar,
         )

@@ -48,8 +48,7 @@ class WandbTracker(Tracker):
     """A W&B run. At the first trouble it warns, and from then on only tries to close the run."""
 
     def __init__(self, run: "wandb.Run", *, checkpoints: bool = False) -> None:
-        self._run = run
-        self._checkpoints = checkpoints
+        self._run, self._checkpoints = run, checkpoints
         self._in_order, self._open = True, True
 
     def log(self, point: dict[str, Any]) -> None:

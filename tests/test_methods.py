@@ -74,8 +74,8 @@ class TestSemi:
             weak = module.logits(batch["weak"]).double().softmax(1)
             strong = module.logits(batch["strong"]).double().log_softmax(1)
         confidence, classes = weak.max(1)
-        module.config.threshold = confidence.sort().values[1:3].mean().item()
-        kept = confidence >= module.config.threshold
+        module.threshold = confidence.sort().values[1:3].mean().item()
+        kept = confidence >= module.threshold
         assert kept.sum() == 2, "the threshold must separate"
         targets = torch.eye(10, dtype=torch.float64)[classes] if labels == "hard" else weak
         expected = -(targets * strong).sum(1)[kept].sum() / 4

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from torch.testing import assert_close
 from sslbench.models.convnet import ConvNet
 from sslbench.models.resnet import ResNet18
 from sslbench.models.wide_resnet import WideResNet
-from sslbench.models.wide_resnet_encoder import BasicBlock, Projection
+from sslbench.models.wide_resnet_encoder import BasicBlock, NormAct, Projection
 
 SIZES = {
     "convnet": (593_920, 512),
@@ -71,7 +72,8 @@ def test_resnet18s_cifar_stem_keeps_the_resolution():
 class TestWideResNet:
     @pytest.mark.parametrize("project", [True, False])
     def test_a_block_is_its_formula(self, project):
-        block = BasicBlock(4, 4, 1, project=project, config=WideResNet()).eval()
+        norm_act = partial(NormAct, momentum=0.1, negative_slope=0.1)
+        block = BasicBlock(4, 4, 1, project, 0.0, norm_act).eval()
         images = noise(2, 4, 8, 8)
         unit = 1 / (1 + 1e-5) ** 0.5  # of BatchNorm that has seen nothing
         activated = F.leaky_relu(images * unit, 0.1)

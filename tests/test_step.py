@@ -32,7 +32,7 @@ def test_a_captured_step_learns_what_an_eager_one_learns(method, outputs):
         training = build(compose(f"method={method}", SMALL, f"outputs={outputs}", *more))
         step = training.take_step
         if captured:
-            step = CapturedStep(step, training.optimizer, CPU, record)
+            step = CapturedStep(step, CPU, record)
         losses = [step(training.feed.draw(i), 0.01 / (i + 1))["loss"].item() for i in range(6)]
         found.append((checkpoint.digest(training.method), losses))
     assert found[0] == found[1]

@@ -5,6 +5,7 @@ the same views and a resumed run the same as an uninterrupted one.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
@@ -16,15 +17,15 @@ ViewParams = dict[str, Params]
 """What is drawn for n images by each operation, `applied` (n,) bool among it."""
 
 
+@dataclass(frozen=True, eq=False)
 class PlainView:
     """Images as they are, normalised by `mean` and `std`.
 
     These are (3,) on the scale 0 to 1, on the images' device.
     """
 
-    def __init__(self, mean: Tensor, std: Tensor) -> None:
-        self.mean = mean
-        self.std = std
+    mean: Tensor
+    std: Tensor
 
     def apply(self, images: Tensor) -> Tensor:
         """(n, 3, side, side) uint8 of any strides to float32 in channels_last format."""

@@ -48,12 +48,13 @@ class LabeledImages:
 
 
 class Images:
-    """A data set on a device: resident on a GPU with room for it, else memory-mapped."""
+    """A data set on a device: resident where it takes less than half of a GPU's free memory."""
 
     def __init__(self, dataset: Dataset, device: torch.device) -> None:
         files = dataset.files
         arrays = (files.train_images, files.test_images, files.unlabeled_images)
-        resident = device.type == "cuda" and _fits(arrays, device)
+        num_bytes = sum(images.nbytes for images in arrays)
+        resident = device.type == "cuda" and num_bytes < torch.cuda.mem_get_info(device)[0] / 2
         train, test, self.unlabeled = (
             ImageStore(images, device, resident=resident) for images in arrays
         )
@@ -64,9 +65,3 @@ class Images:
 
 def _split(store: ImageStore, indices: np.ndarray, labels: np.ndarray) -> LabeledImages:
     return LabeledImages(store, indices, labels[indices])
-
-
-def _fits(arrays: tuple[np.ndarray, ...], device: torch.device) -> bool:
-    """Whether all images fit in half of the GPU's free memory."""
-    needed = sum(images.nbytes for images in arrays)
-    return needed < torch.cuda.mem_get_info(device)[0] / 2

@@ -5,6 +5,7 @@ that a step can be resumed, repeated or captured.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -33,15 +34,17 @@ def map_tensors(function: Callable[..., Any], *draws: Draw) -> Draw:
     }
 
 
+@dataclass(eq=False)
 class IndexStream:
     """An endless stream over `num_images` positions: one seeded permutation after the other."""
 
-    def __init__(self, num_images: int, batch_size: int, seed: int, purpose: str) -> None:
-        assert num_images > 0, "a stream needs images"
-        self.num_images = num_images
-        self.batch_size = batch_size
-        self.seed = seed
-        self.purpose = purpose
+    num_images: int
+    batch_size: int
+    seed: int
+    purpose: str
+
+    def __post_init__(self) -> None:
+        assert self.num_images > 0, "a stream needs images"
         self._permutation = lru_cache(maxsize=2)(self._draw_permutation)
 
     def _draw_permutation(self, epoch: int) -> Tensor:
@@ -59,29 +62,25 @@ class IndexStream:
         return torch.cat(parts)
 
 
+@dataclass(eq=False)
 class Source:
     """One stream of images, the views drawn of each, and their labels where they have any."""
 
-    def __init__(
-        self,
-        store: ImageStore,
-        indices: np.ndarray,
-        views: Mapping[str, RandomView],
-        *,
-        batch_size: int,
-        seed: int,
-        name: str,
-        labels: np.ndarray | None = None,
-    ) -> None:
-        self.store = store
-        self.views = views
-        self.name = name
-        self.batch_size = batch_size
-        self.num_images = len(indices)
-        self._indices = torch.from_numpy(indices)
-        self._seed = seed
-        self._stream = IndexStream(len(indices), batch_size, seed, f"{name}/order")
-        self._labels = None if labels is None else torch.from_numpy(labels)
+    store: ImageStore
+    indices: np.ndarray
+    views: Mapping[str, RandomView]
+    _: KW_ONLY
+    batch_size: int
+    seed: int
+    name: str
+    labels: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        self.num_images = len(self.indices)
+        self._indices = torch.from_numpy(self.indices)
+        purpose = f"{self.name}/order"
+        self._stream = IndexStream(self.num_images, self.batch_size, self.seed, purpose)
+        self._labels = None if self.labels is None else torch.from_numpy(self.labels)
         if self._labels is not None:
             assert self._labels[self._indices].min() >= 0, "a source of labelled images"
 
@@ -93,7 +92,7 @@ class Source:
         draw["views"] = {
             name: view.sample(
                 lambda operation, name=name: generator(
-                    self._seed, f"{self.name}/{name}/{operation}", step
+                    self.seed, f"{self.name}/{name}/{operation}", step
                 ),
                 self.batch_size,
                 self.store.side,

@@ -16,7 +16,6 @@ from sslbench.engine.progress import ProgressReport
 from sslbench.engine.signals import Interrupted, StopRequest
 from sslbench.engine.training import Training
 from sslbench.randomness import derive_seed
-from sslbench.tracking import Tracker
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ def fit(
     *,
     validate: Callable[[], dict[str, float]],
     save_snapshot: Callable[[int], None],
-    tracker: Tracker,
+    track: Callable[[dict[str, Any]], None],
     stop: StopRequest,
     show_bar: bool = False,
 ) -> Progress:
@@ -59,13 +58,14 @@ def fit(
     Args:
         validate: Returns validation metrics, `accuracy` among them.
         save_snapshot: Keeps embeddings after so many steps.
+        track: Takes points of the curves, as `Tracker.log` does.
 
     Raises:
         NonFiniteLoss: The last checkpoint is from before that step.
         Interrupted: A signal came; the checkpoint holds the step at which training stopped.
     """
     schedule, settings = training.schedule, training.settings
-    state = LoopState(training, cell_id, folder, tracker)
+    state = LoopState(training, cell_id, folder, track)
     state.resume()
     progress = state.progress
     began = time.monotonic() - progress.seconds
@@ -104,18 +104,20 @@ def fit(
     return progress
 
 
+@dataclass(eq=False)
 class LoopState:
     """What a checkpoint holds: progress, running means, the method and its optimizer."""
 
-    def __init__(self, training: Training, cell_id: str, folder: Path, tracker: Tracker) -> None:
-        self.training = training
-        self.cell_id = cell_id
-        self.folder = folder
-        self.tracker = tracker
-        self.curves = CurveFile(folder)
+    training: Training
+    cell_id: str
+    folder: Path
+    track: Callable[[dict[str, Any]], None]
+
+    def __post_init__(self) -> None:
+        self.curves = CurveFile(self.folder)
         self.progress = Progress()
         self.window, self.epoch = Means(), Means()
-        self.first_bad = torch.tensor(-1, device=training.device)
+        self.first_bad = torch.tensor(-1, device=self.training.device)
         """The first step whose loss was infinite or NaN."""
 
     def add(self, step: int, metrics: dict[str, torch.Tensor]) -> None:
@@ -143,7 +145,7 @@ class LoopState:
         where = {"step": step, "epoch": round(step / self.training.schedule.steps_per_epoch, 4)}
         self.curves.append({**where, "split": split, **metrics})
         named = {f"{split}/{name}": value for name, value in metrics.items()}
-        self.tracker.log({**where, "seconds": self.progress.seconds, **named})
+        self.track({**where, "seconds": self.progress.seconds, **named})
 
     def keep_best(self, accuracy: float) -> None:
         if accuracy > self.progress.best_accuracy:

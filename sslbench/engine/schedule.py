@@ -31,10 +31,6 @@ class Schedule:
     def keeps_snapshot_after(self, step: int) -> bool:
         return bool(self.snapshot_steps) and (step in self.snapshot_steps | {self.total_steps})
 
-    @property
-    def num_evaluations(self) -> int:
-        return max(1, round(self.total_steps / max(self.steps_per_evaluation, 1)))
-
 
 def build_schedule(method: Method, num_images: int, steps: int | None = None) -> Schedule:
     """Convert epochs over `num_images` images to steps; `steps` overrides `method.epochs`."""

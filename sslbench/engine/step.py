@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -12,39 +14,32 @@ from sslbench.interfaces import MethodModule
 Metrics = dict[str, Tensor]
 
 
+@dataclass(frozen=True, eq=False)
 class EagerStep:
     """Assemble the batch, then forward, backward and optimizer, operation by operation."""
 
-    def __init__(
-        self,
-        method: MethodModule,
-        optimizer: torch.optim.Optimizer,
-        feed: Feed,
-        autocast: Callable[[], AbstractContextManager],
-        clip_grad_norm: float,
-    ) -> None:
-        self._method = method
-        self._optimizer = optimizer
-        self._feed = feed
-        self._autocast = autocast
-        self._clip_grad_norm = clip_grad_norm
+    method: MethodModule
+    optimizer: torch.optim.Optimizer
+    feed: Feed
+    autocast: Callable[[], AbstractContextManager]
+    clip_grad_norm: float
 
     def __call__(self, draw: Draw, learning_rate: float) -> Metrics:
         """Take a step and return its metrics, `loss` among them, as tensors on the device."""
-        set_learning_rate(self._optimizer, learning_rate)
-        return self.compute(self._feed.to_device(draw))
+        set_learning_rate(self.optimizer, learning_rate)
+        return self.compute(self.feed.to_device(draw))
 
     def compute(self, draw: Draw) -> Metrics:
         """Take a step with a draw that is on the device; nothing in it waits for the device."""
-        batch = self._feed.assemble(draw)
-        with self._autocast():
-            loss, metrics = self._method(batch)
+        batch = self.feed.assemble(draw)
+        with self.autocast():
+            loss, metrics = self.method(batch)
         loss.backward()
-        if self._clip_grad_norm > 0:
-            nn.utils.clip_grad_norm_(self._method.parameters(), self._clip_grad_norm)
-        self._optimizer.step()
-        self._optimizer.zero_grad(set_to_none=True)
-        self._method.after_step()
+        if self.clip_grad_norm > 0:
+            nn.utils.clip_grad_norm_(self.method.parameters(), self.clip_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.method.after_step()
         return {"loss": loss.detach(), **metrics}
 
 
@@ -120,6 +115,7 @@ def record_cuda_graph(function: Callable[[], Metrics]) -> Callable[[], Metrics]:
     return replay
 
 
+@dataclass(eq=False)
 class CapturedStep:
     """The whole step (augmentation, forward, backward, optimizer) as one CUDA graph.
 
@@ -127,43 +123,36 @@ class CapturedStep:
     is computed twice, so the numbers are those of EagerStep.
     """
 
-    NUM_WARM_UP = 3
+    NUM_WARM_UP: ClassVar[int] = 3
+    eager: EagerStep
+    device: torch.device
+    record: Recorder = record_cuda_graph
 
-    def __init__(
-        self,
-        eager: EagerStep,
-        optimizer: torch.optim.Optimizer,
-        device: torch.device,
-        record: Recorder = record_cuda_graph,
-    ) -> None:
-        self._eager = eager
-        self._optimizer = optimizer
-        self._device = device
-        self._record = record
+    def __post_init__(self) -> None:
         self._num_taken = 0
         self._static: StaticDraw | None = None
         self._replay: Callable[[], Metrics] | None = None
 
     def __call__(self, draw: Draw, learning_rate: float) -> Metrics:
         """Take a step and return its metrics; the next step overwrites them."""
-        set_learning_rate(self._optimizer, learning_rate)
+        set_learning_rate(self.eager.optimizer, learning_rate)
         if self._static is None:
-            self._static = StaticDraw(draw, self._device)
+            self._static = StaticDraw(draw, self.device)
         self._static.fill(draw)
         if self._num_taken < self.NUM_WARM_UP:
             self._num_taken += 1
             return self._warm_up()
         if self._replay is None:
             static = self._static.draw
-            self._replay = self._record(lambda: self._eager.compute(static))
+            self._replay = self.record(lambda: self.eager.compute(static))
         return self._replay()
 
     def _warm_up(self) -> Metrics:
-        if self._device.type != "cuda":
-            return self._eager.compute(self._static.draw)
+        if self.device.type != "cuda":
+            return self.eager.compute(self._static.draw)
         side = torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
-            metrics = self._eager.compute(self._static.draw)
+            metrics = self.eager.compute(self._static.draw)
         torch.cuda.current_stream().wait_stream(side)
         return metrics

@@ -51,4 +51,4 @@ class BarlowTwins(Method):
     def build(self, encoder: "nn.Module", sizes: Sizes) -> "MethodModule":
         from sslbench.methods.barlow_twins_module import BarlowTwinsModule
 
-        return BarlowTwinsModule(encoder, self)
+        return BarlowTwinsModule(encoder, self.projector, self.lambd, self.probe_l2, self.knn_k)

@@ -8,38 +8,39 @@ from torch import nn
 
 from sslbench.evaluate.probe import fit_linear_probe, knn_predict
 from sslbench.interfaces import Batch, LabeledEmbeddings, MethodModule, Step
-from sslbench.methods.barlow_twins import BarlowTwins
 from sslbench.methods.losses import barlow_twins_loss
 
 
 class BarlowTwinsModule(MethodModule):
     """The redundancy-reduction loss between `view_a` and `view_b` of the same images."""
 
-    def __init__(self, encoder: nn.Module, config: BarlowTwins) -> None:
+    def __init__(
+        self, encoder: nn.Module, projector: list[int], lambd: float, probe_l2: float, knn_k: int
+    ) -> None:
         super().__init__()
         self.encoder = encoder
-        self.projector = build_projector(encoder.embedding_dim, config.projector)
-        self.config = config
+        self.projector = build_projector(encoder.embedding_dim, projector)
+        self.lambd, self.probe_l2, self.knn_k = lambd, probe_l2, knn_k
 
     def forward(self, batch: Batch) -> Step:
         # One pass per view: BatchNorm must not mix the two views' statistics.
         z_a = self.projector(self.encoder(batch["view_a"]))
         z_b = self.projector(self.encoder(batch["view_b"]))
-        loss = barlow_twins_loss(z_a, z_b, self.config.lambd)
+        loss = barlow_twins_loss(z_a, z_b, self.lambd)
         with torch.no_grad():
             # Collapsed embeddings show here long before they show in an accuracy.
             deviation = z_a.float().std(0).mean()
         return Step(loss, {"embedding_std": deviation})
 
     def classifier(self, embed_train: Callable[[], LabeledEmbeddings]) -> nn.Module:
-        return fit_linear_probe(*embed_train(), self.config.probe_l2)
+        return fit_linear_probe(*embed_train(), self.probe_l2)
 
     def evaluations(
         self, train: LabeledEmbeddings, splits: dict[str, LabeledEmbeddings]
     ) -> dict[str, dict[str, float]]:
         knn = {}
         for name, (embeddings, labels) in splits.items():
-            right = knn_predict(*train, embeddings, self.config.knn_k) == labels
+            right = knn_predict(*train, embeddings, self.knn_k) == labels
             knn[name] = right.float().mean().item()
         return {"knn": knn}
 

@@ -53,4 +53,6 @@ class Semi(Method):
     def build(self, encoder: "nn.Module", sizes: Sizes) -> "MethodModule":
         from sslbench.methods.semi_module import SemiModule
 
-        return SemiModule(encoder, sizes.num_classes, self)
+        choices = {"soft": self.pseudo_labels == "soft", "joint": self.weak_pass == "joint"}
+        numbers = (self.threshold, self.unlabeled_weight, self.ema)
+        return SemiModule(encoder, sizes.num_classes, *numbers, **choices)

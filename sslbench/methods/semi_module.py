@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from sslbench.interfaces import Batch, LabeledEmbeddings, Step, ViewAccuracy
 from sslbench.methods.classifier import Classifier
 from sslbench.methods.losses import accuracy, cross_entropy, masked_cross_entropy
-from sslbench.methods.semi import Semi
 
 FIXMATCH_THRESHOLD = 0.95
 
@@ -20,25 +19,36 @@ class SemiModule(Classifier):
     The batch holds `labeled` and `labels`, and `weak` and `strong` of the same unlabelled images.
     """
 
-    def __init__(self, encoder: nn.Module, num_classes: int, config: Semi) -> None:
+    def __init__(
+        self,
+        encoder: nn.Module,
+        num_classes: int,
+        threshold: float,
+        unlabeled_weight: float,
+        ema: float,
+        *,
+        soft: bool,
+        joint: bool,
+    ) -> None:
         super().__init__(encoder, num_classes)
-        self.config = config
-        if config.ema > 0:
+        self.threshold, self.unlabeled_weight = threshold, unlabeled_weight
+        self.soft, self.ema, self.joint = soft, ema, joint
+        if ema > 0:
             self.average = copy.deepcopy(nn.ModuleDict({"encoder": encoder, "head": self.head}))
             self.average.requires_grad_(False)
 
     def forward(self, batch: Batch) -> Step:
-        config, labels = self.config, batch["labels"]
+        labels = batch["labels"]
         logits_labeled, logits_strong, logits_weak = self._all_logits(batch)
 
         probabilities = logits_weak.detach().float().softmax(1)
         confidence, pseudo_labels = probabilities.max(1)
-        confidence_mask = (confidence >= config.threshold).float()
-        targets = pseudo_labels if config.pseudo_labels == "hard" else probabilities
+        confidence_mask = (confidence >= self.threshold).float()
+        targets = probabilities if self.soft else pseudo_labels
 
         loss_labeled = cross_entropy(logits_labeled, labels)
         loss_unlabeled = masked_cross_entropy(logits_strong, targets, confidence_mask)
-        loss = loss_labeled + config.unlabeled_weight * loss_unlabeled
+        loss = loss_labeled + self.unlabeled_weight * loss_unlabeled
         with torch.no_grad():
             share = torch.zeros_like(probabilities).scatter_(1, pseudo_labels[:, None], 1.0).mean(0)
             metrics = {
@@ -57,7 +67,7 @@ class SemiModule(Classifier):
         """Return the logits of labelled images, strong views and weak views."""
         with_gradient = [batch["labeled"], batch["strong"]]
         sizes = [len(images) for images in (*with_gradient, batch["weak"])]
-        if self.config.weak_pass == "joint":
+        if self.joint:
             return self.logits(torch.cat([*with_gradient, batch["weak"]])).split(sizes)
         logits_labeled, logits_strong = self.logits(torch.cat(with_gradient)).split(sizes[:2])
         # After the pass with gradients: autocast keeps the weights it has cast, and those cast
@@ -68,20 +78,20 @@ class SemiModule(Classifier):
     @torch.no_grad()
     def after_step(self) -> None:
         """Move the averaged weights towards the current ones; buffers are copied."""
-        if self.config.ema == 0:
+        if self.ema == 0:
             return
         current = nn.ModuleDict({"encoder": self.encoder, "head": self.head})
         for average, parameter in zip(self.average.parameters(), current.parameters(), strict=True):
-            average.lerp_(parameter, 1 - self.config.ema)
+            average.lerp_(parameter, 1 - self.ema)
         for average, buffer in zip(self.average.buffers(), current.buffers(), strict=True):
             average.copy_(buffer)
 
     @property
     def evaluated_encoder(self) -> nn.Module:
-        return self.average["encoder"] if self.config.ema > 0 else self.encoder
+        return self.average["encoder"] if self.ema > 0 else self.encoder
 
     def classifier(self, embed_train: Callable[[], LabeledEmbeddings]) -> nn.Module:
-        return self.average["head"] if self.config.ema > 0 else self.head
+        return self.average["head"] if self.ema > 0 else self.head
 
     def validation_metrics(self, view_accuracy: ViewAccuracy) -> dict[str, float]:
         return {"pseudo_label_accuracy": view_accuracy(self.logits, "view_a")}

@@ -1,6 +1,6 @@
 """The paper's WRN-45-2, and its family (Zagoruyko and Komodakis 2016)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from sslbench.config.parts import Model
@@ -48,4 +48,5 @@ class WideResNet(Model):
     def build(self) -> "nn.Module":
         from sslbench.models.wide_resnet_encoder import WideResNetEncoder
 
-        return WideResNetEncoder(self)
+        arguments = {it.name: getattr(self, it.name) for it in fields(self) if it.name != "name"}
+        return WideResNetEncoder(**arguments)

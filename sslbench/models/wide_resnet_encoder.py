@@ -1,18 +1,22 @@
 """The modules of wide residual networks."""
 
+from collections.abc import Callable
+from functools import partial
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sslbench.models.wide_resnet import WideResNet
+Layer = Callable[[int], nn.Module]
+"""Builds a layer of so many channels."""
 
 
 class NormAct(nn.Sequential):
     """Batch normalisation, then LeakyReLU."""
 
-    def __init__(self, channels: int, config: WideResNet) -> None:
+    def __init__(self, channels: int, *, momentum: float, negative_slope: float) -> None:
         super().__init__(
-            nn.BatchNorm2d(channels, eps=1e-5, momentum=config.bn_momentum),
-            nn.LeakyReLU(config.negative_slope, inplace=True),
+            nn.BatchNorm2d(channels, eps=1e-5, momentum=momentum),
+            nn.LeakyReLU(negative_slope, inplace=True),
         )
 
 
@@ -35,13 +39,13 @@ class BasicBlock(nn.Module):
     """BN - LeakyReLU - Conv, twice, plus a skip, which if projected starts from the activation."""
 
     def __init__(
-        self, channels: int, width: int, stride: int, *, project: bool, config: WideResNet
+        self, channels: int, width: int, stride: int, project: bool, dropout: float, norm_act: Layer
     ) -> None:
         super().__init__()
-        self.act1 = NormAct(channels, config)
+        self.act1 = norm_act(channels)
         self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
-        self.act2 = NormAct(width, config)
-        self.dropout = nn.Dropout(config.dropout)
+        self.act2 = norm_act(width)
+        self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.skip = Projection(channels, width, stride) if project else None
 
@@ -54,27 +58,33 @@ class BasicBlock(nn.Module):
 class WideResNetEncoder(nn.Module):
     """`(B, 3, side, side)` -> `(B, widths[-1])`."""
 
-    def __init__(self, config: WideResNet) -> None:
+    def __init__(
+        self,
+        stem_width: int,
+        widths: list[int],
+        strides: list[int],
+        blocks_per_stage: int,
+        dropout: float,
+        bn_momentum: float,
+        negative_slope: float,
+    ) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(3, config.stem_width, 3, padding=1, bias=False)
-        blocks: list[BasicBlock] = []
-        channels = config.stem_width
-        for width, stride in zip(config.widths, config.strides, strict=True):
-            for index in range(config.blocks_per_stage):
-                first = index == 0
-                blocks.append(
-                    BasicBlock(
-                        channels, width, stride if first else 1, project=first, config=config
-                    )
-                )
-                channels = width
-        self.blocks = nn.Sequential(*blocks)
-        self.act = NormAct(channels, config)
+        norm_act = partial(NormAct, momentum=bn_momentum, negative_slope=negative_slope)
+        block = partial(BasicBlock, dropout=dropout, norm_act=norm_act)
+        self.stem = nn.Conv2d(3, stem_width, 3, padding=1, bias=False)
+        self.blocks = nn.Sequential()
+        channels = stem_width
+        for width, stride in zip(widths, strides, strict=True):
+            self.blocks.append(block(channels, width, stride, project=True))
+            for _ in range(blocks_per_stage - 1):
+                self.blocks.append(block(width, width, 1, project=False))
+            channels = width
+        self.act = norm_act(channels)
         self.embedding_dim = channels
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(
-                    module.weight, config.negative_slope, mode="fan_out", nonlinearity="leaky_relu"
+                    module.weight, negative_slope, mode="fan_out", nonlinearity="leaky_relu"
                 )
 
     def forward(self, images: Tensor) -> Tensor:

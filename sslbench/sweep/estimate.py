@@ -18,8 +18,6 @@ RUNTIME = ("train_seconds", "total_seconds", "peak_memory_bytes")
 START_SECONDS = 3.0
 BASE_BYTES = 900_000_000
 """Of a process with torch and the project's other packages."""
-STATES_PER_WEIGHT = 4
-"""The weight, its gradient and Adam's two moments."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +61,14 @@ class Estimator:
         work = self._works[model]
         streams = settings.method.streams(settings.ratio)
         views = sum(stream.batch_size * len(stream.views) for stream in streams)
-        evaluated = counts["val"] * schedule.num_evaluations + counts["labeled"] + counts["test"]
+        validations = max(1, round(schedule.total_steps / max(1, schedule.steps_per_evaluation)))
+        evaluated = counts["val"] * validations + counts["labeled"] + counts["test"]
         images = schedule.total_steps * PASSES_PER_STEP * views + evaluated
         rate = self._process.apply(measure_rate, (settings.precision,))
         cores = 1 if rate.of_gpu else settings.threads or available_cores()
         seconds = START_SECONDS + images * work.flops / (cores * rate.flops_per_second)
         value_bytes = 2 if rate.precision == "bf16" else 4
-        memory = BASE_BYTES + 4 * STATES_PER_WEIGHT * work.weights
+        memory = BASE_BYTES + 4 * 4 * work.weights  # its gradient, and Adam's two moments
         # At the peak of a step: what is kept for each output was measured as 0.9 to 1.2 times it.
         memory += value_bytes * work.outputs * views
         return Cost(seconds, memory, "flops")

@@ -22,10 +22,6 @@ Compose = Callable[[list[str]], tuple[Settings, Mapping[str, Any]]]
 """From overrides to settings and the choices of the config groups."""
 
 
-class BadCells(ValueError):
-    """Some cells of a sweep cannot be trained; the message lists each of them."""
-
-
 @dataclass(eq=False)
 class Job:
     """One cell of a sweep: the overrides that led to it, and where it stands."""
@@ -75,7 +71,7 @@ class Planner:
         """Plan the cells that lists of overrides lead to.
 
         Raises:
-            BadCells: If any of them is invalid; then nothing should start.
+            ValueError: If any of them is invalid; the message lists each of them.
         """
         problems: dict[str, list[str]] = {}
         requests = list(requests)
@@ -95,7 +91,7 @@ class Planner:
             for message, jobs in problems.items():
                 lines += [f"  {job}" for job in jobs]
                 lines += [f"      {line}" for line in message.splitlines()]
-            raise BadCells("\n".join(lines))
+            raise ValueError("\n".join(lines))
         return Plan(list(self._jobs.values()), len(requests))
 
     def _add(self, overrides: list[str], settings: Settings, choices: Mapping[str, Any]) -> Job:

@@ -40,7 +40,8 @@ def fill(group: Group, row: Row, outputs: str) -> str | None:
 
 def _data_words(cells: list[Cell]) -> list[str]:
     """Name the data set, and where it is unless the command would look there anyway."""
-    places = {(cell.settings["data"]["name"], cell.settings["data"]["root"]) for cell in cells}
+    data = [cell.record.settings["data"] for cell in cells]
+    places = {(each["name"], each["root"]) for each in data}
     roots = sorted(root for name, root in places if name == "layout" or root != DEFAULT_ROOT)
     names = sorted({f"data={name}" for name, _ in places})
     return names + [f"data.root={root}" for root in roots[:1]]

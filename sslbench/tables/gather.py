@@ -4,10 +4,9 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from sslbench.cell.folder import CellFolder, cells_folder
-from sslbench.cell.record import DONE, SETTINGS, Changes, Record
+from sslbench.cell.record import DONE, SETTINGS, Record
 from sslbench.data import dataset_name
 from sslbench.tables.paper import Metric
 
@@ -23,8 +22,6 @@ class Cell:
     folder: Path
     status: str
     record: Record
-    settings: dict[str, Any]
-    changes: Changes
     method: str
     model: str
     ratio: str | None
@@ -80,7 +77,7 @@ def _read(folder: CellFolder) -> Cell | None:
         record = Record(folder.cell_id, status, **known)
     settings, data = record.settings, record.settings["data"]
     cell = Cell(
-        *(folder.cell_id, folder.path, status, record, settings, record.changes),
+        *(folder.cell_id, folder.path, status, record),
         method=settings["method"]["name"],
         model=settings["model"]["name"],
         ratio=settings["ratio"]["name"] if "unlabeled" in record.streams else None,
@@ -96,10 +93,11 @@ def _read(folder: CellFolder) -> Cell | None:
 def _require_sound(cell: Cell) -> None:
     """Raise an error unless all that tables need of a cell is of its type and in its range."""
     groups = ("model", "method", "ratio", "augmentation", "optimizer", "data")
-    texts = [cell.settings[group]["name"] for group in groups]
-    texts += [cell.settings["data"]["root"], cell.data, cell.start or "", cell.code]
+    settings = cell.record.settings
+    texts = [settings[group]["name"] for group in groups]
+    texts += [settings["data"]["root"], cell.data, cell.start or "", cell.code]
     lists = [cell.record.streams or None]
-    kinds = {str: texts, int: [cell.seed], dict: [cell.changes], list: lists}
+    kinds = {str: texts, int: [cell.seed], dict: [cell.record.changes], list: lists}
     if cell.status == DONE:
         results, splits = cell.record.results, ("train", "val", "test")
         sizes = [cell.num_images(split) for split in splits]

@@ -64,8 +64,9 @@ def find_groups(cells: list[Cell]) -> tuple[list[Group], list[str]]:
     groups: dict[str, Group] = {}
     problems = []
     for cell in cells:
-        key = json.dumps([cell.data, cell.changes], sort_keys=True)
-        group = groups.setdefault(key, Group(cell.data, cell.changes))
+        changes = cell.record.changes
+        key = json.dumps([cell.data, changes], sort_keys=True)
+        group = groups.setdefault(key, Group(cell.data, changes))
         row = Row(cell.method, cell.model, cell.ratio, _start_label(cell, by_id))
         held = group.rows.setdefault(row, {}).setdefault(cell.seed, cell)
         if held is not cell:
@@ -87,9 +88,9 @@ def _start_label(cell: Cell, cells: dict[str, Cell]) -> str | None:
     origin = (start.start or "").partition("-")[0]
     theirs = {"init.from": origin, "data": start.data, "seed": start.seed}
     childs = {"init.from": "", "data": cell.data, "seed": cell.seed}
-    theirs |= {"ratio": start.ratio} | start.changes
-    childs |= {"ratio": start.ratio and cell.ratio} | cell.changes
-    settings = flatten(start.settings) | theirs  # the child's method may have more settings
+    theirs |= {"ratio": start.ratio} | start.record.changes
+    childs |= {"ratio": start.ratio and cell.ratio} | cell.record.changes
+    settings = flatten(start.record.settings) | theirs  # the child's method may have more settings
     keys = sorted(key for key in settings if theirs.get(key) != childs.get(key))
     return " ".join([start.method, *overrides({key: settings[key] for key in keys})])
 

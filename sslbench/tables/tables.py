@@ -172,7 +172,7 @@ def _ablation_table(places: list[tuple[Group, Row]]) -> Table:
     places.sort(key=lambda p: (row_order(p[1]), len(p[0].changes), str(p[0].changes)))
     lines = []
     for group, row in places:
-        settings = flatten(next(iter(group.rows[row].values())).settings)
+        settings = flatten(next(iter(group.rows[row].values())).record.settings)
         found = {key: settings.get(key) for key in keys}
         found = {key: "none" if each is None else written(each) for key, each in found.items()}
         lines += [_summarize(group, row, each, {}) | found for each in (TRAIN, VAL, TEST)]
