@@ -76,6 +76,8 @@ def build_method(settings: Settings, sizes: Sizes, device: torch.device) -> Meth
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(settings.seed, "weights"))
         encoder = settings.model.build()
+        if not hasattr(encoder, "embedding_dim"):
+            raise ValueError(f"model={settings.model.name}: what it builds has no embedding_dim")
         if settings.init_from is not None:
             load_initial_encoder(encoder, settings)
         method = settings.method.build(encoder, sizes)

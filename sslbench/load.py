@@ -45,15 +45,10 @@ class FrozenEncoder(nn.Module):
         if isinstance(images, np.ndarray):
             # A copy: torch refuses reversed arrays, and warns of read-only ones.
             images = torch.from_numpy(images.copy()).to(self.mean.device)
-        if images.ndim == 4 and images.shape[1:] == (IMAGE_SIDE, IMAGE_SIDE, 3):
-            raise ValueError(
-                f"images of shape {tuple(images.shape)}: channels come first: permute(0, 3, 1, 2) "
-                "a tensor, transpose(0, 3, 1, 2) an array"
-            )
         if images.ndim != 4 or images.shape[1:] != (3, IMAGE_SIDE, IMAGE_SIDE):
             raise ValueError(
                 f"images of shape {tuple(images.shape)}: resize them to (n, 3, {IMAGE_SIDE}, "
-                f"{IMAGE_SIDE})"
+                f"{IMAGE_SIDE}); channels come first: permute(0, 3, 1, 2) puts them there"
             )
         if images.dtype == torch.uint8:
             normalized = PlainView(self.mean, self.std).apply(images)
@@ -123,11 +118,9 @@ def _require_unit_range(images: Tensor) -> None:
 
 def _find_cell(cell: str | Path, outputs: str | Path) -> Path:
     below = cells_folder(str(outputs))
-    folders = [folder for folder in (below / cell, Path(cell)) if folder.is_dir()]
-    for folder in folders:
+    for folder in (below / cell, Path(cell)):
         if (folder / RECORD).exists() or (folder / SETTINGS).exists():
             return folder
-    what = f"{folders[0]} is no cell's folder" if folders else f"no cell {cell}"
     known = sorted(path.name for path in below.glob("*/"))
     hint = f"there are {len(known)}, such as {known[0]}" if known else "there are none"
-    raise ValueError(f"{what}: give a cell's folder, or an id below {below} ({hint})")
+    raise ValueError(f"no cell {cell}: give a cell's folder, or an id below {below} ({hint})")

@@ -14,8 +14,7 @@ if TYPE_CHECKING:
 class Adam(Optimizer):
     """Adam (Kingma and Ba 2015)."""
 
-    KIND: ClassVar[str] = "Adam"
-    """Its name among torch's optimizers."""
+    KIND: ClassVar[str] = "Adam"  # in torch.optim
     betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
     """Decay of the two moments."""
 

@@ -43,7 +43,7 @@ def run(cell: Cell, tracker: Tracker, stop: StopRequest, *, show_bar: bool = Fal
     try:
         training = build(cell.settings)
         record.data = training.dataset.describe()
-        record.runtime |= _describe(training, record)
+        record.runtime |= _describe(training)
         if not (folder / PREVIEW).exists():
             save_preview(folder / PREVIEW, training.dataset, training.feed)
         progress = fit(
@@ -83,16 +83,16 @@ def _begin(cell: Cell) -> Record:
     runtime: dict[str, Any] = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
     if previous is not None and previous.status == INTERRUPTED:
         runtime["total_seconds"] = previous.runtime.get("total_seconds", 0.0)
+    runtime["versions"] = versions() | {"code": code_digest(cell.request["settings"])}
     return cell.record(FAILED, failures=previous.failures if previous else 0, runtime=runtime)
 
 
-def _describe(training: Training, record: Record) -> dict[str, Any]:
+def _describe(training: Training) -> dict[str, Any]:
     return {
         "device": str(training.device),
         "processor": describe(training.device),
         "precision": training.precision,
         "threads": torch.get_num_threads(),
-        "versions": versions() | {"code": code_digest(record.settings)},
     }
 
 

@@ -20,7 +20,11 @@ def record():
         "optimizer": {"name": "sgd", "lr": 0.1, "schedule": "cosine"},
         **{"ratio": {"name": "1:20"}, "init": {"from": None}, "seed": 0, "outputs": "outputs"},
     }
-    scored = {"accuracy": 0.25, "loss": 1.5, "per_class_accuracy": [0.5, None, 0.25, 0.0]}
+    scored = {
+        "accuracy": 0.25,
+        "loss": 1.5,
+        "confusion": [[1, 1, 0, 0], [0] * 4, [1, 2, 1, 0], [1, 0, 0, 0]],
+    }
     made.results = dict.fromkeys(("train_plain", "val", "test"), scored)
     made.results |= {"train": {"accuracy": 0.75}, "knn": {"test": 0.3125}, "weights": "best.pt"}
     made.results |= {"weights_sha256": "ab" * 32, "steps": 80, "best_step": 40}

@@ -89,7 +89,7 @@ def test_it_leaves_with_its_normalisation(encoder):
     ("images", "message"),
     [
         (torch.zeros(2, 3, 32, 32, dtype=torch.uint8), r"\(2, 3, 32, 32\): resize"),
-        (torch.zeros(4, 96, 96, 3), r"\(4, 96, 96, 3\): channels come first: permute\(0, 3, 1"),
+        (torch.zeros(4, 96, 96, 3), r"\(4, 96, 96, 3\): .* channels come first: permute\(0, 3, 1"),
         (torch.full((2, 3, 96, 96), 255.0), "images from 255 to 255: .* divide by 255"),
         (torch.linspace(-1, 1, 2 * 3 * 96 * 96).reshape(2, 3, 96, 96), "images from -1 to 1: "),
         (torch.zeros(2, 3, 96, 96).index_fill_(3, torch.tensor(5), torch.nan), "from nan to nan: "),
@@ -160,7 +160,7 @@ def test_torn_weights_and_those_of_another_model_are_refused(copied):
 def test_what_is_no_cell_is_refused_with_those_there_are(cell, cells, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cells").mkdir()
-    what = "no cell nonsense" if cell == "nonsense" else "is no cell's folder"
+    what = f"no cell {cell}: give a cell's folder"
     with pytest.raises(ValueError, match=f"{what}.*there are 3, such as"):
         sslbench.load_encoder(cell, outputs=cells["semi"].settings.outputs)
     with pytest.raises(ValueError, match=f"{what}.*there are none"):

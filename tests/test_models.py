@@ -15,7 +15,7 @@ from torch.testing import assert_close
 from sslbench.models.convnet import ConvNet
 from sslbench.models.resnet import ResNet18
 from sslbench.models.wide_resnet import WideResNet
-from sslbench.models.wide_resnet_encoder import BasicBlock, NormAct, Projection
+from sslbench.models.wide_resnet_encoder import BasicBlock, Projection, build_norm_act
 
 SIZES = {
     "convnet": (593_920, 512),
@@ -72,7 +72,7 @@ def test_resnet18s_cifar_stem_keeps_the_resolution():
 class TestWideResNet:
     @pytest.mark.parametrize("project", [True, False])
     def test_a_block_is_its_formula(self, project):
-        norm_act = partial(NormAct, momentum=0.1, negative_slope=0.1)
+        norm_act = partial(build_norm_act, momentum=0.1, negative_slope=0.1)
         block = BasicBlock(4, 4, 1, project, 0.0, norm_act).eval()
         images = noise(2, 4, 8, 8)
         unit = 1 / (1 + 1e-5) ** 0.5  # of BatchNorm that has seen nothing

@@ -14,7 +14,9 @@ from sslbench.cell.folder import CellFolder
 from sslbench.cell.record import Record
 from sslbench.cell.versions import code_digest
 from sslbench.config.compose import compose_settings
+from sslbench.config.parts import IMAGE_SIDE
 from sslbench.sweep.live import Overview
+from sslbench.sweep.measure import Measurements
 from sslbench.sweep.plan import Planner
 from sslbench.sweep.preflight import Preflight
 from sslbench.sweep.present import exit_report, headline, plan_table
@@ -78,8 +80,16 @@ class TestPlan:
         assert states == ["done", "to do", "failed", "to do"]
         save_record(job, "failed", failures=1)
         assert planned(retry_failed=False).state == "failed"
+        save_record(job, "failed", failures=3, runtime={"versions": {"code": "of another code"}})
+        assert planned().state == "to do"
         with job.cell.folder.locked():
             assert planned().state == "running"
+
+    def test_what_may_not_be_downloaded_is_refused_though_nothing_would_be(self, tmp_path):
+        root = f"data.root={tmp_path}"
+        settings = compose_settings(["data=stl10", "data.download=false", root])
+        with pytest.raises(ValueError, match=r"data\.download=false"):
+            Preflight(may_download=False).make_concrete(settings)
 
     def test_cells_of_other_code_are_counted(self, tmp_path):
         seeds = [["seed=1"], ["seed=2"], ["seed=3"]]
@@ -287,3 +297,52 @@ def test_a_dry_run_estimates_time_and_memory_by_flops_then_by_records(tmp_path):
     assert "1 done, 1 to do" in again.stdout
     assert "records" in again.stdout
     assert "flops" not in again.stdout
+
+
+ODD = """
+import os
+from dataclasses import dataclass
+import torch
+from torch import nn
+from sslbench.config.parts import Model
+
+class Pair(nn.Module):
+    def forward(self, images):
+        return images, None
+
+class First(nn.Module):
+    def forward(self, pair):
+        return pair[0]
+
+@dataclass
+class Odd(Model):
+    name: str = "odd"
+    do: str = "build"
+
+    def build(self):
+        convolution = nn.Conv2d(3, 4, 1)
+        print("building")
+        if self.do == "look":
+            convolution.weight.max().item()
+        if self.do == "raise":
+            raise OSError("no weights")
+        if self.do == "exit":
+            os._exit(3)
+        return nn.Sequential(nn.utils.parametrizations.weight_norm(convolution), Pair(), First())
+"""
+
+
+def test_a_dry_run_counts_encoders_of_any_kind_or_says_why_not(tmp_path, monkeypatch):
+    (tmp_path / "odd.py").write_text(ODD)
+    monkeypatch.syspath_prepend(tmp_path)
+    with Measurements() as measurements:
+
+        def work(do):
+            return measurements.ask("work", {"model": {"type": "odd.Odd", "do": do}})
+
+        assert work("build") == work("look")
+        assert work("look")["flops"] == 24 * IMAGE_SIDE**2
+        with pytest.raises(ValueError, match="OSError: no weights"):
+            work("raise")
+        with pytest.raises(ValueError, match="has died"):
+            work("exit")

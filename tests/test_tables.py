@@ -188,6 +188,22 @@ def test_a_command_describes_the_weights_to_start_from(tmp_path):
     assert sum(described in command for command in commands_of(build_report(tmp_path))) == 1
 
 
+def test_what_the_start_has_of_its_own_is_not_set_twice(tmp_path):
+    start = make_cell(tmp_path, "convnet", "barlow", changes={"method.epochs": 90.0}).name
+    make_cell(tmp_path, "convnet", "semi", changes={"method.epochs": 9.0}, start=start)
+    commands = [each for each in commands_of(build_report(tmp_path)) if "init.from" in each]
+    assert any("method.epochs=90.0" in each for each in commands)
+    assert all(each.partition("init.from")[2].count("method.epochs") <= 1 for each in commands)
+
+
+def test_an_ablations_numbers_stand_in_their_order(tmp_path):
+    for size in (100, 16, 8, 32):
+        make_cell(tmp_path, "convnet", "semi", changes={"method.batch_size": size})
+    make_cell(tmp_path, "convnet", "semi")
+    ablation = build_report(tmp_path).tables[-1].frame
+    assert list(ablation["method.batch_size"].unique())[1:] == ["8", "16", "32", "100"]
+
+
 def test_cells_of_a_layout_are_one_group_whatever_their_state(tmp_path):
     for seed, status in enumerate((DONE, FAILED, PLANNED)):
         make_cell(tmp_path, data="layout", root="/data/shapes", seed=seed, status=status)

@@ -4,6 +4,7 @@ Where torch is needed it is imported late: these are among the settings of every
 """
 
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from sslbench.config.parts import Operation, Params
@@ -11,6 +12,12 @@ from sslbench.config.ranges import fraction, interval, require
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
+
+
+def _ops() -> ModuleType:
+    from sslbench.augment import ops
+
+    return ops
 
 
 @dataclass
@@ -28,14 +35,10 @@ class Crop(Operation):
         interval("augmentation: ratio", self.ratio, 0.01, 100.0)
 
     def sample(self, generator: "Generator", n: int, side: int) -> Params:
-        from sslbench.augment import ops
-
-        return {"boxes": ops.draw_boxes(generator, n, side, self.scale, self.ratio)}
+        return {"boxes": _ops().draw_boxes(generator, n, side, self.scale, self.ratio)}
 
     def apply(self, images: "Tensor", params: Params) -> "Tensor":
-        from sslbench.augment import ops
-
-        return ops.resized_crop(images, params["boxes"])
+        return _ops().resized_crop(images, params["boxes"])
 
 
 @dataclass
@@ -66,16 +69,12 @@ class Jitter(Operation):
         require(0 <= self.hue <= 0.5, "augmentation: hue", self.hue, "must lie in [0, 0.5]")
 
     def sample(self, generator: "Generator", n: int, side: int) -> Params:
-        from sslbench.augment import ops
-
         strengths = (self.brightness, self.contrast, self.saturation, self.hue)
-        factors, ranks = ops.draw_jitter(generator, n, strengths)
+        factors, ranks = _ops().draw_jitter(generator, n, strengths)
         return {"factors": factors, "ranks": ranks}
 
     def apply(self, images: "Tensor", params: Params) -> "Tensor":
-        from sslbench.augment import ops
-
-        return ops.color_jitter(images, params["factors"], params["ranks"])
+        return _ops().color_jitter(images, params["factors"], params["ranks"])
 
 
 @dataclass
@@ -85,9 +84,7 @@ class Grayscale(Operation):
     p: float = 0.2
 
     def apply(self, images: "Tensor", params: Params) -> "Tensor":
-        from sslbench.augment import ops
-
-        return ops.grayscale(images)
+        return _ops().grayscale(images)
 
 
 @dataclass
@@ -107,14 +104,10 @@ class Blur(Operation):
         interval("augmentation: sigma", self.sigma, 1e-3, 100.0)
 
     def sample(self, generator: "Generator", n: int, side: int) -> Params:
-        from sslbench.augment import ops
-
-        return {"sigmas": ops.uniform(generator, *self.sigma, n)}
+        return {"sigmas": _ops().uniform(generator, *self.sigma, n)}
 
     def apply(self, images: "Tensor", params: Params) -> "Tensor":
-        from sslbench.augment import ops
-
-        return ops.gaussian_blur(images, params["sigmas"], self.kernel)
+        return _ops().gaussian_blur(images, params["sigmas"], self.kernel)
 
 
 @dataclass
@@ -130,9 +123,7 @@ class Solarize(Operation):
         require(0 <= self.threshold <= 256, "augmentation: threshold", self.threshold, "0 to 256")
 
     def apply(self, images: "Tensor", params: Params) -> "Tensor":
-        from sslbench.augment import ops
-
-        return ops.solarize(images, self.threshold)
+        return _ops().solarize(images, self.threshold)
 
 
 FIVE: dict[str, type[Operation]] = {

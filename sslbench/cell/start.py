@@ -35,8 +35,8 @@ def concrete_initial(settings: Settings) -> Settings:
         return settings
     if names_a_method(source):
         raise ValueError(
-            f"init.from={source}: the {source} cell of the same model, data and seed comes first; "
-            "a sweep trains both: add -m"
+            f"init.from={source}: neither a file nor a cell. Of a method, the {source} cell of the "
+            "same model, data and seed comes first: a sweep trains both, add -m"
         )
     path = Path(source)
     if path.is_dir():

@@ -49,9 +49,9 @@ def code_digest(settings: dict[str, Any]) -> str:
     """
     package = __name__.partition(".")[0]
     flat = flatten(settings).items()
-    types = {value for key, value in flat if key.endswith(f".{TYPE}")}
-    types = {path for path in types if path.partition(".")[0] != package}
-    return _code_digest(tuple(sorted(path.rpartition(".")[0] for path in types)))
+    modules = {path.rpartition(".")[0] for key, path in flat if key.endswith(f".{TYPE}")}
+    outside = sorted(module for module in modules if module.partition(".")[0] != package)
+    return _code_digest(tuple(outside))
 
 
 def is_of_other_code(record: Record) -> bool:

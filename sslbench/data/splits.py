@@ -48,11 +48,7 @@ def split_val_test(
 
 
 def choose_labeled(
-    labels: np.ndarray,
-    candidates: np.ndarray,
-    num_labeled: int,
-    num_classes: int,
-    split_seed: int,
+    labels: np.ndarray, candidates: np.ndarray, num_labeled: int, num_classes: int, split_seed: int
 ) -> np.ndarray:
     """Choose equally many images of each class; a smaller choice is contained in a larger one.
 

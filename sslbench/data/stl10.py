@@ -13,14 +13,7 @@ from filelock import FileLock, Timeout
 
 from sslbench.atomic import write_json
 from sslbench.data.download import Unavailable, check_available, download, file_md5, part_of
-from sslbench.data.layout import (
-    FOLDER,
-    FOLDS,
-    IMAGE_BYTES,
-    REQUIRED_FILES,
-    Layout,
-    read_layout,
-)
+from sslbench.data.layout import FOLDER, FOLDS, IMAGE_BYTES, REQUIRED_FILES, Layout, read_layout
 
 log = logging.getLogger(__name__)
 

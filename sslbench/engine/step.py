@@ -98,10 +98,6 @@ class StaticDraw:
             self._copied[number].record()
 
 
-Recorder = Callable[[Callable[[], Metrics]], Callable[[], Metrics]]
-"""Records a function of fixed addresses and returns what repeats it."""
-
-
 def record_cuda_graph(function: Callable[[], Metrics]) -> Callable[[], Metrics]:
     """Record a function as a CUDA graph: one launch instead of a thousand."""
     graph = torch.cuda.CUDAGraph()
@@ -126,7 +122,7 @@ class CapturedStep:
     NUM_WARM_UP: ClassVar[int] = 3
     eager: EagerStep
     device: torch.device
-    record: Recorder = record_cuda_graph
+    record: Callable[[Callable[[], Metrics]], Callable[[], Metrics]] = record_cuda_graph
 
     def __post_init__(self) -> None:
         self._num_taken = 0

@@ -9,14 +9,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Score:
-    """Metrics of one split; accuracies are fractions, None for a class without images.
-
-    `confusion[i][j]` counts the images of class i that were taken for class j.
-    """
+    """Metrics of one split; `confusion[i][j]` counts the images of class i taken for class j."""
 
     accuracy: float
     loss: float
-    per_class_accuracy: list[float | None]
     confusion: list[list[int]]
 
 
@@ -25,11 +21,8 @@ def score(logits: Tensor, labels: Tensor) -> Score:
     num_classes = logits.shape[1]
     pairs = labels * num_classes + logits.argmax(1)
     confusion = torch.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
-    correct = confusion.diagonal()
-    per_class = zip(correct.tolist(), confusion.sum(1).tolist(), strict=True)
     return Score(
-        accuracy=correct.sum().item() / len(labels),
+        accuracy=confusion.diagonal().sum().item() / len(labels),
         loss=F.cross_entropy(logits, labels).item(),
-        per_class_accuracy=[hits / total if total else None for hits, total in per_class],
         confusion=confusion.tolist(),
     )

@@ -39,9 +39,8 @@ class BarlowTwinsModule(MethodModule):
         self, train: LabeledEmbeddings, splits: dict[str, LabeledEmbeddings]
     ) -> dict[str, dict[str, float]]:
         knn = {}
-        for name, (embeddings, labels) in splits.items():
-            right = knn_predict(*train, embeddings, self.knn_k) == labels
-            knn[name] = right.float().mean().item()
+        for name, (z, labels) in splits.items():
+            knn[name] = (knn_predict(*train, z, self.knn_k) == labels).float().mean().item()
         return {"knn": knn}
 
 

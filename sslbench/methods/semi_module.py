@@ -10,8 +10,6 @@ from sslbench.interfaces import Batch, LabeledEmbeddings, Step, ViewAccuracy
 from sslbench.methods.classifier import Classifier
 from sslbench.methods.losses import accuracy, cross_entropy, masked_cross_entropy
 
-FIXMATCH_THRESHOLD = 0.95
-
 
 class SemiModule(Classifier):
     """Cross-entropy on labelled images plus that of strong views against weak views' labels.
@@ -57,7 +55,7 @@ class SemiModule(Classifier):
                 "loss_unlabeled": loss_unlabeled.detach(),
                 "confidence": confidence.mean(),
                 "kept": confidence_mask.mean(),
-                "kept_at_0.95": (confidence >= FIXMATCH_THRESHOLD).float().mean(),
+                "kept_at_0.95": (confidence >= 0.95).float().mean(),
                 "pseudo_label_max_share": share.max(),
                 "pseudo_label_entropy": torch.special.entr(share).sum(),
             }

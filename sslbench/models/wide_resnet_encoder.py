@@ -6,18 +6,11 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Layer = Callable[[int], nn.Module]
-"""Builds a layer of so many channels."""
 
-
-class NormAct(nn.Sequential):
+def build_norm_act(channels: int, momentum: float, negative_slope: float) -> nn.Module:
     """Batch normalisation, then LeakyReLU."""
-
-    def __init__(self, channels: int, *, momentum: float, negative_slope: float) -> None:
-        super().__init__(
-            nn.BatchNorm2d(channels, eps=1e-5, momentum=momentum),
-            nn.LeakyReLU(negative_slope, inplace=True),
-        )
+    norm = nn.BatchNorm2d(channels, eps=1e-5, momentum=momentum)
+    return nn.Sequential(norm, nn.LeakyReLU(negative_slope, inplace=True))
 
 
 class Projection(nn.Conv2d):
@@ -39,12 +32,12 @@ class BasicBlock(nn.Module):
     """BN - LeakyReLU - Conv, twice, plus a skip, which if projected starts from the activation."""
 
     def __init__(
-        self, channels: int, width: int, stride: int, project: bool, dropout: float, norm_act: Layer
+        self, channels: int, width: int, stride: int, project: bool, dropout: float, norm: Callable
     ) -> None:
         super().__init__()
-        self.act1 = norm_act(channels)
+        self.act1 = norm(channels)
         self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
-        self.act2 = norm_act(width)
+        self.act2 = norm(width)
         self.dropout = nn.Dropout(dropout)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.skip = Projection(channels, width, stride) if project else None
@@ -69,8 +62,8 @@ class WideResNetEncoder(nn.Module):
         negative_slope: float,
     ) -> None:
         super().__init__()
-        norm_act = partial(NormAct, momentum=bn_momentum, negative_slope=negative_slope)
-        block = partial(BasicBlock, dropout=dropout, norm_act=norm_act)
+        norm_act = partial(build_norm_act, momentum=bn_momentum, negative_slope=negative_slope)
+        block = partial(BasicBlock, dropout=dropout, norm=norm_act)
         self.stem = nn.Conv2d(3, stem_width, 3, padding=1, bias=False)
         self.blocks = nn.Sequential()
         channels = stem_width

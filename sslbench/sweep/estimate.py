@@ -1,8 +1,8 @@
 """What a cell will cost: from records of like cells, else from its FLOPs and a measured rate."""
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.pool import Pool
 from statistics import median
 from typing import Any
 
@@ -11,7 +11,8 @@ from sslbench.cell.record import DONE, load_record
 from sslbench.config.as_json import settings_to_json
 from sslbench.config.settings import Settings
 from sslbench.processes import available_cores
-from sslbench.sweep.measure import PASSES_PER_STEP, Work, count_work, measure_rate
+from sslbench.sweep.measure import PASSES_PER_STEP, Measurements
+from sslbench.sweep.plan import Plan
 from sslbench.sweep.preflight import Preflight
 
 RUNTIME = ("train_seconds", "total_seconds", "peak_memory_bytes")
@@ -29,49 +30,51 @@ class Cost:
     source: str
 
 
-class Estimator:
-    """Estimates the cost of cells below one output folder."""
+def estimate(plan: Plan, preflight: Preflight, measurements: Measurements) -> dict[str, Cost | str]:
+    """Return by id what the cells that are to do will cost, or why that is not known."""
+    records, costs = _records(plan.jobs[0].cell.settings.outputs), {}
+    for job in plan.to_do():
+        settings, steps = job.cell.settings, preflight.schedule(job.cell.settings).total_steps
+        like = records.get(likeness(settings_to_json(settings)))
+        if like:
+            per_step, around, memory = (median(values) for values in zip(*like, strict=True))
+            costs[job.cell.id] = Cost(per_step * steps + around, int(memory), "records")
+            continue
+        try:
+            costs[job.cell.id] = _by_flops(settings, preflight, measurements)
+        except ValueError as error:
+            costs[job.cell.id] = str(error)
+    return costs
 
-    def __init__(self, outputs: str, preflight: Preflight, process: Pool) -> None:
-        self._preflight = preflight
-        self._process = process
-        self._works: dict[str, Work] = {}
-        self._records: dict[str, list[tuple[float, float, int]]] = {}
-        for folder in cells_folder(outputs).glob("*/"):
-            try:
-                record = load_record(folder)
-            except ValueError:  # the report names it
-                continue
+
+def _records(outputs: str) -> dict[str, list[tuple[float, float, int]]]:
+    """Return seconds a step, other seconds and peak memory of finished cells, by likeness."""
+    found: dict[str, list[tuple[float, float, int]]] = {}
+    for folder in cells_folder(outputs).glob("*/"):
+        with suppress(ValueError):  # the report names it
+            record = load_record(folder)
             if record is not None and record.status == DONE:
                 in_steps, total, memory = (record.runtime[key] for key in RUNTIME)
                 costs = (in_steps / record.results["steps"], max(0.0, total - in_steps), memory)
-                self._records.setdefault(likeness(record.settings), []).append(costs)
+                found.setdefault(likeness(record.settings), []).append(costs)
+    return found
 
-    def cost(self, settings: Settings) -> Cost:
-        """Return the cost of a cell."""
-        schedule = self._preflight.schedule(settings)
-        like = self._records.get(likeness(settings_to_json(settings)))
-        if like:
-            per_step, around, memory = (median(values) for values in zip(*like, strict=True))
-            return Cost(per_step * schedule.total_steps + around, int(memory), "records")
-        counts = self._preflight.count_images(settings)
-        model = repr(settings.model)
-        if model not in self._works:
-            self._works[model] = self._process.apply(count_work, (settings.model,))
-        work = self._works[model]
-        streams = settings.method.streams(settings.ratio)
-        views = sum(stream.batch_size * len(stream.views) for stream in streams)
-        validations = max(1, round(schedule.total_steps / max(1, schedule.steps_per_evaluation)))
-        evaluated = counts["val"] * validations + counts["labeled"] + counts["test"]
-        images = schedule.total_steps * PASSES_PER_STEP * views + evaluated
-        rate = self._process.apply(measure_rate, (settings.precision,))
-        cores = 1 if rate.of_gpu else settings.threads or available_cores()
-        seconds = START_SECONDS + images * work.flops / (cores * rate.flops_per_second)
-        value_bytes = 2 if rate.precision == "bf16" else 4
-        memory = BASE_BYTES + 4 * 4 * work.weights  # its gradient, and Adam's two moments
-        # At the peak of a step: what is kept for each output was measured as 0.9 to 1.2 times it.
-        memory += value_bytes * work.outputs * views
-        return Cost(seconds, memory, "flops")
+
+def _by_flops(settings: Settings, preflight: Preflight, measurements: Measurements) -> Cost:
+    schedule, counts = preflight.schedule(settings), preflight.count_images(settings)
+    work = measurements.ask("work", {"model": settings_to_json(settings)["model"]})
+    rate = measurements.ask("rate", settings.precision)
+    streams = settings.method.streams(settings.ratio)
+    views = sum(stream.batch_size * len(stream.views) for stream in streams)
+    validations = max(1, round(schedule.total_steps / max(1, schedule.steps_per_evaluation)))
+    evaluated = counts["val"] * validations + counts["labeled"] + counts["test"]
+    images = schedule.total_steps * PASSES_PER_STEP * views + evaluated
+    cores = 1 if rate["of_gpu"] else settings.threads or available_cores()
+    seconds = START_SECONDS + images * work["flops"] / (cores * rate["flops_per_second"])
+    memory = BASE_BYTES + 4 * 4 * work["weights"]  # its gradient, and Adam's two moments
+    # At the peak of a step: what is kept for each output was measured as 0.9 to 1.2 times it.
+    memory += (2 if rate["precision"] == "bf16" else 4) * work["outputs"] * views
+    return Cost(seconds, memory, "flops")
 
 
 def likeness(settings: dict[str, Any]) -> str:

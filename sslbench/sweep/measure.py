@@ -1,80 +1,96 @@
 """How much work encoders are and how fast this machine is, in a process beside the planning.
 
-Importing torch and torchvision takes as long as all the rest of a dry run.
+Importing torch and torchvision takes as long as all the rest of a dry run. Questions and answers
+are lines of JSON: an encoder of one's own may print, exit or crash.
 """
 
-import multiprocessing
-import time
-from dataclasses import dataclass
+import json
+import os
+import subprocess
+import sys
+import timeit
+from contextlib import suppress
 from functools import cache
-from multiprocessing.pool import Pool
+from pathlib import Path
 from statistics import median
+from typing import Any, Self
 
-from sslbench.config.parts import IMAGE_SIDE, Model
+from sslbench.config.as_json import model_from_json
+from sslbench.config.parts import IMAGE_SIDE
 
 PASSES_PER_STEP = 3
 """Forward, and twice that backward."""
-RATE_SECONDS = 0.3
 
 
-@dataclass(frozen=True)
-class Work:
-    """Of one image's forward pass: floating-point operations, and values that layers put out."""
+class Measurements:
+    """Asks the process, which lives as long as the context."""
 
-    flops: int
-    outputs: int
-    weights: int
+    def __enter__(self) -> Self:
+        path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-W", "ignore", "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": path},
+            start_new_session=True,  # Ctrl-C is for the sweep
+        )
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def ask(self, question: str, about: Any) -> dict[str, Any]:
+        """Return what a function of `ANSWERS` returns.
+
+        Raises:
+            ValueError: If it raises something, or ends the process.
+        """
+        with suppress(BrokenPipeError):  # and there is no answer
+            print(json.dumps([question, about]), file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        found = json.loads(answer or '{"error": "the process that measures has died"}')
+        if "error" in found:
+            raise ValueError(found["error"])
+        return found
 
 
-@dataclass(frozen=True)
-class Rate:
-    """FLOP/s of a GPU, or of one core."""
+def count_work(settings: dict[str, Any]) -> dict[str, int]:
+    """Count the `flops` and the `outputs` of an encoder's layers for one image, and its `weights`.
 
-    flops_per_second: float
-    of_gpu: bool
-    precision: str
-    """`bf16` or `fp32`."""
-
-
-def start_measuring() -> Pool:
-    """Start the process that `measure_rate` and `count_work` are to be called in.
-
-    It measures the rate at once, to have it by the time it is asked for.
+    `settings`: as JSON values.
     """
-    process = multiprocessing.get_context("spawn").Pool(1)
-    process.apply_async(measure_rate, ("auto",))
-    return process
-
-
-def count_work(model: Model) -> Work:
-    """Count an encoder's work for one image: of its convolutions and linear layers."""
     import torch
-    from torch import nn
 
-    with torch.device("meta"):  # no weights are drawn, nothing is computed
-        encoder = model.build().eval()
-        image = torch.empty(1, 3, IMAGE_SIDE, IMAGE_SIDE)
-    sizes, flops = [], []
+    try:
+        with torch.device("meta"):  # where nothing is drawn or computed
+            return _count(settings)
+    except Exception:  # of an encoder that looks at its weights, say
+        return _count(settings)
 
-    def count(module: nn.Module, given: tuple, output: torch.Tensor) -> None:
-        sizes.append(output.numel())
-        weight = getattr(module, "weight", None)
-        if weight is not None and weight.dim() > 1:
-            flops.append(2 * output.numel() * weight[0].numel())
 
+def _count(settings: dict[str, Any]) -> dict[str, int]:
+    import torch
+    from torch.utils._pytree import tree_leaves
+    from torch.utils.flop_counter import FlopCounterMode
+
+    encoder, sizes = model_from_json(settings).build().eval(), []
     for module in encoder.modules():
         if not list(module.children()):
-            module.register_forward_hook(count)
-    encoder(image)
-    return Work(sum(flops), sum(sizes), sum(it.numel() for it in encoder.parameters()))
+            module.register_forward_hook(lambda *passed: sizes.extend(tree_leaves(passed[-1])))
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        encoder(torch.zeros(1, 3, IMAGE_SIDE, IMAGE_SIDE))
+    outputs = sum(each.numel() for each in sizes if isinstance(each, torch.Tensor))
+    weights = sum(each.numel() for each in encoder.parameters())
+    return {"flops": counter.get_total_flops(), "outputs": outputs, "weights": weights}
 
 
-@cache
-def measure_rate(precision: str) -> Rate:
-    """Measure the rate of a residual network's typical layer, forward and backward.
+def measure_rate(precision: str) -> dict[str, Any]:
+    """Measure `flops_per_second` of a residual network's typical layer, forward and backward.
 
-    On a GPU, or on one core: threads beside another program wait for each other, many times longer
-    than what they wait for takes.
+    `of_gpu`, or of one core: threads beside another program wait for each other, many times longer
+    than what they wait for takes. `precision` becomes `bf16` or `fp32`.
     """
     import torch
     import torchvision.models  # noqa: F401  most encoders need it soon
@@ -94,17 +110,38 @@ def measure_rate(precision: str) -> Rate:
     images = images.contiguous(memory_format=torch.channels_last).requires_grad_()
     in_precision = hardware.autocast(precision, device)
 
-    def seconds_of_step() -> float:
-        began = time.perf_counter()
+    def step() -> None:
         with in_precision():
             loss = layer(images).float().sum()
         loss.backward()
-        images.grad.sum().item()  # waits for the device
-        return time.perf_counter() - began
 
-    seconds_of_step()
-    took = [seconds_of_step()]
-    while sum(took) < RATE_SECONDS:
-        took.append(seconds_of_step())
-    num_flops = PASSES_PER_STEP * 2 * 9 * channels**2 * side**2 * num_images
-    return Rate(num_flops / median(took), device.type == "cuda", precision)
+        images.grad.sum().item()  # waits for the device
+
+    seconds = median(timeit.repeat(step, number=1, repeat=10)[1:])
+    rate = PASSES_PER_STEP * 2 * 9 * channels**2 * side**2 * num_images / seconds
+    return {"flops_per_second": rate, "of_gpu": device.type == "cuda", "precision": precision}
+
+
+ANSWERS = {"work": count_work, "rate": measure_rate}
+
+
+@cache
+def _answer(line: str) -> str:
+    question, about = json.loads(line)
+    try:
+        return json.dumps(ANSWERS[question](about))
+    except Exception as error:
+        return json.dumps({"error": f"{type(error).__name__}: {error}"})
+
+
+def main() -> None:
+    """Answer questions until there are no more."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what an encoder prints is no answer
+    _answer(json.dumps(["rate", "auto"]))  # to have it by the time it is asked for
+    for line in sys.stdin:
+        print(_answer(line.strip()), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()

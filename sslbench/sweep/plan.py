@@ -13,6 +13,7 @@ from sslbench.cell.folder import RUNNING, UNREADABLE
 from sslbench.cell.identity import identity
 from sslbench.cell.record import DONE, FAILED
 from sslbench.cell.start import names_a_method
+from sslbench.cell.versions import is_of_other_code
 from sslbench.config.errors import reason
 from sslbench.config.settings import Settings
 from sslbench.sweep.preflight import Preflight
@@ -148,7 +149,8 @@ class Planner:
         if state == UNREADABLE:
             cell.folder.record()  # raises
         if state == FAILED:
-            tried_enough = cell.folder.record().failures >= self.retry_limit
+            record = cell.folder.record()
+            tried_enough = record.failures >= self.retry_limit and not is_of_other_code(record)
             return FAILED if tried_enough or not self.retry_failed else TO_DO
         return TO_DO
 

@@ -45,7 +45,7 @@ class Preflight:
         return concrete_initial(replace(settings, data=data))
 
     def _may_open(self, data: Data) -> bool:
-        return self._may_download or is_here(data)
+        return self._may_download or is_here(data) or not data.download
 
     def count_images(self, settings: Settings) -> dict[str, int]:
         """Return the numbers of `labeled` and `unlabeled`, `val` and `test` images there are.

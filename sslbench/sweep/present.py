@@ -50,31 +50,32 @@ def distinctions(plan: Plan) -> dict[str, str]:
     }
 
 
-def plan_table(plan: Plan, costs: dict[str, Cost], workers: int) -> str:
-    """List every cell with its state and cost, and the total time of what is to do."""
+def plan_table(plan: Plan, costs: dict[str, Cost | str], workers: int) -> str:
+    """List every cell with its state and cost or why that is not known, and the total time."""
     width = max(len(job.cell.id) for job in plan.jobs)
     settings = distinctions(plan)
     lines = [headline(plan), f"{'cell':{width}}  state    time      memory    from     settings"]
     for job in plan.jobs:
         cost = costs.get(job.cell.id)
         told = f"{'':27}"
-        if cost is not None:
+        if isinstance(cost, Cost):
             memory = f"{cost.memory_bytes / GIB:.1f} GiB"
             told = f"{duration(cost.seconds):8}  {memory:8}  {cost.source:7}"
         line = f"{job.cell.id:{width}}  {job.state:7}  {told}  {settings[job.cell.id]}"
         lines.append(line.rstrip())
-    if costs:
-        total = sum(cost.seconds for cost in costs.values())
-        peak = max(cost.memory_bytes for cost in costs.values()) / GIB
+    known = [cost for cost in costs.values() if isinstance(cost, Cost)]
+    if known:
+        total = sum(cost.seconds for cost in known)
+        peak = max(cost.memory_bytes for cost in known) / GIB
         lines.append(
             f"to do: {duration(total)} one after the other, at most {peak:.1f} GiB at a time"
         )
         if workers > 1:
             lines.append(f"with {workers} workers: about {duration(total / workers)}")
+    lines += [f"not estimated: {it}: {why}" for it, why in costs.items() if isinstance(why, str)]
     data = [job.cell.settings.data for job in plan.jobs]
     for root in sorted({each.root for each in data if not is_here(each)}):
-        lines += [f"STL-10 is not in {root}: the sweep would download it first (2.6 GB);"]
-        lines += ["where it cannot be had, data=auto takes the stand-in"]
+        lines += [f"STL-10 is not in {root}: the sweep would download it first (2.6 GB)"]
     return "\n".join(lines)
 
 

@@ -14,9 +14,9 @@ from sslbench.cell.folder import RUNNING, Busy
 from sslbench.cell.record import BLOCKED, DONE, FAILED
 from sslbench.exit_codes import CellStopped, UsageError
 from sslbench.processes import available_cores
-from sslbench.sweep.estimate import Estimator
+from sslbench.sweep.estimate import estimate
 from sslbench.sweep.live import live_overview
-from sslbench.sweep.measure import start_measuring
+from sslbench.sweep.measure import Measurements
 from sslbench.sweep.plan import Compose, Job, Plan, Planner
 from sslbench.sweep.preflight import Preflight
 from sslbench.sweep.present import exit_report, headline, outcome, plan_table
@@ -55,16 +55,13 @@ def run_sweep(
         retry_limit=retry_limit,
         threads=max(1, available_cores() // workers),
     )
-    with start_measuring() if dry_run else nullcontext() as process:
+    with Measurements() if dry_run else nullcontext() as measurements:
         try:
             plan = planner.plan(requests())
         except ValueError as error:
             raise UsageError(error) from None
-        if process is not None:
-            outputs = plan.jobs[0].cell.settings.outputs
-            estimator = Estimator(outputs, preflight, process)
-            costs = {job.cell.id: estimator.cost(job.cell.settings) for job in plan.to_do()}
-            print(plan_table(plan, costs, workers))
+        if measurements is not None:
+            print(plan_table(plan, estimate(plan, preflight, measurements), workers))
             return
     print(headline(plan), flush=True)
     stopped = None

@@ -28,8 +28,10 @@ def fill(group: Group, row: Row, outputs: str) -> str | None:
     words += _data_words(group.cells()) + overrides(group.changes)
     if init:
         # A sweep drops the child's `method` overrides, so that those of its start are named.
+        named = {word.partition("=")[0] for word in init.split()}
         shared = {key: group.changes[key] for key in OF_ALL_METHODS if key in group.changes}
-        start = " ".join([init, *(word for word in overrides(shared) if word not in init)])
+        own = {key: value for key, value in shared.items() if key not in named}
+        start = " ".join([init, *overrides(own)])
         words.append(f"init.from='{start}'" if " " in start else f"init.from={start}")
     words.append("seed=" + ",".join(map(str, seeds)))
     words += [f"outputs={outputs}"] if outputs != "outputs" else []

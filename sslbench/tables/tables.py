@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from sslbench.cell.record import DONE, flatten
+from sslbench.cell.record import DONE, Changes, flatten
 from sslbench.tables import paper, statistics
 from sslbench.tables.claims import RULES, Claim, format_p
 from sslbench.tables.commands import fill
@@ -169,7 +169,7 @@ def _ablation_table(places: list[tuple[Group, Row]]) -> Table:
     changes = [group.changes for group, _ in places]
     keys = sorted({key for each in changes for key in each})
     keys = [key for key in keys if len({json.dumps(each.get(key)) for each in changes}) > 1]
-    places.sort(key=lambda p: (row_order(p[1]), len(p[0].changes), str(p[0].changes)))
+    places.sort(key=lambda p: (row_order(p[1]), len(p[0].changes), _in_order(p[0].changes)))
     lines = []
     for group, row in places:
         settings = flatten(next(iter(group.rows[row].values())).record.settings)
@@ -183,6 +183,12 @@ def _ablation_table(places: list[tuple[Group, Row]]) -> Table:
     title = f"{paper.title(row.method)} on {group.data}, by {', '.join(keys)}"
     name = f"ablation-{slug(f'{group.data} {row.method}')}"
     return Table(name, f"Ablation: {title}", NOTE, frame, values)
+
+
+def _in_order(changes: Changes) -> list[tuple[str, float, str]]:
+    """Return what sorts changes by key, then numbers by their value, and all else after them."""
+    number = {key: value for key, value in changes.items() if isinstance(value, int | float)}
+    return [(key, number.get(key, np.inf), str(changes[key])) for key in sorted(changes)]
 
 
 def claim_tables(claims: list[Claim]) -> list[Table]:
