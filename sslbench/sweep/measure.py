@@ -117,7 +117,7 @@ def measure_rate(precision: str) -> dict[str, Any]:
 
         images.grad.sum().item()  # waits for the device
 
-    seconds = median(timeit.repeat(step, number=1, repeat=10)[1:])
+    seconds = median(timeit.repeat(step, number=1, repeat=6)[1:])
     rate = PASSES_PER_STEP * 2 * 9 * channels**2 * side**2 * num_images / seconds
     return {"flops_per_second": rate, "of_gpu": device.type == "cuda", "precision": precision}
 
