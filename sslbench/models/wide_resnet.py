@@ -48,5 +48,5 @@ class WideResNet(Model):
     def build(self) -> "nn.Module":
         from sslbench.models.wide_resnet_encoder import WideResNetEncoder
 
-        arguments = {it.name: getattr(self, it.name) for it in fields(self) if it.name != "name"}
-        return WideResNetEncoder(**arguments)
+        names = [it.name for it in fields(WideResNet) if it.name != "name"]  # not a subclass's own
+        return WideResNetEncoder(**{name: getattr(self, name) for name in names})
