@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 
-def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def replace_file(
+    path: Path, write: Callable[[BinaryIO], object], keep_as: Path | None = None
+) -> None:
     """Write beside `path`, flush to the disk, then rename: a crash leaves the old file or the new.
 
     The temporary name carries the process number, so that two writers never share it.
+
+    Args:
+        keep_as: What was at `path` goes there; a crash may leave it there and nothing at `path`.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -18,6 +23,8 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        if keep_as is not None and path.exists():
+            path.replace(keep_as)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -25,7 +32,7 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, whole or not at all."""
-    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     replace_file(path, lambda file: file.write(text.encode()))
 
 

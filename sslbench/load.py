@@ -11,6 +11,7 @@ from sslbench.augment.views import PlainView
 from sslbench.cell.checkpoint import encoder_weights
 from sslbench.cell.folder import cells_folder
 from sslbench.cell.record import DONE, RECORD, SETTINGS, Record, load_record
+from sslbench.checksums import file_sha256
 from sslbench.config.as_json import model_from_json
 from sslbench.config.parts import IMAGE_SIDE
 
@@ -96,6 +97,7 @@ def load_encoder(cell: str | Path, outputs: str | Path = "outputs") -> FrozenEnc
             "delete the folder and train the cell again"
         ) from error
     try:
+        _require_whole(weights, record)
         encoder.load_state_dict(encoder_weights(weights))
     except (TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(
@@ -103,6 +105,17 @@ def load_encoder(cell: str | Path, outputs: str | Path = "outputs") -> FrozenEnc
             "folder and train the cell again"
         ) from error
     return frozen
+
+
+def _require_whole(weights: Path, record: Record) -> None:
+    found = "gone" if not weights.is_file() else None
+    if found is None and file_sha256(weights) != record.files.get(weights.name):
+        found = "damaged, or of another cell"
+    if found is not None:
+        raise ValueError(
+            f"{weights}: {found}, so it is not loaded; the command that trained the cell, with "
+            "resume=restart, trains it anew"
+        )
 
 
 def _require_unit_range(images: Tensor) -> None:

@@ -67,6 +67,7 @@ def main(arguments: list[str] | None = None) -> None:
                 f"its way, or pick another folder than --outputs {options.outputs}"
             ) from None
         lines = [*map(to_text, report.tables), verdicts_to_text(report.claims)]
+        lines += [f"note: {note}" for note in report.notes]
         lines.append(f"written to {report.folder}")
     if sys.stdout is None:  # closed by who called: what is written there goes nowhere
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
@@ -87,7 +88,7 @@ def build_report(outputs: Path) -> "Report":
     """Read all cells below `outputs` into tables and verdicts, without pictures."""
     from sslbench.tables.claims import NO_DATA, group_claims, paper_claims
     from sslbench.tables.contents import Report
-    from sslbench.tables.gather import gather
+    from sslbench.tables.gather import gather, notes_of
     from sslbench.tables.groups import find_groups, is_ablation
     from sslbench.tables.tables import build_tables
 
@@ -101,7 +102,8 @@ def build_report(outputs: Path) -> "Report":
             if group.is_paper or any(claim.verdict != NO_DATA for claim in found):
                 claims += found
     tables = build_tables(groups, str(outputs))
-    return Report(outputs, cells, groups, tables, claims, problems=problems)
+    notes = notes_of(cells)
+    return Report(outputs, cells, groups, tables, claims, problems=problems, notes=notes)
 
 
 def write_report(report: "Report", *, with_pictures: bool = True) -> None:

@@ -5,6 +5,7 @@ import time
 import traceback
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,11 +16,15 @@ from sslbench.cell import checkpoint
 from sslbench.cell.card import CARD, save_card
 from sslbench.cell.cell import Cell
 from sslbench.cell.record import DONE, FAILED, INTERRUPTED, Record
+from sslbench.cell.resume import CannotGoOn, Origin, Standing, find_origin, take_up
+from sslbench.cell.soundness import manifest
+from sslbench.cell.start import start_digest
 from sslbench.cell.versions import code_digest, versions
 from sslbench.config.parts import LABELED
+from sslbench.data import open_dataset
 from sslbench.data.preview import PREVIEW, save_preview
 from sslbench.engine.device import describe, peak_memory_bytes
-from sslbench.engine.loop import NonFiniteLoss, Progress, fit
+from sslbench.engine.loop import NonFiniteLoss, NotFinite, Progress, fit
 from sslbench.engine.signals import Interrupted, StopRequest
 from sslbench.engine.training import Training
 from sslbench.evaluate.cell import evaluate_cell, save_snapshot, validate
@@ -34,66 +39,113 @@ def run(cell: Cell, tracker: Tracker, stop: StopRequest, *, show_bar: bool = Fal
     The record is written last: it is the mark that the cell is done. Whatever happens is in it: an
     exception makes a record with status `failed`, a signal one with status `interrupted`.
     """
-    began = time.monotonic()
     folder = cell.folder.path
     remove_temporaries(folder)
-    record = _begin(cell)
-    seconds_before = record.runtime.pop("total_seconds", 0.0)
-    cell.save_request()
+    record, elapsed = _begin(cell), Stopwatch()
     try:
+        cell.save_request()
         training = build(cell.settings)
-        record.data = training.dataset.describe()
-        record.runtime |= _describe(training)
+        origin = _describe(record, training)
+        selects_best = cell.settings.method.select == "best"
+        standing = take_up(folder, cell.id, origin, cell.settings.resume, selects_best=selects_best)
+        record.notes = standing.notes
+        for note in standing.notes:
+            log.warning("%s", note)
+        elapsed.add(_seconds_before(standing, cell))
         if not (folder / PREVIEW).exists():
             save_preview(folder / PREVIEW, training.dataset, training.feed)
         progress = fit(
             training,
-            cell.id,
             folder,
-            validate=partial(validate, training),
+            state=standing.state,
+            kept=lambda: {
+                "cell": cell.id,
+                "origin": origin,
+                "notes": record.notes,
+                "total_seconds": elapsed(),
+            },
+            validate=partial(validate, training, set()),
             save_snapshot=partial(save_snapshot, training, folder),
             track=tracker.log,
             stop=stop,
             show_bar=show_bar,
         )
-        weights = checkpoint.BEST if cell.settings.method.select == "best" else checkpoint.LAST
-        training.method.load_state_dict(checkpoint.load(folder / weights)["method"])
+        weights = _select_weights(training, progress, folder, cell.id)
         record.results = evaluate_cell(training, folder)
         record.results |= _training_results(training, progress, record) | {"weights": weights}
+        record.results["start_sha256"] = start_digest(cell.settings)
         record.runtime |= _cost(training, progress)
-        checkpoint.drop_optimizer(folder / checkpoint.LAST)
-        record.status = DONE
-        save_card(folder / CARD, record)
+        _finish(record, folder, training)
     except Interrupted as interruption:
         record.status = INTERRUPTED
         number = interruption.signal_number
         record.error = {"type": "Interrupted", "message": str(interruption), "signal": number}
     except (Exception, SystemExit) as error:  # a library that exits costs its cell alone
         _fail(record, error)
-    record.runtime["total_seconds"] = round(seconds_before + time.monotonic() - began, 3)
+    record.runtime["total_seconds"] = round(elapsed(), 3)
+    record.save(folder)
     tracker.results(record, folder)
     tracker.finish(exit_code(record))
-    record.save(folder)
     return record
 
 
+class Stopwatch:
+    """Seconds since it was made, and those of earlier parts of the same work."""
+
+    def __init__(self) -> None:
+        self._began, self._before = time.monotonic(), 0.0
+
+    def add(self, seconds: float) -> None:
+        self._before += seconds
+
+    def __call__(self) -> float:
+        return self._before + time.monotonic() - self._began
+
+
 def _begin(cell: Cell) -> Record:
-    """Return the record to fill, with what an earlier try left: its failures, and its time."""
+    """Return the record to fill, with how often the cell has failed so far."""
     previous = cell.folder.record()
     runtime: dict[str, Any] = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
-    if previous is not None and previous.status == INTERRUPTED:
-        runtime["total_seconds"] = previous.runtime.get("total_seconds", 0.0)
     runtime["versions"] = versions() | {"code": code_digest(cell.request["settings"])}
     return cell.record(FAILED, failures=previous.failures if previous else 0, runtime=runtime)
 
 
-def _describe(training: Training) -> dict[str, Any]:
-    return {
+def _seconds_before(standing: Standing, cell: Cell) -> float:
+    """Return what the parts of a cell took up to where it stands."""
+    if standing.state is None:
+        return 0.0
+    previous = cell.folder.record()
+    recorded = previous.runtime.get("total_seconds", 0.0) if previous is not None else 0.0
+    return max(standing.state["total_seconds"], recorded)
+
+
+def _describe(record: Record, training: Training) -> Origin:
+    """Record what the cell trains on, and return what its bits depend on."""
+    record.data = training.dataset.describe()
+    for flaw in training.dataset.flaws:
+        log.warning("data=%s: %s", training.dataset.name, flaw)
+    record.runtime |= {
         "device": str(training.device),
         "processor": describe(training.device),
         "precision": training.precision,
         "threads": torch.get_num_threads(),
     }
+    more = {
+        "images": record.data["fingerprint"],
+        "start": start_digest(training.settings) or "none",
+    }
+    return find_origin(training.device, training.precision, record.runtime["versions"], more)
+
+
+def _select_weights(training: Training, progress: Progress, folder: Path, cell: str) -> str:
+    """Give the method the weights that it selects, and return the file that holds them."""
+    if training.settings.method.select == "last":
+        return checkpoint.LAST
+    assert progress.best is not None, "the last step is validated"
+    state = progress.best | {"cell": cell, "step": progress.best_step}
+    checkpoint.save(folder / checkpoint.BEST, state)
+    training.method.load_state_dict(state["method"])
+    return checkpoint.BEST
 
 
 def _training_results(training: Training, progress: Progress, record: Record) -> dict[str, Any]:
@@ -119,12 +171,25 @@ def _cost(training: Training, progress: Progress) -> dict[str, Any]:
     }
 
 
+def _finish(record: Record, folder: Path, training: Training) -> None:
+    """Vouch for the files of a cell whose results are there."""
+    # Images that changed while they were read would be no data set at all: this raises.
+    open_dataset(training.settings.data, Path(training.settings.outputs))
+    if record.results["collapse"] is not None:
+        record.notes.append(f"collapsed: {record.results['collapse']}")
+        log.warning("%s", record.notes[-1])
+    checkpoint.keep_weights_only(folder, record.cell)
+    save_card(folder / CARD, record)
+    record.files = manifest(folder)
+    record.status = DONE
+
+
 def _fail(record: Record, error: BaseException) -> None:
-    expected = isinstance(error, NonFiniteLoss)
+    expected = isinstance(error, NotFinite | CannotGoOn)
     log.error("cell %s failed: %s", record.cell, error, exc_info=not expected)
     record.status = FAILED
-    record.failures += 1
+    record.failures += not isinstance(error, CannotGoOn)  # which no further try will mend
     record.error = {"type": type(error).__name__, "message": str(error)}
     record.error["traceback"] = traceback.format_exc()
-    if expected:
+    if isinstance(error, NonFiniteLoss):
         record.error |= {"step": error.step, "indices": error.indices}

@@ -21,24 +21,24 @@ def layout(root, **fields):
 
 def test_auto_is_stl10_where_its_folder_is_and_never_falls_back_from_a_part_of_it(tmp_path):
     folder, settings = make_layout(tmp_path), stl10(tmp_path, "auto")
-    found = concrete_data(settings)
-    assert found == replace(settings, name="stl10") == concrete_data(found)
+    found = concrete_data(settings, tmp_path)
+    assert found == replace(settings, name="stl10") == concrete_data(found, tmp_path)
     dataset = open_dataset(found, tmp_path / "outputs", make_release(folder))
     assert (dataset.name, dataset.files.class_names) == ("stl10", CLASSES)
     for name in ("class_names.txt", "train_X.bin"):
         (folder / name).unlink()
         with pytest.raises(ValueError, match=f"{name}: missing"):
-            open_dataset(concrete_data(settings), tmp_path)
+            open_dataset(concrete_data(settings, tmp_path), tmp_path)
 
 
 @pytest.mark.parametrize("download", [True, False])
 def test_without_files_auto_warns_of_the_stand_in_and_stl10_refuses(tmp_path, caplog, download):
     settings = stl10(tmp_path / "data", "auto", download=download)
-    found = concrete_data(settings)
-    assert found == replace(settings, name="digits") == concrete_data(found)
+    found = concrete_data(settings, tmp_path)
+    assert found == replace(settings, name="digits") == concrete_data(found, tmp_path)
     [warning] = [it.getMessage() for it in caplog.records if it.levelno == logging.WARNING]
     with pytest.raises(ValueError, match="(?s)STL-10 is not there.*data=digits") as error:
-        concrete_data(replace(settings, name="stl10"))
+        concrete_data(replace(settings, name="stl10"), tmp_path)
     for part in (settings.url, "91f7769df0f17e558f3565bffb0c7dfb", "tar -xzf"):
         assert part in warning
         assert part in str(error.value)
@@ -48,8 +48,8 @@ def test_without_files_auto_warns_of_the_stand_in_and_stl10_refuses(tmp_path, ca
 
 def test_a_layout_is_known_by_its_fingerprint(tmp_path):
     folder, settings = make_layout(tmp_path / "ours"), layout(tmp_path / "ours")
-    found = concrete_data(settings)
-    assert found == concrete_data(found)
+    found = concrete_data(settings, tmp_path)
+    assert found == concrete_data(found, tmp_path)
     assert found == replace(settings, fingerprint=found.fingerprint)
     dataset = open_dataset(found, tmp_path / "outputs")
     assert (dataset.name, dataset.files.fingerprint) == ("ours", found.fingerprint)

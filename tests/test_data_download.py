@@ -1,6 +1,5 @@
 """STL-10's archive: downloaded, checked and unpacked, whatever the server and the disk do."""
 
-import os
 import tarfile
 import threading
 
@@ -36,7 +35,10 @@ class Download:
         obtain_stl10(self.root, url or self.server.url, self.release)
 
     def is_there(self):
-        published, found = (open_stl10(it, self.release) for it in (self.folder.parent, self.root))
+        published, found = (
+            open_stl10(it, self.folder.parent, self.release)
+            for it in (self.folder.parent, self.root)
+        )
         visible = {path.name for path in self.root.iterdir() if not path.name.startswith(".")}
         same = (found.unlabeled_images == published.unlabeled_images).all()
         return same and len(found.folds) == 10 and visible == {"stl10_binary"}
@@ -167,23 +169,24 @@ def test_other_members_are_left_out_and_a_missing_file_is_refused(tmp_path, fold
         unpack_packed(folder, tmp_path / "less")
 
 
-def test_md5s_are_checked_once_for_each_file_as_it_is(folder, monkeypatch):
+def test_md5s_are_checked_once_for_files_as_they_are(folder, monkeypatch):
     reads, file_md5, release = [], stl10.file_md5, make_release(folder)
     monkeypatch.setattr(stl10, "file_md5", lambda path: reads.append(path.name) or file_md5(path))
-    open_stl10(folder.parent, release)
-    open_stl10(folder.parent, release)
+    for _ in range(2):
+        open_stl10(folder.parent, folder.parent, release)
     assert sorted(reads) == sorted(FILES)
-    os.utime(folder / "test_X.bin")
-    open_stl10(folder.parent, release)
-    assert len(reads) == 10
+    names = (folder / "class_names.txt").read_text()
+    (folder / "class_names.txt").write_text(names.replace("bird\ncar", "car\nbird"))
+    with pytest.raises(ValueError, match="airplane, car, bird.* in their order"):
+        open_stl10(folder.parent, folder.parent, release)
 
 
 def test_other_content_or_fewer_images_are_not_stl10(folder):
     release = make_release(folder)
     with pytest.raises(ValueError, match=r"20 images, expected STL-10's 5,000.*data=layout"):
-        open_stl10(folder.parent)
+        open_stl10(folder.parent, folder.parent)
     contents = bytearray((folder / "unlabeled_X.bin").read_bytes())
-    contents[len(contents) // 2] ^= 1  # where the fingerprint does not look
+    contents[len(contents) // 2] ^= 1
     (folder / "unlabeled_X.bin").write_bytes(contents)
     with pytest.raises(ValueError, match=r"unlabeled_X.bin: md5 .*move .* away and run again"):
-        open_stl10(folder.parent, release)
+        open_stl10(folder.parent, folder.parent, release)

@@ -1,5 +1,6 @@
 """STL-10's binary layout, byte by byte."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -7,13 +8,19 @@ import numpy as np
 import pytest
 from helpers.layouts import CLASSES, make_layout
 
-from sslbench.data.layout import IMAGE_BYTES, fingerprint, read_layout
+from sslbench import checksums
+from sslbench.data import content
+from sslbench.data.layout import IMAGE_BYTES, read_layout
 
 MICRO = Path(__file__).resolve().parents[2] / "shared" / "data" / "stl10_micro" / "stl10_binary"
 
 
 def read(folder):
-    return read_layout(folder, "copy it again")
+    return read_layout(folder, "copy it again", folder.parent / "memory")
+
+
+def fingerprint(folder):
+    return read(folder).fingerprint
 
 
 def test_an_asymmetric_image_is_read_upright(tmp_path):
@@ -51,6 +58,11 @@ DAMAGES = {
     "nine folds": ("fold_indices.txt", b"0 1\n" * 9, "9 lines, expected 10"),
     "fold out of range": ("fold_indices.txt", b"0 1\n" * 9 + b"20\n", r"line 10 has 20 .* 0 to 19"),
     "empty fold": ("fold_indices.txt", b"0 1\n" * 8 + b"\n1\n", "line 9 has no index"),
+    "twice in a fold": (
+        "fold_indices.txt",
+        b"0 1\n" * 9 + b"1 2 1\n",
+        "line 10 has 3 .* of 2 images",
+    ),
     "words for folds": ("fold_indices.txt", b"one two\n" * 10, "expected integers"),
 }
 
@@ -68,16 +80,34 @@ def test_damage_names_the_file_the_fault_and_the_way_out(tmp_path, damage):
     assert all(part in str(error.value) for part in (str(folder), name, "copy it again"))
 
 
-@pytest.mark.parametrize("place", ["unlabeled_X.bin -1", "train_y.bin 10", "fold_indices.txt 0"])
+@pytest.mark.parametrize("place", ["unlabeled_X.bin 99", "train_y.bin 10", "fold_indices.txt 40"])
 def test_the_fingerprint_follows_the_content_alone_and_sees_a_changed_byte(tmp_path, place):
     name, position = place.split()
     folder = make_layout(tmp_path / "here", folds=True)
     there = Path(shutil.copytree(folder, tmp_path / "there"))
     assert fingerprint(there) == fingerprint(folder)
     contents = bytearray((there / name).read_bytes())
-    contents[int(position)] ^= 1
+    contents[int(position)] ^= 2
+    times = (there / name).stat().st_atime_ns, (there / name).stat().st_mtime_ns
     (there / name).write_bytes(contents)
+    os.utime(there / name, ns=times)  # as if it had not been touched
     assert fingerprint(there) != fingerprint(folder)
+
+
+def test_a_file_that_was_not_touched_is_hashed_once(tmp_path, monkeypatch, caplog):
+    folder, hashed, hash_pieces = make_layout(tmp_path), [], content.hash_pieces
+    monkeypatch.setattr(content, "hash_pieces", lambda *it: hashed.append(it) or hash_pieces(*it))
+    monkeypatch.setattr(checksums, "SETTLED_NS", 0)  # what was written just now may change again
+    assert fingerprint(folder) == fingerprint(folder)
+    assert len(hashed) == 3
+    (folder / "train_X.bin").write_bytes(bytes(20 * IMAGE_BYTES))
+    fingerprint(folder)
+    assert len(hashed) == 4
+    assert "train_X.bin has changed since it was last used" in caplog.text
+    for remembered in (tmp_path / "memory").iterdir():
+        remembered.write_bytes(b"torn")
+    assert fingerprint(folder) == fingerprint(folder)
+    assert len(hashed) == 7
 
 
 @pytest.mark.skipif(not MICRO.exists(), reason="the few real STL-10 images are not here")

@@ -1,7 +1,5 @@
 """load_encoder: a finished cell's encoder, or why there is none."""
 
-import functools
-import json
 import shutil
 from pathlib import Path
 
@@ -9,11 +7,13 @@ import numpy as np
 import pytest
 import torch
 from helpers.cells import SMALL, compose, train
+from helpers.synthetic import edit_record
 from torch import nn
 from torch.testing import assert_close
 
 import sslbench
 from sslbench.cell.record import load_record
+from sslbench.cell.soundness import manifest
 from sslbench.config.as_json import settings_to_json
 from sslbench.data import open_dataset
 
@@ -43,7 +43,18 @@ def encoder(cells):
 @pytest.fixture
 def copied(cells, tmp_path):
     """A copy of a finished cell's folder, to be damaged."""
-    return Path(shutil.copytree(cells["supervised"].folder.path, tmp_path / "copied"))
+    cell = cells["supervised"]
+    return Path(shutil.copytree(cell.folder.path, tmp_path / cell.id))
+
+
+def save_as_its_own(contents, cell):
+    """Save weights for which the cell's record vouches."""
+    record = load_record(cell)
+    weights = cell / record.results["weights"]
+    torch.save(contents, weights)
+    record.files = manifest(cell)
+    record.save(cell)
+    return weights
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -119,28 +130,23 @@ def test_images_of_all_types_are_taken(images, encoder):
 @pytest.mark.parametrize(
     ("place", "value"),
     [
-        ("results/weights", None),
+        ("results/weights", ...),
         ("data/std", "grey"),
-        ("settings/model", None),
+        ("settings/model", ...),
         ("settings/model/type", "sslbench.optimizers.Adam"),
         ("settings/model/type", "sslbench.models.No"),
         ("settings/model/heads", 8),
     ],
 )
 def test_records_of_another_version_are_refused(place, value, copied):
-    record = json.loads((copied / "record.json").read_text())
-    *parents, last = place.split("/")
-    part = functools.reduce(dict.__getitem__, parents, record)
-    part.pop(last, None) if value is None else part.update({last: value})
-    (copied / "record.json").write_text(json.dumps(record))
+    edit_record(copied, place, value)
     with pytest.raises(ValueError, match=f"{copied}/record.json: not as this version writes it"):
         sslbench.load_encoder(copied)
 
 
 @pytest.mark.parametrize("contents", [[1, 2], {}, {1: torch.zeros(3)}, {"0.weight": 1}], ids=str)
 def test_other_weights_are_refused(contents, copied):
-    weights = copied / load_record(copied).results["weights"]
-    torch.save(contents, weights)
+    weights = save_as_its_own(contents, copied)
     with pytest.raises(ValueError, match=f"{weights}: not the weights of model=convnet"):
         sslbench.load_encoder(copied)
 
@@ -151,9 +157,28 @@ def test_torn_weights_and_those_of_another_model_are_refused(copied):
     record.save(copied)
     with pytest.raises(ValueError, match="not the weights of model=resnet18"):
         sslbench.load_encoder(copied)
-    (copied / record.results["weights"]).write_bytes(b"torn")
-    with pytest.raises(ValueError, match="cannot be read as a checkpoint"):
+
+
+@pytest.mark.parametrize("damage", ["a bit", "cut", "another cell's", "gone"])
+def test_damaged_weights_and_those_of_another_cell_are_refused(damage, copied, cells):
+    weights = copied / load_record(copied).results["weights"]
+    contents = bytearray(weights.read_bytes())
+    contents[len(contents) // 2] ^= 1
+    if damage == "cut":
+        del contents[-100:]
+    if damage == "another cell's":
+        contents = (cells["barlow"].folder.path / "last.pt").read_bytes()
+    weights.write_bytes(contents)
+    if damage == "gone":
+        weights.unlink()
+    with pytest.raises(ValueError, match=f"{weights}: (damaged|gone), .*resume=restart"):
         sslbench.load_encoder(copied)
+
+
+def test_a_renamed_folder_is_refused(copied):
+    renamed = copied.rename(copied.parent / "mine")
+    with pytest.raises(ValueError, match=f"the record of another cell, {copied.name}, .*renamed"):
+        sslbench.load_encoder(renamed)
 
 
 @pytest.mark.parametrize("cell", ["", "cells", "nonsense"])

@@ -1,14 +1,13 @@
 """A cell: what is to be trained, under the name that follows from it."""
 
-import json
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from sslbench.atomic import write_json
 from sslbench.cell.folder import CellFolder, cells_folder
 from sslbench.cell.identity import cell_id
 from sslbench.cell.record import SETTINGS, Changes, Record
+from sslbench.checksums import read_sealed, write_sealed
 from sslbench.config.as_json import settings_from_json, settings_to_json
 from sslbench.config.settings import Settings
 
@@ -42,7 +41,7 @@ class Cell:
     def save_request(self) -> None:
         """Write what is asked for to the cell's folder, so that it can be loaded by its id."""
         self.folder.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.folder.path / SETTINGS, self.request)
+        write_sealed(self.folder.path / SETTINGS, self.request)
 
 
 def load_cell(outputs: str, cell: str) -> Cell:
@@ -53,14 +52,14 @@ def load_cell(outputs: str, cell: str) -> Cell:
     """
     path = cells_folder(outputs) / cell / SETTINGS
     try:
-        contents = json.loads(path.read_text(encoding="utf-8"))
+        contents = read_sealed(path)
         settings = settings_from_json(contents["settings"] | {"outputs": outputs})
         changes = contents["changes"]
         found = Cell(settings, lambda: changes)
     except FileNotFoundError:
         raise ValueError(f"cell={cell}: there is no such cell below {path.parents[1]}") from None
-    except (ValueError, KeyError, TypeError) as error:  # of JSON and UTF-8 too
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a cell's settings ({error})") from error
     if found.id != cell:
-        raise ValueError(f"{path}: these are the settings of {found.id}; ask for that cell anew")
+        raise ValueError(f"{path}: the settings of another cell, {found.id}; ask for that one")
     return found

@@ -1,6 +1,7 @@
 """Checkpoints: everything that a cell needs to go on as if it had never stopped."""
 
 import hashlib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -9,25 +10,64 @@ from torch import Tensor, nn
 
 from sslbench.atomic import replace_file
 from sslbench.interfaces import MethodModule
+from sslbench.zip_files import require_whole
 
-LAST, BEST = "last.pt", "best.pt"
+LAST, BEFORE_LAST, BEST = "last.pt", "before-last.pt", "best.pt"
 
 
-def save(path: Path, state: dict[str, Any]) -> None:
+def save(path: Path, state: dict[str, Any], keep_as: Path | None = None) -> None:
     """Write a checkpoint, whole or not at all."""
-    replace_file(path, lambda file: torch.save(state, file))
+    replace_file(path, lambda file: torch.save(state, file), keep_as)
 
 
 def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint to the CPU; nothing in it is executed.
 
     Raises:
-        ValueError: If the file is no checkpoint.
+        ValueError: If the file is no checkpoint, or damaged.
     """
     try:
+        if zipfile.is_zipfile(path):  # older versions of torch wrote other files
+            require_whole(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"{path}: cannot be read as a checkpoint ({error})") from error
+        cause = str(error).removeprefix(f"{path}: ").partition("\n")[0]
+        raise ValueError(f"{path}: cannot be read as a checkpoint ({cause})") from error
+
+
+def load_own(path: Path, cell: str) -> dict[str, Any]:
+    """Read a checkpoint of a cell.
+
+    Raises:
+        ValueError: If the file is no checkpoint, damaged, or of another cell.
+    """
+    state = load(path)
+    if not isinstance(state, dict) or not {"cell", "step", "method"} <= state.keys():
+        raise ValueError(f"{path}: no checkpoint of a cell")
+    if state["cell"] != cell:
+        raise ValueError(f"{path}: a checkpoint of another cell, {state['cell']}")
+    return state
+
+
+def load_latest(folder: Path, cell: str) -> tuple[dict[str, Any] | None, list[str]]:
+    """Return the state to go on from, and what is wrong with later ones.
+
+    The one before the last stands in for a last one that is damaged or was never written.
+    """
+    problems = []
+    for name in (LAST, BEFORE_LAST):
+        if (folder / name).exists():
+            try:
+                return load_own(folder / name, cell), problems
+            except ValueError as error:
+                problems.append(str(error))
+    return None, problems
+
+
+def copy_weights(method: MethodModule) -> dict[str, Any]:
+    """Return a method's weights as `weights_of` does, in memory of their own on the CPU."""
+    found = weights_of(method)
+    return found | {"method": {name: it.cpu().clone() for name, it in found["method"].items()}}
 
 
 def weights_of(method: MethodModule) -> dict[str, Any]:
@@ -70,11 +110,13 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
         group.update(own)
 
 
-def drop_optimizer(path: Path) -> None:
-    """Keep the weights of a finished cell: Adam's moments are two thirds of a checkpoint."""
-    state = load(path)
-    if state.pop("optimizer", None) is not None:
-        save(path, state)
+def keep_weights_only(folder: Path, cell: str) -> None:
+    """Drop what a finished cell needs no more: Adam's moments are half of a checkpoint."""
+    state = load_own(folder / LAST, cell)
+    dropped = [state.pop(name, None) for name in ("optimizer", "best")]
+    if any(dropped):
+        save(folder / LAST, state)
+    (folder / BEFORE_LAST).unlink(missing_ok=True)
 
 
 def digest(module: nn.Module) -> str:

@@ -5,25 +5,29 @@ from pathlib import Path
 from typing import Any
 
 from sslbench.atomic import replace_file
+from sslbench.checksums import finite_numbers
 
 CURVES = "metrics.jsonl"
 
 
 class CurveFile:
-    """Writes the curves of a cell."""
+    """Writes the curves of a cell. A checkpoint holds them too, so that no file's damage stays."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / CURVES
+        self.text = ""
+        """All points so far."""
 
-    def keep_until(self, step: int) -> None:
-        """Drop points after `step`, and a last line that a crash cut short."""
-        kept = [point for point in read_curves(self._path) if point["step"] <= step]
-        lines = "".join(json.dumps(point) + "\n" for point in kept)
-        replace_file(self._path, lambda file: file.write(lines.encode()))
+    def restore(self, text: str) -> None:
+        """Begin with what a checkpoint holds, whatever the file says."""
+        self.text = text
+        replace_file(self._path, lambda file: file.write(self.text.encode()))
 
     def append(self, point: dict[str, Any]) -> None:
+        line = json.dumps(finite_numbers(point), allow_nan=False) + "\n"
+        self.text += line
         with self._path.open("a") as file:
-            file.write(json.dumps(point) + "\n")
+            file.write(line)
 
 
 def read_curves(path: Path) -> list[dict[str, Any]]:

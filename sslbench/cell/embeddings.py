@@ -1,20 +1,18 @@
 """The files of embeddings that a cell keeps: of its validation and test images, and snapshots."""
 
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from sslbench.atomic import replace_file
+from sslbench.zip_files import load_arrays
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 EMBEDDINGS = "embeddings-{}.npz"
 """Name of the file of a split's embeddings."""
-UNREADABLE = (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile)
-"""What reading a torn or foreign npz raises."""
 
 
 class Embeddings(NamedTuple):
@@ -60,11 +58,11 @@ def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read(path: Path, name: str) -> Embeddings:
-    try:
-        with np.load(path) as file:
-            found = Embeddings(file[name].astype(np.float32), file["labels"], file["indices"])
-    except UNREADABLE as error:
-        raise ValueError(f"{path}: not a file of {name} ({error})") from error
+    arrays = load_arrays(path)
+    missing = [key for key in (name, "labels", "indices") if key not in arrays]
+    if missing:
+        raise ValueError(f"{path}: not a file of {name}: no {' and no '.join(missing)}")
+    found = Embeddings(arrays[name].astype(np.float32), arrays["labels"], arrays["indices"])
     if not found.values.ndim == 2 or len({len(found.values), *map(np.size, found[1:])}) > 1:
         raise ValueError(f"{path}: arrays that do not belong together")
     return found

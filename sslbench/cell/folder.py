@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from sslbench.cell.curves import CURVES
 from sslbench.cell.record import INTERRUPTED, SETTINGS, Record, load_record
+from sslbench.checksums import read_sealed
 
 RUNNING, PLANNED, MISSING, UNREADABLE = "running", "planned", "missing", "unreadable"
 PATIENCE_SECONDS = 1.0
@@ -40,6 +41,13 @@ class CellFolder:
         """Return the record, None if there is none; ValueError if it cannot be read."""
         return load_record(self.path)
 
+    def begun_threads(self) -> int | None:
+        """Return the threads that the cell was begun with, which it goes on with; None if not."""
+        try:
+            return read_sealed(self.path / SETTINGS)["settings"]["threads"]
+        except (OSError, ValueError, KeyError, TypeError):  # not yet, or whoever loads it says so
+            return None
+
     @contextmanager
     def locked(self, *, wait: bool = False) -> Iterator[None]:
         """Hold the cell, so that two sweeps train it once.
@@ -67,8 +75,10 @@ class CellFolder:
         `running` while it is held; `planned` before its first step, `interrupted` after it;
         `missing`, or `unreadable`.
         """
-        if self._is_held():
-            return RUNNING
+        return RUNNING if self._is_held() else self.recorded_state()
+
+    def recorded_state(self) -> str:
+        """Return the same, whoever holds it."""
         try:
             record = self.record()
         except ValueError:

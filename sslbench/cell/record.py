@@ -1,14 +1,16 @@
 """One JSON file per cell: what the report reads. A failure is a record too."""
 
 import dataclasses
-import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sslbench.atomic import write_json
+from sslbench.checksums import read_sealed, write_sealed
 
 RECORD, SETTINGS = "record.json", "settings.json"
+CELL_FILES = ("best.pt", "last.pt", "metrics.jsonl", "embeddings-*.npz", "snapshot-*.npz")
+"""What a finished cell's record vouches for."""
 DONE, FAILED, INTERRUPTED, BLOCKED = "done", "failed", "interrupted", "blocked"
 STATUSES = (DONE, FAILED, INTERRUPTED, BLOCKED)
 DATA_TITLES = {"stl10": "STL-10", "digits": "digits, the built-in stand-in"}
@@ -33,9 +35,13 @@ class Record:
     error: dict[str, Any] | None = None
     failures: int = 0
     """How often the cell has failed so far."""
+    files: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of a finished cell's files, by name."""
+    notes: list[str] = field(default_factory=list)
+    """What its reader must know: how it went on after a stop, what is odd about its results."""
 
     def save(self, folder: Path) -> None:
-        write_json(folder / RECORD, dataclasses.asdict(self))
+        write_sealed(folder / RECORD, dataclasses.asdict(self))
 
 
 def load_record(folder: Path) -> Record | None:
@@ -46,22 +52,49 @@ def load_record(folder: Path) -> Record | None:
     """
     path = folder / RECORD
     try:
-        record = Record(**json.loads(path.read_text()))
+        record = Record(**read_sealed(path))
         _require_types(record)
+        _require_consistent(record)
     except FileNotFoundError:
         return None
-    except (ValueError, TypeError, RecursionError) as error:  # of JSON and UTF-8 too
-        raise ValueError(f"{path}: not a record ({error}); delete it to run the cell") from error
+    except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+        raise ValueError(
+            f"{path}: not a record ({error}); resume=evaluate makes it anew from the cell's weights"
+        ) from error
+    if record.cell != folder.resolve().name:
+        raise ValueError(
+            f"{path}: the record of another cell, {record.cell}, in a folder that was renamed or "
+            "copied; give it that name again, or delete it"
+        )
     return record
 
 
 def _require_types(record: Record) -> None:
     if record.status not in STATUSES:
         raise ValueError(f"status is {record.status!r}, not one of {', '.join(STATUSES)}")
-    for name in ("settings", "changes", "data", "results", "runtime", "error"):
+    for name in ("settings", "changes", "data", "results", "runtime", "error", "files"):
         value = getattr(record, name)
         if not isinstance(value, dict) and (name, value) != ("error", None):
             raise ValueError(f"{name} is {value!r}, not an object")
+    if not isinstance(record.notes, list) or not all(isinstance(it, str) for it in record.notes):
+        raise ValueError(f"notes are {record.notes!r}, not a list of texts")
+
+
+def _require_consistent(record: Record) -> None:
+    """Compare accuracies with the confusion matrices that they are of."""
+    for split in ("train_plain", "val", "test"):
+        result = record.results.get(split, {})
+        if record.status != DONE or "confusion" not in result:
+            continue
+        confusion = result["confusion"]
+        right = sum(row[label] for label, row in enumerate(confusion))
+        number = sum(map(sum, confusion))
+        expected = record.data.get(f"num_{split}", number)
+        if number != expected or not math.isclose(result["accuracy"] * number, right, abs_tol=1e-3):
+            raise ValueError(
+                f"accuracy {result['accuracy']} on {split} with {right} of {number} images right "
+                f"in the confusion matrix, of {expected}"
+            )
 
 
 def flatten(settings: Any, prefix: str = "") -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """`init.from`: whose encoder to start from."""
 
-import hashlib
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,10 +8,14 @@ from typing import TYPE_CHECKING
 from sslbench.cell.folder import cells_folder
 from sslbench.cell.identity import SEPARATOR
 from sslbench.cell.record import DONE, load_record
+from sslbench.checksums import file_sha256
 from sslbench.config.settings import Settings
 
 if TYPE_CHECKING:
     from torch import nn
+
+DIGEST_DIGITS = 16
+"""Of the SHA-256 of a checkpoint that is no cell's."""
 
 
 def names_a_method(init_from: str | None) -> bool:
@@ -31,25 +34,28 @@ def concrete_initial(settings: Settings) -> Settings:
         ValueError: If there is no such checkpoint or cell.
     """
     source = settings.init_from
-    if source is None or SEPARATOR in source:
+    if source is None:
         return settings
     if names_a_method(source):
         raise ValueError(
             f"init.from={source}: neither a file nor a cell. Of a method, the {source} cell of the "
             "same model, data and seed comes first: a sweep trains both, add -m"
         )
-    path = Path(source)
+    path, below = Path(source), cells_folder(settings.outputs)
     if path.is_dir():
         source = path.resolve().name
-        if path.resolve().parent != cells_folder(settings.outputs).resolve():
+        if path.resolve().parent != below.resolve():
             raise ValueError(f"init.from={path}: no cell of outputs={settings.outputs}")
     elif path.is_file():
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        source = f"{path.resolve()}{SEPARATOR}{digest}"
-    elif not (cells_folder(settings.outputs) / source).is_dir():
+        source = f"{path.resolve()}{SEPARATOR}{_file_digest(path)}"
+    elif (split := _split(source)) is not None:
+        file, digest = split
+        _require_digest(file, digest)
+        source = f"{file.resolve()}{SEPARATOR}{digest}"
+    elif Path(source).name != source or not (below / source).is_dir():
         raise ValueError(
             f"init.from={source}: neither a checkpoint, nor a cell's folder, nor a cell below "
-            f"{cells_folder(settings.outputs)}"
+            f"{below}"
         )
     return replace(settings, init={"from": source})
 
@@ -58,17 +64,36 @@ def checkpoint_path(settings: Settings) -> Path:
     """Return the checkpoint of a concrete `init.from`.
 
     Raises:
-        ValueError: If it names a cell that is not finished.
+        ValueError: If it names a cell that is not finished or damaged, or a file that has changed.
     """
     assert settings.init_from is not None
-    if SEPARATOR in settings.init_from:
-        return Path(settings.init_from.rpartition(SEPARATOR)[0])
+    split = _split(settings.init_from)
+    if split is not None:
+        _require_digest(*split)
+        return split[0]
     folder = cells_folder(settings.outputs) / settings.init_from
     record = load_record(folder)
     if record is None or record.status != DONE:
         state = "has not been run" if record is None else record.status
         raise ValueError(f"init.from={settings.init_from}: that cell is not finished ({state})")
-    return folder / record.results["weights"]
+    path = folder / record.results["weights"]
+    if not path.is_file() or file_sha256(path) != record.files.get(path.name):
+        raise ValueError(
+            f"init.from={settings.init_from}: {path} is not as it was written; train that cell "
+            "anew by resume=restart"
+        )
+    return path
+
+
+def start_digest(settings: Settings) -> str | None:
+    """Return what tells the weights that a cell starts from from others; None if from none."""
+    if settings.init_from is None:
+        return None
+    split = _split(settings.init_from)
+    if split is not None:
+        return split[1]
+    record = load_record(cells_folder(settings.outputs) / settings.init_from)
+    return None if record is None else record.results.get("weights_sha256")
 
 
 def load_initial_encoder(encoder: "nn.Module", settings: Settings) -> None:
@@ -87,3 +112,24 @@ def load_initial_encoder(encoder: "nn.Module", settings: Settings) -> None:
             f"init.from={settings.init_from}: {path.name} holds another encoder than "
             f"model={settings.model.name}; pick a checkpoint of the same model"
         ) from error
+
+
+def _split(source: str) -> tuple[Path, str] | None:
+    """Return the file and the digest of `path#digest`; a path may hold that character too."""
+    path, separator, digest = source.rpartition(SEPARATOR)
+    is_pair = separator and re.fullmatch(rf"[0-9a-f]{{{DIGEST_DIGITS}}}", digest) is not None
+    return (Path(path), digest) if is_pair else None
+
+
+def _file_digest(path: Path) -> str:
+    return file_sha256(path)[:DIGEST_DIGITS]
+
+
+def _require_digest(path: Path, digest: str) -> None:
+    if not path.is_file():
+        raise ValueError(f"init.from={path}{SEPARATOR}{digest}: there is no such file")
+    if (found := _file_digest(path)) != digest:
+        raise ValueError(
+            f"init.from={path}{SEPARATOR}{digest}: the file is another one, its digest is {found}; "
+            f"leave {SEPARATOR}{digest} out to take it as it is"
+        )

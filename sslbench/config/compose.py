@@ -30,6 +30,7 @@ from sslbench.config.errors import REFUSALS, reason, unknown_key
 from sslbench.config.ratio import RatioSource
 from sslbench.config.settings import Settings
 from sslbench.exit_codes import CellStopped, UsageError
+from sslbench.hardware import num_gpus
 from sslbench.processes import available_cores
 
 Config = DictConfig
@@ -126,7 +127,7 @@ def compose_settings(overrides: list[str]) -> Settings:
 
 def num_workers(n_jobs: int) -> int:
     """Return how many cells run at a time: as asked for, else one per GPU, or per core."""
-    gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    gpus = num_gpus()
     return (gpus or available_cores()) if n_jobs == ALL_CORES else n_jobs
 
 

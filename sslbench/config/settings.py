@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from sslbench.config.parts import EXECUTION, UNLABELED, Method, Model, Operation, Optimizer, Ratio
-from sslbench.config.ranges import not_negative, one_of, positive, require
+from sslbench.config.ranges import fraction, not_negative, one_of, positive, require
+
+EXACT, FORCE, EVALUATE, RESTART = RESUMES = ("exact", "force", "evaluate", "restart")
 
 
 @dataclass
@@ -52,8 +54,11 @@ class Data:
     """Share of the test images used for validation (paper: 1 : 4). Reading: stratified by class."""
     fingerprint: str = ""
     """What tells a `layout` data set from others; found when the data is opened."""
+    max_flawed: float = field(default=0.01, metadata=EXECUTION)
+    """Share of a split's images that may be blank, or there twice, in one split or in two."""
 
     def __post_init__(self) -> None:
+        fraction("data.max_flawed", self.max_flawed)
         one_of("data.name", self.name, ("auto", "stl10", "layout", "digits"))
         not_negative("data.split_seed", self.split_seed)
         require(0 < self.val_fraction < 1, "data.val_fraction", self.val_fraction, "0 < it < 1")
@@ -116,6 +121,11 @@ class Settings:
     """`auto`, `on`: a step is one CUDA graph where the images lie on the GPU; `off`: it is not."""
     log_every: int = field(default=50, metadata=EXECUTION)
     """Steps from one point of the curves to the next."""
+    resume: str = field(default=EXACT, metadata=EXECUTION)
+    """Where a stopped cell cannot go on to the same bits (other code, another version of torch,
+    processor or number of threads), or a finished one's files are damaged: `exact` refuses, `force`
+    goes on all the same and records it, `evaluate` evaluates a finished cell's weights again,
+    `restart` trains the cell anew."""
     outputs: str = field(default="outputs", metadata=EXECUTION)
     """Where cells, caches and reports go."""
     cell: str | None = field(default=None, metadata=EXECUTION)
@@ -136,6 +146,7 @@ class Settings:
         if self.steps is not None:
             positive("steps", self.steps)
         one_of("precision", self.precision, ("auto", "fp32", "bf16"))
+        one_of("resume", self.resume, RESUMES)
         one_of("compile", self.compile, ("auto", "on", "off"))
         positive("cells_per_device", self.cells_per_device)
         positive("log_every", self.log_every)

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from sslbench.config.settings import Data
+from sslbench.data.audit import Flaw, find_flaws, refuse_spoiled
+from sslbench.data.content import memory_of
 from sslbench.data.digits import open_digits
 from sslbench.data.download import Unavailable
 from sslbench.data.layout import FOLDER, Layout, read_layout
@@ -46,6 +48,8 @@ class Dataset:
     mean: tuple[float, float, float]
     """On the scale 0 to 1, as `std` is."""
     std: tuple[float, float, float]
+    flaws: list[Flaw]
+    """Images that are blank, or there twice."""
 
     def describe(self) -> dict[str, Any]:
         """Return what a cell's record says of its data."""
@@ -60,11 +64,14 @@ class Dataset:
             "num_test": len(self.test_indices),
             "mean": list(self.mean),
             "std": list(self.std),
+            "flaws": [str(flaw) for flaw in self.flaws],
         }
 
 
-def concrete_data(settings: Data, release: Release = OFFICIAL) -> Data:
+def concrete_data(settings: Data, outputs: Path, release: Release = OFFICIAL) -> Data:
     """Settle what the data is, downloading STL-10 if need be: `name` is no longer `auto`.
+
+    What is not known by its name has a `fingerprint`: a layout, and STL-10's folds.
 
     Raises:
         ValueError: If the data is not there, or a download broke off.
@@ -73,7 +80,8 @@ def concrete_data(settings: Data, release: Release = OFFICIAL) -> Data:
         case "digits":
             return settings
         case "layout":
-            return dataclasses.replace(settings, fingerprint=_open_layout(settings).fingerprint)
+            found = _open_layout(settings, outputs).fingerprint
+            return dataclasses.replace(settings, fingerprint=found)
     root = Path(settings.root)
     try:
         if not settings.download and not (root / FOLDER).exists():
@@ -85,7 +93,11 @@ def concrete_data(settings: Data, release: Release = OFFICIAL) -> Data:
         advice = how_to_get(root, settings.url, release)
         log.warning("%s", STAND_IN_WARNING.format(bar="=" * 80, reason=error, advice=advice))
         return dataclasses.replace(settings, name="digits")
-    return dataclasses.replace(settings, name="stl10")
+    settings = dataclasses.replace(settings, name="stl10")
+    if settings.fold is None:
+        return settings
+    found = open_stl10(root, memory_of(outputs), release).fingerprint
+    return dataclasses.replace(settings, fingerprint=found)
 
 
 def open_dataset(settings: Data, outputs: Path, release: Release = OFFICIAL) -> Dataset:
@@ -100,15 +112,17 @@ def open_dataset(settings: Data, outputs: Path, release: Release = OFFICIAL) -> 
         case "stl10":
             if not (root / FOLDER).exists():
                 raise _not_there(settings, release, f"{root / FOLDER} does not exist")
-            layout = open_stl10(root, release)
+            layout = open_stl10(root, memory_of(outputs), release)
         case "layout":
-            layout = _open_layout(settings)
+            layout = _open_layout(settings, outputs)
         case "digits":
             layout = open_digits(outputs)
     train = _labeled_indices(settings, layout)
     val, test = split_val_test(layout.test_labels, settings.val_fraction, settings.split_seed)
+    flaws = _find_flaws(settings, layout, train, val, test)
     mean, std = cached_statistics(layout.train_images, layout.fingerprint, outputs)
-    return Dataset(dataset_name(settings.name, settings.root), layout, train, val, test, mean, std)
+    name = dataset_name(settings.name, settings.root)
+    return Dataset(name, layout, train, val, test, mean, std, flaws)
 
 
 def count_images(settings: Data, dataset: Dataset | None) -> dict[str, int]:
@@ -143,6 +157,19 @@ def dataset_name(choice: str, root: str) -> str:
     return f"layout-{name}" if name in ("stl10", "digits") else name
 
 
+def _find_flaws(
+    settings: Data, layout: Layout, train: np.ndarray, val: np.ndarray, test: np.ndarray
+) -> list[Flaw]:
+    hashes = layout.image_hashes
+    splits = {"train": hashes["train"][train], "val": hashes["test"][val]}
+    splits |= {"test": hashes["test"][test], "unlabeled": hashes["unlabeled"]}
+    flaws = find_flaws(splits)
+    refuse_spoiled(flaws, settings.max_flawed, settings.name)
+    for flaw in flaws:
+        log.warning("data=%s: %s", settings.name, flaw)
+    return flaws
+
+
 def _not_there(settings: Data, release: Release, reason: str) -> ValueError:
     return ValueError(
         f"data=stl10: STL-10 is not there: {reason}\n"
@@ -151,11 +178,11 @@ def _not_there(settings: Data, release: Release, reason: str) -> ValueError:
     )
 
 
-def _open_layout(settings: Data) -> Layout:
+def _open_layout(settings: Data, outputs: Path) -> Layout:
     folder = Path(settings.root) / FOLDER
     remedy = "write or copy it again, or set data.root=… to the folder that holds "
     remedy += f"{FOLDER}/ (now {settings.root})"
-    layout = read_layout(folder, remedy)
+    layout = read_layout(folder, remedy, memory_of(outputs))
     if settings.fingerprint not in ("", layout.fingerprint):
         raise ValueError(
             f"{folder}: its fingerprint is {layout.fingerprint}, expected data.fingerprint="

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sslbench.data.content import memory_of
 from sslbench.data.layout import FOLDER, IMAGE_SHAPE, Layout, read_layout, write_layout
 from sslbench.data.splits import seeded_order
 
@@ -15,6 +16,8 @@ CLASS_NAMES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "e
 LABELED_PER_CLASS, UNLABELED_PER_CLASS = 6, 120
 VERSION = "digits-v1"
 """Names the cached files; another drawing needs another name."""
+FINGERPRINT = "0fa70332a54bb1bd"
+"""Of all bytes of that drawing."""
 SEED = 1797
 CELL_PIXELS = 10
 """Side of one of the 8x8 strokes' cells in the 96x96 image."""
@@ -47,7 +50,11 @@ def open_digits(outputs: Path) -> Layout:
             except OSError:
                 if not target.exists():  # else another process was faster, with the same bytes
                     raise
-    return read_layout(target / FOLDER, f"delete {target}: it is drawn again")
+    remedy = f"delete {target}: it is drawn again"
+    layout = read_layout(target / FOLDER, remedy, memory_of(outputs))
+    if layout.fingerprint != FINGERPRINT:
+        raise ValueError(f"{target}: damaged: not as it was drawn; {remedy}")
+    return layout
 
 
 def _write_digits(folder: Path) -> None:

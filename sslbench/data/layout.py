@@ -1,13 +1,13 @@
 """Any data set in STL-10's binary layout: memory-mapped, and checked before it is used."""
 
 import hashlib
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from sslbench.config.parts import IMAGE_SIDE
+from sslbench.data.content import read_content
 
 FOLDER = "stl10_binary"
 IMAGE_SHAPE = (3, IMAGE_SIDE, IMAGE_SIDE)
@@ -16,9 +16,8 @@ CLASS_NAMES, FOLDS = "class_names.txt", "fold_indices.txt"
 IMAGE_FILES = ("train_X.bin", "test_X.bin", "unlabeled_X.bin")
 LABEL_FILES = ("train_y.bin", "test_y.bin")
 REQUIRED_FILES = (*IMAGE_FILES, *LABEL_FILES, CLASS_NAMES)
+SPLITS = ("train", "test", "unlabeled")
 NUM_FOLDS = 10
-END_BYTES = 64 * 1024
-"""How much of a file's beginning and of its end goes into the fingerprint."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,14 +33,18 @@ class Layout:
     folds: tuple[np.ndarray, ...] | None
     """Ten int64 arrays of positions among the train images; None where the set has no folds."""
     fingerprint: str
+    """16 hex digits that follow from every byte of the files."""
+    image_hashes: dict[str, np.ndarray]
+    """By split, `(N,)` uint64: images with the same pixels have the same."""
 
 
-def read_layout(folder: Path, remedy: str) -> Layout:
+def read_layout(folder: Path, remedy: str, memory: Path) -> Layout:
     """Open `folder`, which holds `train_X.bin` and the others.
 
     Args:
         folder: `<root>/stl10_binary`.
         remedy: The way out of a damaged file, for the error message.
+        memory: Where hashes of files are remembered.
 
     Raises:
         ValueError: If a file is missing or not what the layout says.
@@ -62,8 +65,19 @@ def read_layout(folder: Path, remedy: str) -> Layout:
     train, test, unlabeled = images.values()
     folds = _read_folds(folder / FOLDS, len(train), remedy)
     of_train, of_test = labels.values()
+    contents = {name: read_content(folder / name, IMAGE_BYTES, memory) for name in IMAGE_FILES}
+    hashes = [content.pieces for content in contents.values()]
+    digests = {name: content.digest for name, content in contents.items()}
     return Layout(
-        class_names, train, of_train, test, of_test, unlabeled, folds, fingerprint(folder)
+        class_names,
+        train,
+        of_train,
+        test,
+        of_test,
+        unlabeled,
+        folds,
+        fingerprint=_fingerprint(folder, digests),
+        image_hashes=dict(zip(SPLITS, hashes, strict=True)),
     )
 
 
@@ -84,23 +98,14 @@ def write_layout(
         (labels + 1).astype(np.uint8).tofile(folder / name)
 
 
-def fingerprint(folder: Path) -> str:
-    """Hash each file's size and ends, and all labels, to 16 hex digits: cheap, not exhaustive."""
-    digest = hashlib.blake2b(digest_size=8)
-    for name in sorted((*REQUIRED_FILES, FOLDS)):
-        path = folder / name
-        if name == FOLDS and not path.exists():
-            continue
-        size = path.stat().st_size
-        digest.update(f"{name} {size}\n".encode())
-        with path.open("rb") as file:
-            if name in LABEL_FILES or size <= 2 * END_BYTES:
-                digest.update(file.read())
-            else:
-                digest.update(file.read(END_BYTES))
-                file.seek(-END_BYTES, os.SEEK_END)
-                digest.update(file.read())
-    return digest.hexdigest()
+def _fingerprint(folder: Path, image_files: dict[str, str]) -> str:
+    """Hash the files' contents to 16 hex digits; those of images are given by their digests."""
+    digests = dict(image_files)
+    for name in (*LABEL_FILES, CLASS_NAMES, FOLDS):
+        if name != FOLDS or (folder / name).exists():
+            digests[name] = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    lines = [f"{name} {digest}\n" for name, digest in sorted(digests.items())]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
 
 def _map_images(path: Path, remedy: str) -> np.ndarray:
@@ -156,5 +161,10 @@ def _read_folds(path: Path, num_train: int, remedy: str) -> tuple[np.ndarray, ..
             raise ValueError(
                 f"{path}: line {number} has {found}, expected indices from 0 to {num_train - 1}; "
                 f"{remedy}"
+            )
+        if len(np.unique(fold)) < len(fold):
+            raise ValueError(
+                f"{path}: line {number} has {len(fold)} indices of {len(np.unique(fold))} images, "
+                f"expected each once; {remedy}"
             )
     return folds

@@ -32,7 +32,7 @@ def split_val_test(
         Two sorted int64 arrays of positions.
 
     Raises:
-        ValueError: If either part would be empty.
+        ValueError: If either part would be empty, or of one class.
     """
     order = seeded_order(len(labels), split_seed, VAL_PURPOSE)
     is_val = np.zeros(len(labels), bool)
@@ -44,6 +44,12 @@ def split_val_test(
             f"data.val_fraction={val_fraction}: leaves {is_val.sum()} of {len(labels)} test images "
             f"for validation and {(~is_val).sum()} for the test; pick one nearer to 0.5"
         )
+    for name, part in (("validation", is_val), ("test", ~is_val)):
+        if len(np.unique(labels[part])) < 2:
+            raise ValueError(
+                f"test_y.bin: all {part.sum()} {name} images are of one class; an accuracy on them "
+                "says nothing: mend the file, or pick another data.val_fraction"
+            )
     return np.flatnonzero(is_val), np.flatnonzero(~is_val)
 
 

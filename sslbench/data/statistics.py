@@ -1,11 +1,13 @@
 """Mean and standard deviation of a data set's colours, measured on its labelled train images."""
 
-import json
+import logging
 from pathlib import Path
 
 import numpy as np
 
-from sslbench.atomic import write_json
+from sslbench.checksums import read_sealed, write_sealed
+
+log = logging.getLogger(__name__)
 
 CHUNK_IMAGES = 256
 
@@ -17,12 +19,17 @@ def cached_statistics(
 ) -> tuple[Channels, Channels]:
     """Return mean and standard deviation, from `<outputs>/cache` where they are known."""
     path = outputs / "cache" / f"statistics-{fingerprint}.json"
-    if not path.exists():
-        mean, std = color_statistics(images)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"mean": mean, "std": std})
-    known = json.loads(path.read_text())
-    return tuple(known["mean"]), tuple(known["std"])
+    try:
+        known = read_sealed(path)
+        return tuple(known["mean"]), tuple(known["std"])
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("%s: damaged (%s); it is written anew", path, error)
+    mean, std = color_statistics(images)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_sealed(path, {"mean": list(mean), "std": list(std)})
+    return mean, std
 
 
 def color_statistics(images: np.ndarray) -> tuple[Channels, Channels]:

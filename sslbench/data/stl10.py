@@ -1,6 +1,5 @@
 """STL-10 (Coates et al. 2011): what the official files are, and how they get here."""
 
-import json
 import logging
 import shutil
 import tarfile
@@ -11,15 +10,22 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from sslbench.atomic import write_json
+from sslbench.checksums import read_sealed, write_sealed
 from sslbench.data.download import Unavailable, check_available, download, file_md5, part_of
-from sslbench.data.layout import FOLDER, FOLDS, IMAGE_BYTES, REQUIRED_FILES, Layout, read_layout
+from sslbench.data.layout import (
+    CLASS_NAMES,
+    FOLDER,
+    FOLDS,
+    IMAGE_BYTES,
+    REQUIRED_FILES,
+    Layout,
+    read_layout,
+)
 
 log = logging.getLogger(__name__)
 
 ARCHIVE = "stl10_binary.tar.gz"
-STAMP = ".verified.json"
-"""Names the files whose MD5 was right, so that 3 GB are not read before every cell."""
+CLASS_ORDER = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,11 @@ class Release:
 OFFICIAL = Release()
 
 
-def open_stl10(root: Path, release: Release = OFFICIAL) -> Layout:
+def open_stl10(root: Path, memory: Path, release: Release = OFFICIAL) -> Layout:
     """Open `<root>/stl10_binary`, whose files must be the official ones.
+
+    Args:
+        memory: Where hashes of files are remembered, and what they were compared with.
 
     Raises:
         ValueError: If one is missing, of another size or of other content.
@@ -56,13 +65,13 @@ def open_stl10(root: Path, release: Release = OFFICIAL) -> Layout:
         "if this is other data in STL-10's layout, use data=layout; if it is STL-10, copy the file "
         f"again, or move {folder} away and run again to download it"
     )
-    layout = read_layout(folder, remedy)
+    layout = read_layout(folder, remedy, memory)
     for split in ("train", "test", "unlabeled"):
         found, expected = len(getattr(layout, f"{split}_images")), getattr(release, f"num_{split}")
         if found != expected:
             path = folder / f"{split}_X.bin"
             raise ValueError(f"{path}: {found:,} images, expected STL-10's {expected:,}; {remedy}")
-    _verify_contents(folder, release, remedy)
+    _verify_contents(layout, folder, release, remedy, memory)
     return layout
 
 
@@ -167,13 +176,18 @@ def _require_space(root: Path, release: Release) -> None:
         )
 
 
-def _verify_contents(folder: Path, release: Release, remedy: str) -> None:
-    expected = {}
-    for name, md5 in release.md5s.items():
-        status = (folder / name).stat()
-        expected[name] = {"bytes": status.st_size, "mtime_ns": status.st_mtime_ns, "md5": md5}
-    with suppress(OSError, ValueError):  # no stamp, or a torn one
-        if json.loads((folder / STAMP).read_text()) == expected:
+def _verify_contents(
+    layout: Layout, folder: Path, release: Release, remedy: str, memory: Path
+) -> None:
+    """Compare the files with STL-10's; what has passed once is known by its fingerprint."""
+    if layout.class_names != CLASS_ORDER:
+        raise ValueError(
+            f"{folder / CLASS_NAMES}: {', '.join(layout.class_names)}: expected STL-10's classes "
+            f"in their order, {', '.join(CLASS_ORDER)}; {remedy}"
+        )
+    passed = memory / f"stl10-{layout.fingerprint}.json"
+    with suppress(OSError, ValueError):  # not yet, or torn
+        if read_sealed(passed) == {"md5s": dict(release.md5s)}:
             return
     log.info("checking the MD5 of the files in %s", folder)
     for name, md5 in release.md5s.items():
@@ -181,6 +195,7 @@ def _verify_contents(folder: Path, release: Release, remedy: str) -> None:
         if found != md5:
             raise ValueError(f"{folder / name}: md5 {found}, expected STL-10's {md5}; {remedy}")
     try:
-        write_json(folder / STAMP, expected)
+        passed.parent.mkdir(parents=True, exist_ok=True)
+        write_sealed(passed, {"md5s": dict(release.md5s)})
     except OSError as error:
-        log.info("%s cannot be written (%s): the check is repeated each time", STAMP, error)
+        log.info("%s cannot be written (%s): the check is repeated each time", passed, error)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+from sslbench.hardware import cpu_has_bf16
 from sslbench.processes import available_cores
 
 # mallopt's parameter numbers, from glibc's malloc.h.
@@ -59,11 +60,7 @@ def has_native_bf16(device: torch.device) -> bool:
     """Whether bf16 products run in hardware; elsewhere they are emulated and slower than fp32."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    try:
-        flags = Path("/proc/cpuinfo").read_text().split()
-    except OSError:  # no Linux
-        return False
-    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
+    return cpu_has_bf16()
 
 
 def choose_precision(precision: str, device: torch.device) -> str:

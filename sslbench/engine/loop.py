@@ -20,7 +20,11 @@ from sslbench.randomness import derive_seed
 log = logging.getLogger(__name__)
 
 
-class NonFiniteLoss(ArithmeticError):
+class NotFinite(ArithmeticError):
+    """Weights, embeddings or logits were infinite or NaN after a step."""
+
+
+class NonFiniteLoss(NotFinite):
     """The loss of `step` was infinite or NaN; `indices` are the images of its batch by source."""
 
     def __init__(self, step: int, indices: dict[str, list[int]]) -> None:
@@ -40,22 +44,26 @@ class Progress:
     last_means: dict[str, float] = field(default_factory=dict)
     """Of the `last_window` training steps up to the last validation."""
     last_window: int = 0
+    best: dict[str, Any] | None = None
+    """The weights of `best_step`, on the CPU, where the method selects them."""
 
 
 def fit(
     training: Training,
-    cell_id: str,
     folder: Path,
     *,
+    state: dict[str, Any] | None,
+    kept: Callable[[], dict[str, Any]],
     validate: Callable[[], dict[str, float]],
     save_snapshot: Callable[[int], None],
     track: Callable[[dict[str, Any]], None],
     stop: StopRequest,
     show_bar: bool = False,
 ) -> Progress:
-    """Train to the last step, from the last checkpoint where there is one.
+    """Train to the last step, from the state of a checkpoint where there is one.
 
     Args:
+        kept: Returns what checkpoints hold beside the state; the cell's id, as `cell`, among it.
         validate: Returns validation metrics, `accuracy` among them.
         save_snapshot: Keeps embeddings after so many steps.
         track: Takes points of the curves, as `Tracker.log` does.
@@ -65,9 +73,9 @@ def fit(
         Interrupted: A signal came; the checkpoint holds the step at which training stopped.
     """
     schedule, settings = training.schedule, training.settings
-    state = LoopState(training, cell_id, folder, track)
-    state.resume()
-    progress = state.progress
+    loop = LoopState(training, folder, kept, track)
+    loop.take_over(state)
+    progress = loop.progress
     began = time.monotonic() - progress.seconds
     images_per_step = training.feed.images_per_step
     report = ProgressReport(schedule.total_steps, progress.step, images_per_step, bar=show_bar)
@@ -76,41 +84,42 @@ def fit(
             training.method.train()
             torch.manual_seed(derive_seed(settings.seed, "dropout", step))
             metrics = training.take_step(training.feed.draw(step), training.rate(step))
-            state.add(step, metrics)
+            loop.add(step, metrics)
             progress.seconds = time.monotonic() - began
 
             is_last = progress.step == schedule.total_steps
             if progress.step % settings.log_every == 0 or is_last:
-                means = state.take(state.window)
-                state.log("train", means | {"lr": training.rate(step)})
+                means = loop.take(loop.window)
+                loop.log("train", means | {"lr": training.rate(step)})
                 report.update(progress.step, means)
             if schedule.keeps_snapshot_after(progress.step):
                 save_snapshot(progress.step)
             if schedule.evaluates_after(progress.step):
-                progress.last_window = state.epoch.count
-                progress.last_means = state.take(state.epoch)
+                progress.last_window = loop.epoch.count
+                progress.last_means = loop.take(loop.epoch)
                 found = validate()
-                state.log("val", found)
+                loop.log("val", found)
                 report.update(progress.step, {f"val_{name}": it for name, it in found.items()})
-                state.keep_best(found["accuracy"])
+                loop.keep_best(found["accuracy"])
                 progress.seconds = time.monotonic() - began
-                state.save()
+                loop.save()
             if stop.signal_number is not None and not is_last:
-                state.require_finite()
-                state.save()
+                loop.require_finite()
+                loop.save()
                 raise Interrupted(stop.signal_number, progress.step)
     finally:
         report.close()
+    loop.curves.restore(loop.curves.text)  # whatever was done to the file meanwhile
     return progress
 
 
 @dataclass(eq=False)
 class LoopState:
-    """What a checkpoint holds: progress, running means, the method and its optimizer."""
+    """What a checkpoint holds: progress, running means, curves, the method and its optimizer."""
 
     training: Training
-    cell_id: str
     folder: Path
+    kept: Callable[[], dict[str, Any]]
     track: Callable[[dict[str, Any]], None]
 
     def __post_init__(self) -> None:
@@ -139,6 +148,14 @@ class LoopState:
             draw = self.training.feed.draw(step)
             raise NonFiniteLoss(step, {name: of["indices"].tolist() for name, of in draw.items()})
 
+    def require_finite_weights(self) -> None:
+        """Raise if a step that had a finite loss left weights that are not."""
+        weights = self.training.method.state_dict()
+        is_bad = torch.stack([~torch.isfinite(it).all() for it in weights.values()]).tolist()
+        if any(is_bad):
+            name = list(weights)[is_bad.index(True)]
+            raise NotFinite(f"{name} was not finite after step {self.progress.step}")
+
     def log(self, split: str, metrics: dict[str, float]) -> None:
         """Add a point of the curves, to the cell's file and to the tracker."""
         step = self.progress.step
@@ -150,32 +167,35 @@ class LoopState:
     def keep_best(self, accuracy: float) -> None:
         if accuracy > self.progress.best_accuracy:
             self.progress.best_step, self.progress.best_accuracy = self.progress.step, accuracy
-            checkpoint.save(self.folder / checkpoint.BEST, self._weights())
-
-    def _weights(self) -> dict[str, Any]:
-        where = {"cell": self.cell_id, "step": self.progress.step}
-        return where | checkpoint.weights_of(self.training.method)
+            if self.training.settings.method.select == "best":
+                self.progress.best = checkpoint.copy_weights(self.training.method)
 
     def save(self) -> None:
-        more = {
+        """Write the state, if it is finite; the one before it is kept until the next."""
+        self.require_finite_weights()
+        progress = vars(self.progress) | {"best": None}
+        state = self.kept() | checkpoint.weights_of(self.training.method)
+        state |= {
+            "step": self.progress.step,
             "optimizer": self.training.optimizer.state_dict(),
-            "progress": vars(self.progress),
+            "progress": progress,
+            "best": self.progress.best,
             "window": self.window.state_dict(),
             "epoch": self.epoch.state_dict(),
+            "curves": self.curves.text,
         }
-        checkpoint.save(self.folder / checkpoint.LAST, self._weights() | more)
+        before = self.folder / checkpoint.BEFORE_LAST
+        checkpoint.save(self.folder / checkpoint.LAST, state, keep_as=before)
 
-    def resume(self) -> None:
-        """Take over the last checkpoint, if there is one; curves after it are drawn again."""
-        path = self.folder / checkpoint.LAST
-        if path.exists():
-            state = checkpoint.load(path)
-            assert state["cell"] == self.cell_id, "a checkpoint of another cell"
+    def take_over(self, state: dict[str, Any] | None) -> None:
+        """Go on from the state of a checkpoint; curves after it are drawn again."""
+        if state is not None:
             self.training.method.load_state_dict(state["method"])
             if "optimizer" in state:
                 checkpoint.load_optimizer(self.training.optimizer, state["optimizer"])
             vars(self.progress).update(state["progress"])
+            self.progress.best = state.get("best")
             self.window.load_state_dict(state["window"], self.training.device)
             self.epoch.load_state_dict(state["epoch"], self.training.device)
             log.info("resumed after step %d", self.progress.step)
-        self.curves.keep_until(self.progress.step)
+        self.curves.restore("" if state is None else state["curves"])

@@ -1,6 +1,7 @@
 """What a method's weights are worth: embed the images as they are, classify, count."""
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -13,12 +14,16 @@ from torch import Tensor
 from sslbench.cell import checkpoint
 from sslbench.cell.embeddings import EMBEDDINGS, save_embeddings
 from sslbench.data.device import ImageStore, LabeledImages
+from sslbench.engine.loop import NotFinite
 from sslbench.engine.training import Training
 from sslbench.evaluate.score import Score, score
 from sslbench.interfaces import LabeledEmbeddings
 from sslbench.randomness import generator
 
+log = logging.getLogger(__name__)
 BATCH = 250
+COLLAPSED = 1e-5
+"""Deviation of embeddings, as a share of the largest value, that is no more than rounding."""
 FINAL_SPLITS = ("train", "val", "test")
 
 
@@ -48,6 +53,7 @@ def evaluate(training: Training, splits: tuple[str, ...]) -> dict[str, SplitResu
         embeddings, labels = embed(name)
         with torch.inference_mode():
             logits = classifier(embeddings).float()
+        _require_finite(logits, "logits")
         found[name] = SplitResult(embeddings, labels, logits, score(logits, labels))
     return found
 
@@ -61,12 +67,23 @@ def embed_split(training: Training, split: LabeledImages) -> LabeledEmbeddings:
             views = training.plain_view.apply(images)
             with training.autocast():
                 parts.append(encoder(views).float())
-        return torch.cat(parts), torch.from_numpy(split.labels).to(training.device)
+        embeddings = torch.cat(parts)
+    _require_finite(embeddings, "embeddings")
+    return embeddings, torch.from_numpy(split.labels).to(training.device)
 
 
-def validate(training: Training) -> dict[str, float]:
-    """Return validation metrics: `accuracy`, `loss` and what the method adds."""
-    found = evaluate(training, ("val",))["val"].score
+def validate(training: Training, said: set[str]) -> dict[str, float]:
+    """Return validation metrics: `accuracy`, `loss` and what the method adds.
+
+    Args:
+        said: What need not be said again.
+    """
+    result = evaluate(training, ("val",))["val"]
+    collapse = find_collapse(result, training.dataset.files.class_names)
+    if collapse is not None and not said:
+        said.add(collapse)
+        log.warning("collapsed for now: %s", collapse)
+    found = result.score
     more = training.method.validation_metrics(partial(view_accuracy, training))
     return {"accuracy": found.accuracy, "loss": found.loss, **more}
 
@@ -115,9 +132,21 @@ def evaluate_cell(training: Training, folder: Path) -> dict[str, Any]:
         )
     embedded = {name: (result.embeddings, result.labels) for name, result in found.items()}
     train = embedded.pop("train")
+    results["collapse"] = find_collapse(found["test"], training.dataset.files.class_names)
     results |= training.method.evaluations(train, embedded)
     assert checkpoint.digest(encoder) == before, "evaluation changed the encoder"
     return results | {"weights_sha256": checkpoint.digest(training.method)}
+
+
+def find_collapse(result: SplitResult, class_names: Sequence[str]) -> str | None:
+    """Say how an encoder has collapsed, None if it has not: its accuracy is then that of chance."""
+    guesses = result.logits.argmax(1)
+    if (guesses == guesses[0]).all():
+        return f"all {len(guesses):,} images are taken for {class_names[guesses[0]]}"
+    scale = result.embeddings.abs().max()
+    if (result.embeddings.std(0) <= COLLAPSED * scale).all():
+        return f"all {len(guesses):,} embeddings are alike"
+    return None
 
 
 def save_snapshot(training: Training, folder: Path, step: int) -> None:
@@ -126,6 +155,13 @@ def save_snapshot(training: Training, folder: Path, step: int) -> None:
     embeddings, labels = embed_split(training, training.images.val)
     path = folder / f"snapshot-{step:06d}.npz"
     save_embeddings(path, embeddings, labels, training.images.val.indices)
+
+
+def _require_finite(values: Tensor, what: str) -> None:
+    if not torch.isfinite(values).all():
+        raise NotFinite(
+            f"{what} of {int((~torch.isfinite(values)).any(1).sum())} images: not finite"
+        )
 
 
 def _batches(training: Training, store: ImageStore, indices: np.ndarray) -> Iterator[Tensor]:

@@ -10,8 +10,9 @@ from joblib import Parallel, delayed
 from joblib import hash as hash_of
 
 from sslbench.atomic import replace_file
-from sslbench.cell.embeddings import UNREADABLE, Embeddings
+from sslbench.cell.embeddings import Embeddings
 from sslbench.processes import available_cores, exit_with_parent
+from sslbench.zip_files import load_arrays
 
 MAX_POINTS = 500
 PERPLEXITY = 30.0
@@ -92,11 +93,11 @@ def _project_once(
     exit_with_parent()
     path = store / f"{hash_of([PERPLEXITY, ITERATIONS, NEIGHBORS, snapshots, labels])}.npz"
     try:
-        with np.load(path) as kept:
-            numbers = [dict(zip(NUMBERS, values, strict=True)) for values in kept["numbers"]]
-            planes = zip(kept["coordinates"], numbers, strict=True)
-            return [Projection(plane, labels, values) for plane, values in planes]
-    except UNREADABLE:
+        kept = load_arrays(path)
+        numbers = [dict(zip(NUMBERS, values, strict=True)) for values in kept["numbers"]]
+        planes = zip(kept["coordinates"], numbers, strict=True)
+        return [Projection(plane, labels, values) for plane, values in planes]
+    except (ValueError, KeyError):  # none yet, or a damaged one
         found = project_snapshots(snapshots, labels)
     arrays = {"coordinates": [each.coordinates for each in found]}
     arrays["numbers"] = [[each.numbers[name] for name in NUMBERS] for each in found]

@@ -13,10 +13,12 @@ from sslbench.cell.cell import Cell, load_cell
 from sslbench.cell.changes import find_changes
 from sslbench.cell.folder import Busy
 from sslbench.cell.record import DATA_TITLES, DONE, FAILED, INTERRUPTED, Record
+from sslbench.cell.soundness import DAMAGED, STALE, WAYS_OUT, ignored, is_to_do, state_of
 from sslbench.cell.versions import is_of_other_code
 from sslbench.config.compose import Config, JobContext, job_context, to_settings
 from sslbench.config.settings import Settings
 from sslbench.exit_codes import CellStopped, UsageError
+from sslbench.processes import available_cores
 from sslbench.sweep.isolation import run_isolated
 from sslbench.sweep.preflight import Preflight
 
@@ -68,6 +70,10 @@ def _choose_cell(settings: Settings, context: JobContext, preflight: Preflight) 
     """Return the cell of settings, or the one that was begun under the id in `settings.cell`."""
     if settings.cell is None:
         settings = preflight.make_concrete(settings)
+        cell = Cell(settings, partial(find_changes, settings, context.choices))
+        # Others would not lead to the same bits.
+        threads = settings.threads or cell.folder.begun_threads() or available_cores()
+        settings = dataclasses.replace(settings, threads=threads)
         return Cell(settings, partial(find_changes, settings, context.choices))
     others = [it for it in context.overrides if it.partition("=")[0] not in WITH_CELL]
     if others:
@@ -81,12 +87,13 @@ def _choose_cell(settings: Settings, context: JobContext, preflight: Preflight) 
 def _train_here(settings: Settings, context: JobContext) -> None:
     preflight = Preflight()
     cell = _choose_cell(settings, context, preflight)
-    record = cell.folder.record()
-    if record is not None and record.status == DONE:
-        print("done before: found, not trained again")
-        if is_of_other_code(record):
-            path = cell.folder.path
-            print(f"it was trained by other code than this: delete {path} to train it anew")
+    state, flaws = state_of(cell)
+    if state == DONE:
+        record = cell.folder.record()
+        print("\n".join(_told_of_done(record, cell, context)))
+    elif state in (DAMAGED, STALE) and not is_to_do(state, cell.settings.resume):
+        print("\n".join(["sslbench: " + flaws[0], *flaws[1:], f"  {WAYS_OUT}"]), file=sys.stderr)
+        raise CellStopped(1)
     else:
         preflight.check(cell.settings)
         try:
@@ -101,6 +108,16 @@ def _train_here(settings: Settings, context: JobContext) -> None:
         raise CellStopped(1)
 
 
+def _told_of_done(record: Record, cell: Cell, context: JobContext) -> list[str]:
+    lines = ["done before: found, not trained again"]
+    if is_of_other_code(record):
+        path = cell.folder.path
+        lines.append(f"it was trained by other code than this: delete {path} to train it anew")
+    if names := ignored(record, cell.settings, context.overrides):
+        lines.append(f"not as it was trained, and ignored: {', '.join(names)}")
+    return lines
+
+
 def _train_unless_done(cell: Cell, train: Callable[[Cell], Record]) -> Record:
     """Train a cell under its lock, unless another process did so before it was free.
 
@@ -108,8 +125,16 @@ def _train_unless_done(cell: Cell, train: Callable[[Cell], Record]) -> Record:
         Busy: If another process keeps it.
     """
     with cell.folder.locked():
-        record = cell.folder.record()
-        return record if record is not None and record.status == DONE else train(cell)
+        state, flaws = state_of(cell, is_mine=True)
+        if state == DONE:
+            return cell.folder.record()
+        if state not in (DAMAGED, STALE):
+            return train(cell)
+        if not is_to_do(state, cell.settings.resume):
+            raise ValueError("\n".join([*flaws, f"  {WAYS_OUT}"]))
+        from sslbench.repair import mend
+
+        return mend(cell, train)
 
 
 def _train_isolated(cell: Cell) -> None:
@@ -195,6 +220,7 @@ def summary(record: Record, folder: Path) -> str:
         splits = ("train", "val", "test")
         parts = [f"{split} {record.results[split]['accuracy']:.2%}" for split in splits]
         lines.append(f"  accuracy: {', '.join(parts)}, {record.runtime['total_seconds']:.0f} s")
+        lines += [f"  note: {note}" for note in record.notes]
         if record.data["name"] == "digits":
             lines.append(f"  data: {DATA_TITLES['digits']}; not comparable with STL-10")
     elif record.error is not None:

@@ -3,15 +3,16 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cache, partial
 from typing import Any
 
 from sslbench.cell.cell import Cell
 from sslbench.cell.changes import find_changes
-from sslbench.cell.folder import RUNNING, UNREADABLE
+from sslbench.cell.folder import RUNNING
 from sslbench.cell.identity import identity
 from sslbench.cell.record import DONE, FAILED
+from sslbench.cell.soundness import DAMAGED, STALE, is_to_do, state_of
 from sslbench.cell.start import names_a_method
 from sslbench.cell.versions import is_of_other_code
 from sslbench.config.errors import reason
@@ -32,6 +33,8 @@ class Job:
     parent: "Job | None" = None
     """The one whose encoder it starts from."""
     state: str = TO_DO
+    flaws: list[str] = field(default_factory=list)
+    """What is wrong with its files, where it is done and not sound."""
 
 
 @dataclass
@@ -105,10 +108,13 @@ class Planner:
             settings = replace(settings, init={"from": parent.cell.id})
         else:
             settings = self.preflight.make_concrete(settings)
-        settings = replace(settings, threads=settings.threads or self.threads)
         cell = Cell(settings, partial(find_changes, settings, choices))
         if cell.id not in self._jobs:
-            job = Job(cell, overrides, parent, self._state(cell))
+            # Others than it was begun with would not lead to the same bits.
+            threads = settings.threads or cell.folder.begun_threads() or self.threads
+            settings = replace(settings, threads=threads)
+            cell = Cell(settings, partial(find_changes, settings, choices))
+            job = Job(cell, overrides, parent, *self._state(cell))
             if job.state == TO_DO:
                 pending = parent is not None and parent.state != DONE
                 self.preflight.check(
@@ -142,17 +148,17 @@ class Planner:
                 return found[0]
         return self._add(words, settings, choices)
 
-    def _state(self, cell: Cell) -> str:
-        state = cell.folder.state()
+    def _state(self, cell: Cell) -> tuple[str, list[str]]:
+        state, flaws = state_of(cell)
         if state in (DONE, RUNNING):
-            return state
-        if state == UNREADABLE:
-            cell.folder.record()  # raises
+            return state, []
+        if state in (DAMAGED, STALE):
+            return (TO_DO, []) if is_to_do(state, cell.settings.resume) else (state, flaws)
         if state == FAILED:
             record = cell.folder.record()
             tried_enough = record.failures >= self.retry_limit and not is_of_other_code(record)
-            return FAILED if tried_enough or not self.retry_failed else TO_DO
-        return TO_DO
+            return (FAILED if tried_enough or not self.retry_failed else TO_DO), []
+        return TO_DO, []
 
 
 @contextmanager

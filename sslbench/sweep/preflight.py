@@ -10,6 +10,7 @@ from sslbench.config.settings import Data, Settings
 from sslbench.data import concrete_data, count_images, is_here, open_dataset
 from sslbench.data.splits import pool_size
 from sslbench.engine.schedule import Schedule, build_schedule
+from sslbench.hardware import cpu_has_bf16, num_gpus
 
 
 class Preflight:
@@ -25,7 +26,7 @@ class Preflight:
         self._counts: dict[str, dict[str, int]] = {}
 
     def make_concrete(self, settings: Settings) -> Settings:
-        """Settle what depends on this machine: what `data=auto` is, whose weights to start from.
+        """Settle what depends on this machine: `data=auto`, `precision=auto`, the start's weights.
 
         Raises:
             ValueError: If the data, the checkpoint or the output folder is not usable.
@@ -36,13 +37,21 @@ class Preflight:
             try:
                 opens = self._may_open(settings.data)
                 stl10 = replace(settings.data, name="stl10")
-                self._concrete[key] = concrete_data(settings.data) if opens else stl10
+                self._concrete[key] = (
+                    concrete_data(settings.data, Path(settings.outputs)) if opens else stl10
+                )
             except ValueError as error:  # a server that does not answer is asked once
                 self._concrete[key] = error
         data = self._concrete[key]
         if isinstance(data, ValueError):
             raise data
-        return concrete_initial(replace(settings, data=data))
+        precision = concrete_precision(settings)
+        return concrete_initial(replace(settings, data=data, precision=precision))
+
+    def _concrete_data(self, settings: Settings) -> Data:
+        if self._may_open(settings.data):
+            return concrete_data(settings.data, Path(settings.outputs))
+        return replace(settings.data, name="stl10")
 
     def _may_open(self, data: Data) -> bool:
         return self._may_download or is_here(data) or not data.download
@@ -91,3 +100,18 @@ class Preflight:
             with torch.device("meta"):
                 encoder = settings.model.build().to_empty(device="cpu")
             load_initial_encoder(encoder, settings)
+
+
+def concrete_precision(settings: Settings) -> str:
+    """Turn `precision=auto` into `bf16` where hardware has it, else `fp32`.
+
+    Raises:
+        ValueError: If the device does not exist here.
+    """
+    if settings.precision != "auto":
+        return settings.precision
+    if settings.device == "cpu" or num_gpus() == 0:
+        return "bf16" if cpu_has_bf16() else "fp32"
+    from sslbench.engine.device import choose_device, choose_precision  # needs torch
+
+    return choose_precision("auto", choose_device(settings.device))

@@ -1,6 +1,7 @@
 """What a person reads about a sweep: its plan, and what failed."""
 
 from sslbench.cell.record import DONE, FAILED
+from sslbench.cell.soundness import STALE, WAYS_OUT, ignored, is_stale
 from sslbench.cell.versions import is_of_other_code
 from sslbench.data import is_here
 from sslbench.sweep.estimate import Cost
@@ -32,7 +33,15 @@ def headline(plan: Plan) -> str:
     if older:
         line += f"\n{len(older)} of those done were trained by other code than this, such as "
         line += f"{older[0].path}: delete their folders to train them anew"
+    if names := _ignored(plan):
+        line += f"\nnot as those done were trained, and ignored: {', '.join(names)}"
     return line
+
+
+def _ignored(plan: Plan) -> list[str]:
+    done = [job for job in plan.jobs if job.state == DONE]
+    found = (ignored(job.cell.folder.record(), job.cell.settings, job.overrides) for job in done)
+    return sorted({name for names in found for name in names})
 
 
 def distinctions(plan: Plan) -> dict[str, str]:
@@ -82,12 +91,16 @@ def plan_table(plan: Plan, costs: dict[str, Cost | str], workers: int) -> str:
 def outcome(job: Job) -> str:
     """Say in a line or two how a cell of a sweep ended."""
     cell = job.cell
+    if job.flaws:
+        return "\n      ".join([f"{cell.id}: {job.state}", *job.flaws, WAYS_OUT])
     try:
         record = cell.folder.record()
     except ValueError as error:
         return f"{cell.id}: {error}"
     if record is None:
         return f"{cell.id}: not run"
+    if record.status == DONE and not _is_sound(job):
+        return f"{cell.id}: {STALE}, its start was trained anew; resume=restart trains it too"
     if record.status == DONE:
         val, test = (record.results[split]["accuracy"] for split in ("val", "test"))
         return f"{cell.id}: val {val:.2%}, test {test:.2%}"
@@ -96,9 +109,16 @@ def outcome(job: Job) -> str:
     return f"{line}\n      log: {cell.folder.log_path}" if record.status == FAILED else line
 
 
+def _is_sound(job: Job) -> bool:
+    """Whether a cell is done, and its start has not been trained anew since, in this sweep."""
+    if job.flaws or job.cell.folder.state() != DONE:
+        return False
+    return job.parent is None or not is_stale(job.cell.settings.outputs, job.cell.folder.record())
+
+
 def exit_report(plan: Plan) -> str | None:
     """List what did not finish and why; None if all cells are done."""
-    unfinished = [job for job in plan.jobs if job.cell.folder.state() != DONE]
+    unfinished = [job for job in plan.jobs if not _is_sound(job)]
     if not unfinished:
         return None
     settings = distinctions(plan)

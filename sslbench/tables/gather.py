@@ -1,12 +1,13 @@
 """All cells below an output folder, whatever state they are in, as their records describe them."""
 
-import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from sslbench.cell.folder import CellFolder, cells_folder
 from sslbench.cell.record import DONE, SETTINGS, Record
+from sslbench.cell.soundness import flaws_of, is_stale
+from sslbench.checksums import read_sealed
 from sslbench.data import dataset_name
 from sslbench.tables.paper import Metric
 
@@ -58,7 +59,9 @@ def gather(outputs: Path) -> tuple[list[Cell], list[str]]:
     cells, problems = [], []
     for path in sorted(cells_folder(outputs).glob("*/")):
         try:
-            cells.append(_read(CellFolder(outputs, path.name)))
+            cell = _read(CellFolder(outputs, path.name))
+            cells.append(cell)
+            problems += _unsound(outputs, cell) if cell is not None else []
         except DAMAGE as error:
             what = f"damaged or of another version of sslbench ({type(error).__name__}: {error})"
             named = str(path) in str(error)
@@ -73,7 +76,7 @@ def _read(folder: CellFolder) -> Cell | None:
     if record is None:
         if not (folder.path / SETTINGS).exists():
             return None
-        known = json.loads((folder.path / SETTINGS).read_text())
+        known = read_sealed(folder.path / SETTINGS)
         record = Record(folder.cell_id, status, **known)
     settings, data = record.settings, record.settings["data"]
     cell = Cell(
@@ -88,6 +91,21 @@ def _read(folder: CellFolder) -> Cell | None:
     )
     _require_sound(cell)
     return cell
+
+
+def _unsound(outputs: Path, cell: Cell) -> list[str]:
+    """Say what is wrong with a finished cell's files; its results are in its record."""
+    if cell.status != DONE:
+        return []
+    found = flaws_of(cell.folder, cell.record)
+    if is_stale(outputs, cell.record):
+        found.append(f"{cell.folder}: {cell.start}, which it started from, was trained anew since")
+    return found
+
+
+def notes_of(cells: list[Cell]) -> list[str]:
+    """Return what readers of finished cells' results must know."""
+    return [f"{cell.cell_id}: {note}" for cell in cells for note in cell.record.notes]
 
 
 def _require_sound(cell: Cell) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from sslbench.cell.record import DONE, Record
+from sslbench.cell.soundness import manifest
+from sslbench.checksums import read_sealed, write_sealed
 
 CLASSES = {
     "stl10": ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"],
@@ -86,7 +88,7 @@ def make_cell(
     folder = outputs / "cells" / cell_id
     folder.mkdir(parents=True, exist_ok=True)
     known = {"settings": settings, "changes": changes, "streams": streams}
-    (folder / "settings.json").write_text(json.dumps(known))
+    write_sealed(folder / "settings.json", known)
     if status == PLANNED:
         return folder
     sizes = SIZES.get(data, SIZES["digits"])
@@ -103,7 +105,6 @@ def make_cell(
         record.results = {"train": train, **scores, "steps": steps}
         if "labeled" not in streams:
             record.results["knn"] = {"val": accuracy - 0.02, "test": accuracy - 0.02}
-    record.save(folder)
     if files:
         rng = np.random.default_rng([settings["seed"], generator])
         last = steps if status == DONE else max(steps // 2, 1)
@@ -114,6 +115,10 @@ def make_cell(
             written[f"snapshot-{steps * part // 4:06d}"] = (sizes["val"], accuracy * part / 4)
         for name, (size, share) in written.items():
             _write_embeddings(folder / f"{name}.npz", size, share, settings["seed"], rng)
+    if status == DONE:
+        (folder / "best.pt").touch()
+        record.files = manifest(folder)
+    record.save(folder)
     return folder
 
 
@@ -126,13 +131,13 @@ def supervised_seeds(outputs: Path, accuracies: dict[str, tuple], **more: Any) -
 
 def edit_record(folder: Path, path: str, value: Any) -> None:
     """Set a value of a record, such as `results/test/accuracy`; `...` deletes it."""
-    record = json.loads((folder / "record.json").read_text())
+    record = read_sealed(folder / "record.json")
     *parents, last = path.split("/")
     place = reduce(lambda place, name: place.setdefault(name, {}), parents, record)
     place[last] = value
     if value is ...:
         del place[last]
-    (folder / "record.json").write_text(json.dumps(record))
+    write_sealed(folder / "record.json", record)
 
 
 def _score(accuracy: float, size: int) -> dict[str, Any]:
@@ -140,7 +145,7 @@ def _score(accuracy: float, size: int) -> dict[str, Any]:
     sizes = [size // 10 + (label < size % 10) for label in range(10)]
     right = np.array([round(correct * of_class / size) for of_class in sizes])
     confusion = np.diag(right) + np.roll(np.diag(np.array(sizes) - right), 1, axis=1)
-    return {"accuracy": correct / size, "loss": 1.0, "confusion": confusion.tolist()}
+    return {"accuracy": int(right.sum()) / size, "loss": 1.0, "confusion": confusion.tolist()}
 
 
 def _write_curves(path: Path, method: str, accuracy: float, last: int, rng: Random) -> None:

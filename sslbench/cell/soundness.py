@@ -1,0 +1,123 @@
+"""Whether a finished cell's files are still those that it was finished with."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from sslbench.cell.cell import Cell
+from sslbench.cell.folder import UNREADABLE, cells_folder
+from sslbench.cell.identity import cell_id
+from sslbench.cell.record import CELL_FILES, DONE, SETTINGS, Record, flatten, load_record
+from sslbench.checksums import file_sha256, file_state, read_sealed, write_sealed
+from sslbench.config.as_json import settings_from_json, settings_to_json
+from sslbench.config.settings import EVALUATE, RESTART, Settings
+
+CHECKED = ".checked.json"
+"""Names the files that were compared, and their states then."""
+DAMAGED, STALE = "damaged", "stale"
+APART = {"outputs", "resume", "cell", "data.root", "data.url", "data.download"}
+"""Settings that say where things are, and change nothing of a finished cell."""
+WAYS_OUT = "resume=evaluate evaluates its weights again, resume=restart trains it anew"
+
+
+def manifest(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of the files that a finished cell's results and weights are in."""
+    paths = {path for pattern in CELL_FILES for path in folder.glob(pattern)}
+    return {path.name: file_sha256(path) for path in sorted(paths)}
+
+
+def flaws_of(folder: Path, record: Record) -> list[str]:
+    """Say what is wrong with the files of a finished cell; nothing if all are as they were.
+
+    A file that was not touched since it was last compared is not read again.
+    """
+    if not record.files:
+        return [f"{folder}: its record names no files: of an older version; {WAYS_OUT}"]
+    checked, found, now = _checked(folder), [], {}
+    for name, sha256 in record.files.items():
+        path = folder / name
+        try:
+            state = file_state(path)
+            if (state is None or state != checked.get(name)) and file_sha256(path) != sha256:
+                found.append(f"{path}: damaged, or changed since the cell was done")
+            elif state is not None:
+                now[name] = state
+        except OSError as error:
+            found.append(f"{path}: cannot be read ({error.strerror})")
+    with suppress(OSError):  # of a read-only folder: all is compared each time
+        if now != checked:
+            write_sealed(folder / CHECKED, now)
+    return found + _foreign_settings(folder, record)
+
+
+def is_stale(outputs: str | Path, record: Record) -> bool:
+    """Whether the cell that a finished one started from has other weights now."""
+    start = record.settings["init"]["from"]
+    then = record.results.get("start_sha256")
+    if start is None or then is None or not (cells_folder(outputs) / start).is_dir():
+        return False
+    with suppress(ValueError):  # a damaged record of the start is its own affair
+        parent = load_record(cells_folder(outputs) / start)
+        if parent is not None and parent.status == DONE:
+            return parent.results.get("weights_sha256") != then
+    return False
+
+
+def state_of(cell: Cell, *, is_mine: bool = False) -> tuple[str, list[str]]:
+    """Return how far a cell is, as its folder says it, and what is wrong where it is not sound.
+
+    A finished cell is `done` only if its files are as they were, else `damaged`; `stale` if the
+    cell that it started from has been trained anew.
+
+    Args:
+        is_mine: Whether this process holds the cell, which is then not `running`.
+    """
+    state = cell.folder.recorded_state() if is_mine else cell.folder.state()
+    if state == UNREADABLE:
+        try:
+            cell.folder.record()
+        except ValueError as error:
+            return DAMAGED, [str(error)]
+    if state != DONE:
+        return state, []
+    record, folder = cell.folder.record(), cell.folder.path
+    if is_stale(cell.settings.outputs, record):
+        start = cell.settings.init_from
+        return STALE, [f"{cell.id}: {start}, which it started from, was trained anew since"]
+    flaws = flaws_of(folder, record)
+    return (DAMAGED, flaws) if flaws else (DONE, [])
+
+
+def is_to_do(state: str, resume: str) -> bool:
+    """Whether a cell that is not sound is to be evaluated again, or trained anew."""
+    return resume == RESTART or (resume == EVALUATE and state == DAMAGED)
+
+
+def ignored(record: Record, settings: Settings, overrides: list[str]) -> list[str]:
+    """Return the settings that were typed and that a finished cell was not trained with.
+
+    They are no part of what the cell is, as those that are would name another one.
+    """
+    typed = {override.partition("=")[0].lstrip("+~") for override in overrides} - APART
+    then, now = flatten(record.settings), flatten(settings_to_json(settings))
+    asked = [key for key in now if any(key == it or key.startswith(f"{it}.") for it in typed)]
+    return sorted(f"{key}={now[key]}" for key in asked if now[key] != then.get(key))
+
+
+def _checked(folder: Path) -> dict[str, list[int]]:
+    try:
+        return read_sealed(folder / CHECKED)
+    except (OSError, ValueError):  # none yet, or a torn one
+        return {}
+
+
+def _foreign_settings(folder: Path, record: Record) -> list[str]:
+    found = []
+    try:
+        read_sealed(folder / SETTINGS)
+    except (OSError, ValueError) as error:
+        found.append(f"{folder / SETTINGS}: damaged ({error})")
+    with suppress(ValueError):  # a part from outside that is not to be found here
+        named = cell_id(settings_from_json(record.settings))
+        if named != record.cell:
+            found.append(f"{folder}: the settings in its record are those of {named}")
+    return found

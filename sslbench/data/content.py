@@ -1,0 +1,96 @@
+"""What a file holds, by every byte: hashed once, and again only where the file was touched."""
+
+import hashlib
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sslbench.atomic import replace_file
+from sslbench.checksums import file_state
+from sslbench.processes import available_cores
+from sslbench.zip_files import load_arrays
+
+log = logging.getLogger(__name__)
+
+PIECES_AT_A_TIME = 1024
+"""28 MB of STL-10's images: each thread holds so many."""
+SLOW_BYTES = 500_000_000
+"""A file that takes seconds, which is worth a line."""
+SCHEME = "sha256-1"
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What identifies a file's bytes, and those of each image in it."""
+
+    digest: str
+    """SHA-256 in hex over the SHA-256 of its pieces: so that they are hashed side by side."""
+    pieces: np.ndarray
+    """`(N,)` uint64: the first 8 bytes of each piece's SHA-256."""
+
+
+def memory_of(outputs: Path) -> Path:
+    """Return where the hashes of files are remembered."""
+    return outputs / "cache" / "content"
+
+
+def read_content(path: Path, piece_bytes: int, memory: Path) -> Content:
+    """Hash a file of pieces of so many bytes, or recall what its hash was.
+
+    Args:
+        memory: Folder of what was hashed before; one that cannot be written costs only time.
+    """
+    state = file_state(path)
+    place = hashlib.sha256(f"{SCHEME} {piece_bytes} {path.resolve()}".encode()).hexdigest()
+    kept = memory / f"{place[:16]}.npz"
+    recalled, state_then = _recall(kept)
+    if recalled is not None and state is not None and state_then == state:
+        return recalled
+    if path.stat().st_size > SLOW_BYTES:
+        log.info("hashing %s, %.1f GB", path, path.stat().st_size / 1e9)
+    content = hash_pieces(path, piece_bytes)
+    if recalled is not None and recalled.digest != content.digest:
+        log.warning(
+            "%s has changed since it was last used: cells trained on it before are other cells",
+            path,
+        )
+    if file_state(path) == state:  # else it was written meanwhile
+        _remember(kept, content, state)
+    return content
+
+
+def hash_pieces(path: Path, piece_bytes: int) -> Content:
+    """Hash a file piece by piece, on all cores; the last piece may be a short one."""
+    size = path.stat().st_size
+    block = PIECES_AT_A_TIME * piece_bytes
+    with path.open("rb") as file, ThreadPoolExecutor(available_cores()) as threads:
+
+        def digests(start: int) -> bytes:
+            data = memoryview(os.pread(file.fileno(), block, start))
+            pieces = range(0, len(data), piece_bytes)
+            return b"".join(hashlib.sha256(data[at : at + piece_bytes]).digest() for at in pieces)
+
+        found = b"".join(threads.map(digests, range(0, size, block)))
+    pieces = np.frombuffer(found, "<u8").reshape(-1, 4)[:, 0].copy()
+    return Content(hashlib.sha256(found).hexdigest(), pieces)
+
+
+def _recall(kept: Path) -> tuple[Content | None, list[int] | None]:
+    try:
+        arrays = load_arrays(kept)
+        return Content(str(arrays["digest"]), arrays["pieces"]), arrays["state"].tolist()
+    except (ValueError, KeyError):  # none, or a damaged one: it is hashed anew
+        return None, None
+
+
+def _remember(kept: Path, content: Content, state: list[int] | None) -> None:
+    arrays = {"digest": content.digest, "pieces": content.pieces, "state": state or []}
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(kept, lambda file: np.savez(file, **arrays))
+    except OSError as error:
+        log.info("%s cannot be written (%s): the file is hashed each time", kept, error.strerror)

@@ -1,0 +1,17 @@
+"""What this machine has, found without torch, which takes a second to import."""
+
+from pathlib import Path
+
+
+def num_gpus() -> int:
+    """Return how many GPUs of Nvidia's there are; which are visible here is torch's to say."""
+    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the CPU has products in bf16; elsewhere they are emulated and slower than fp32."""
+    try:
+        flags = Path("/proc/cpuinfo").read_text().split()
+    except OSError:  # no Linux
+        return False
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
