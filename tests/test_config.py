@@ -4,15 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 
 import pytest
 from helpers.commands import environment, train_here
 from hydra import compose, initialize_config_dir
 
-from sslbench.augment.operations import Flip, Grayscale
 from sslbench.cell.changes import find_changes
 from sslbench.cell.identity import cell_id
 from sslbench.config.as_json import settings_from_json, settings_to_json
@@ -25,8 +22,6 @@ from sslbench.config.compose import (
     to_settings,
 )
 from sslbench.config.ratio import RULE
-from sslbench.config.settings import Augmentation
-from sslbench.models.convnet import ConvNet
 from sslbench.processes import available_cores
 
 CONF = Path(conf_dir())
@@ -219,73 +214,3 @@ def test_changes_are_what_was_typed_and_lead_to_the_same_cell(typed):
     again += [f"seed={settings.seed}", f"init.from={settings.init_from or 'null'}"]
     again += [f"{key}={value}".replace(" ", "") for key, value in changes.items()]
     assert cell_id(compose_settings(again)) == cell_id(settings)
-
-
-class TestIdentity:
-    @staticmethod
-    @cache
-    def id(*overrides):
-        return cell_id(compose_settings(["data=digits", *overrides]))
-
-    @pytest.mark.parametrize(
-        "override",
-        """
-            seed=1 model=resnet18 model.channels=64 method.epochs=3 optimizer.lr=0.1 steps=7
-            precision=fp32 data.num_labeled=40 data.split_seed=2
-            augmentation.view_a.flip.p=0.1 method.threshold=0.5 ratio=1:5 optimizer=adamw
-            init.from='x.pt#0123456789abcdef'
-        """.split(),
-    )
-    def test_what_changes_numbers_changes_the_id(self, override):
-        assert self.id("method=semi", override) != self.id("method=semi")
-
-    @pytest.mark.parametrize(
-        "override",
-        """
-            device=cpu threads=1 tracking=off tracking.group=table1 outputs=elsewhere
-            compile=off log_every=3 data.root=elsewhere cells_per_device=4
-            method.snapshot_steps=[3] method.adam_lr=0.7,optimizer.lr=0.002
-        """.split(),
-    )
-    def test_how_a_cell_is_run_does_not(self, override):
-        assert self.id("method=semi", *override.split(",")) == self.id("method=semi")
-
-    @pytest.mark.parametrize(
-        ("one", "other"),
-        [
-            ("seed=1 method=semi", "method=semi seed=1"),
-            ("ratio=1:5", "ratio=1:20"),  # of no use to supervised learning
-            ("augmentation.view_b.flip.p=0.1", ""),
-            ("steps=7 method.epochs=3", "steps=7"),
-            ("init.from='a.pt#0123456789abcdef'", "init.from='b/c.pt#0123456789abcdef'"),
-            ("augmentation.name=mine", ""),
-        ],
-    )
-    def test_what_changes_nothing_does_not(self, one, other):
-        assert self.id(*one.split()) == self.id(*other.split())
-
-    def test_order_and_names_of_operations_do_and_those_never_applied_do_not(self):
-        settings = compose_settings(["data=digits"])
-
-        def id_with(view):
-            return cell_id(replace(settings, augmentation=Augmentation("mine", view)))
-
-        flip, gray = Flip(), Grayscale()
-        usual = id_with({"flip": flip, "gray": gray})
-        assert id_with({"gray": gray, "flip": flip}) != usual
-        assert id_with({"mirror": flip, "gray": gray}) != usual
-        assert id_with({"flip": flip, "never": Flip(p=0.0), "gray": gray}) == usual
-
-    def test_the_import_path_of_a_part_from_outside_does(self):
-        settings = compose_settings(["data=digits"])
-
-        def id_of(module):
-            kind = dataclass(type("ConvNet", (ConvNet,), {"__module__": module}))
-            return cell_id(replace(settings, model=kind(name="convnet")))
-
-        assert len({id_of("mine.nets"), id_of("yours.nets"), cell_id(settings)}) == 3
-        assert id_of("sslbench.anywhere") == cell_id(settings)  # where files may move
-
-    def test_the_id_of_the_papers_cell_stays_what_it_is(self):
-        settings = compose_settings(["data=stl10", "method=semi", "model=wrn45_2"])
-        assert cell_id(settings) == "semi-wrn45_2-1to20-stl10-s0-b7f6b970"

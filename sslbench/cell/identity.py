@@ -6,11 +6,11 @@ default (so that a new setting moves no old id), and parts that the cell's metho
 
 import hashlib
 import json
-from dataclasses import MISSING, Field, fields, is_dataclass
+from dataclasses import MISSING, Field, fields, is_dataclass, replace
 from typing import Any
 
 from sslbench.config.as_json import import_path
-from sslbench.config.parts import Part
+from sslbench.config.parts import Part, Ratio
 from sslbench.config.settings import Settings
 
 SEPARATOR = "#"
@@ -21,7 +21,7 @@ PACKAGE = __name__.partition(".")[0]
 def identity(settings: Settings) -> dict[str, Any]:
     """Return all that tells this cell from others; settings must be concrete."""
     assert settings.data.name != "auto", "the data set is not chosen yet"
-    contents = _contents(settings)
+    contents = _contents(replace(settings, ratio=effective_ratio(settings)))
     # The optimizer has the rate already; the other names are only names.
     contents["method"].pop("adam_lr", None)
     for group in ("model", "method", "augmentation", "ratio", "optimizer"):
@@ -49,9 +49,18 @@ def cell_id(settings: Settings) -> str:
     digest = hashlib.sha256(canonical.encode()).hexdigest()[:8]
     parts = [settings.method.name, settings.model.name]
     if settings.uses_pool:
-        parts.append(settings.ratio.name.replace(":", "to"))
+        parts.append(effective_ratio(settings).name.replace(":", "to"))
     parts += [settings.data.name, f"s{settings.seed}", digest]
     return "-".join(parts)
+
+
+def effective_ratio(settings: Settings) -> Ratio:
+    """Return the ratio, or `all` where one of batches is asked of a method whose have none."""
+    everything = Ratio(unlabeled=-1)
+    streams = settings.method.streams
+    if settings.ratio.of == "batch" and streams(settings.ratio) == streams(everything):
+        return everything
+    return settings.ratio
 
 
 def _contents(node: Any) -> dict[str, Any]:

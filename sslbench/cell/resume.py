@@ -75,8 +75,8 @@ def take_up(
         return Standing(None, [f"the cell began anew after step {step}: {changes}"])
     if resume != FORCE:
         raise CannotGoOn(
-            f"it stands at step {step}, and would not go on to the same bits: {changes}; go back to "
-            "that, or resume=force goes on all the same, resume=restart begins anew"
+            f"it stands at step {step}, and would not go on to the same bits: {changes}; go back "
+            "to that, or take resume=force to go on all the same, resume=restart to begin anew"
         )
     return Standing(
         state, [*notes, f"the cell went on after step {step} by resume=force: {changes}"]
