@@ -9,6 +9,7 @@ from helpers.server import refused_url
 
 from sslbench.config.settings import Data
 from sslbench.data import concrete_data, open_dataset
+from sslbench.data.layout import IMAGE_BYTES
 
 
 def stl10(root, name="stl10", **fields):
@@ -88,3 +89,43 @@ def test_statistics_are_measured_once_for_each_content(tmp_path, monkeypatch):
     monkeypatch.setattr("sslbench.data.statistics.color_statistics", None)
     again = open_dataset(layout(tmp_path / "a", num_labeled=10), tmp_path / "outputs")
     assert (again.mean, again.std) == (a.mean, a.std)
+
+
+def spoil(folder, flaw):
+    """Write images that no file shows to be wrong."""
+    train, test = (folder / f"{split}_X.bin" for split in ("train", "test"))
+    image = test.read_bytes()[:IMAGE_BYTES]
+    if flaw == "test images are train images too":
+        test.write_bytes(train.read_bytes() + test.read_bytes()[20 * IMAGE_BYTES :])
+    if flaw == "test images are there more than once":
+        test.write_bytes(image * 30)
+    if flaw == "test images are blank":
+        test.write_bytes(test.read_bytes()[: 20 * IMAGE_BYTES] + bytes(10 * IMAGE_BYTES))
+    if flaw == "train images are blank":
+        train.write_bytes(bytes([7]) * 5 * IMAGE_BYTES + train.read_bytes()[5 * IMAGE_BYTES :])
+
+
+@pytest.mark.parametrize(
+    "flaw",
+    [
+        "test images are train images too",
+        "test images are there more than once",
+        "test images are blank",
+        "train images are blank",
+    ],
+)
+def test_images_that_would_make_results_worthless_are_refused(flaw, tmp_path):
+    folder = make_layout(tmp_path)
+    assert open_dataset(layout(tmp_path), tmp_path / "outputs").flaws == []
+    spoil(folder, flaw)
+    with pytest.raises(ValueError, match=rf"\d+ of \d+ {flaw}.*data\.max_flawed=1"):
+        open_dataset(layout(tmp_path), tmp_path / "outputs")
+    taken = open_dataset(layout(tmp_path, max_flawed=1.0), tmp_path / "outputs")
+    assert any(text.endswith(flaw) for text in taken.describe()["flaws"])
+
+
+def test_a_test_split_of_one_class_is_refused(tmp_path):
+    folder = make_layout(tmp_path)
+    (folder / "test_y.bin").write_bytes(bytes([3] * 30))
+    with pytest.raises(ValueError, match="all 6 validation images are of one class"):
+        open_dataset(layout(tmp_path), tmp_path / "outputs")

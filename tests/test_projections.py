@@ -91,7 +91,8 @@ def test_projections_are_kept_and_lost_workers_do_not_matter(tmp_path, monkeypat
         ({"embeddings": np.array([[np.inf]]), "labels": [0], "indices": [0]}, "not finite"),
         ({"embeddings": np.ones(3), "labels": [0] * 3, "indices": [0] * 3}, "do not belong"),
         ({"embeddings": np.ones((3, 0)), "labels": [0] * 3, "indices": [0] * 3}, "are none"),
-        (None, "not a file of embeddings"),
+        ({"labels": [0], "indices": [0]}, "not a file of embeddings: no embeddings"),
+        (None, "damaged"),
     ],
 )
 def test_embeddings_that_cannot_be_projected_are_named(arrays, message, tmp_path):

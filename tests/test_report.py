@@ -64,7 +64,6 @@ WRONG = {
     "results": ({},),
     "results/knn": ({"test": "0.7"},),
     "results/test/accuracy": (70.0, "0.7"),
-    "results/train/loss": (float("nan"),),
     "results/train/num_images": (0, "128"),
     "data/num_test": (0,),
 }

@@ -12,6 +12,7 @@ from rich.console import Console
 
 from sslbench.cell.folder import CellFolder
 from sslbench.cell.record import Record
+from sslbench.cell.soundness import manifest
 from sslbench.cell.versions import code_digest
 from sslbench.config.compose import compose_settings
 from sslbench.config.parts import IMAGE_SIDE
@@ -32,8 +33,11 @@ def planner(tmp_path, **options):
 
 
 def save_record(job, status, **more):
-    job.cell.folder.path.mkdir(parents=True, exist_ok=True)
-    Record(job.cell.id, status, {}, **more).save(job.cell.folder.path)
+    job.cell.save_request()
+    record, folder = job.cell.record(status, **more), job.cell.folder.path
+    (folder / "best.pt").touch()
+    record.files = manifest(folder)
+    record.save(folder)
 
 
 class TestPlan:
@@ -119,9 +123,27 @@ class TestPlan:
         plan = planner(tmp_path).plan([["seed=0"]])
         save_record(plan.jobs[0], "done")
         (plan.jobs[0].cell.folder.path / "record.json").write_text("{")
-        assert "delete it to run the cell" in exit_report(plan)
-        with pytest.raises(ValueError, match="delete it to run the cell"):
-            planner(tmp_path).plan([["seed=0"]])
+        assert "resume=evaluate makes it anew" in exit_report(plan)
+        plan = planner(tmp_path).plan([["seed=0"], ["seed=1"]])
+        assert [job.state for job in plan.jobs] == ["damaged", "to do"]
+        assert "resume=evaluate" in exit_report(plan)
+        [job] = planner(tmp_path).plan([["seed=0", "resume=restart"]]).jobs
+        assert job.state == "to do"
+
+    def test_a_done_cell_whose_files_or_start_changed_is_done_no_more(self, tmp_path):
+        child = ["method=semi", "init.from=barlow"]
+        jobs = planner(tmp_path).plan([child]).jobs
+        for job, more in zip(jobs, ({"weights_sha256": "a"}, {"start_sha256": "a"}), strict=True):
+            save_record(job, "done", results=more)
+        assert headline(planner(tmp_path).plan([child])) == "2 cells: 2 done"
+        save_record(jobs[0], "done", results={"weights_sha256": "b"})
+        plan = planner(tmp_path).plan([child])
+        assert [job.state for job in plan.jobs] == ["done", "stale"]
+        assert "was trained anew since" in exit_report(plan)
+        (jobs[0].cell.folder.path / "best.pt").write_bytes(b"other")
+        plan = planner(tmp_path).plan([child])
+        assert [job.state for job in plan.jobs] == ["damaged", "stale"]
+        assert "best.pt: damaged, or changed" in exit_report(plan)
 
     def test_the_overview_counts_what_this_sweep_has_done(self, tmp_path):
         first, second, third = (plan := planner(tmp_path).plan([[f"seed={s}"] for s in "012"])).jobs

@@ -51,7 +51,7 @@ def flaws_of(folder: Path, record: Record) -> list[str]:
 
 def is_stale(outputs: str | Path, record: Record) -> bool:
     """Whether the cell that a finished one started from has other weights now."""
-    start = record.settings["init"]["from"]
+    start = record.settings.get("init", {}).get("from")
     then = record.results.get("start_sha256")
     if start is None or then is None or not (cells_folder(outputs) / start).is_dir():
         return False

@@ -158,10 +158,9 @@ def save_snapshot(training: Training, folder: Path, step: int) -> None:
 
 
 def _require_finite(values: Tensor, what: str) -> None:
-    if not torch.isfinite(values).all():
-        raise NotFinite(
-            f"{what} of {int((~torch.isfinite(values)).any(1).sum())} images: not finite"
-        )
+    number = int((~torch.isfinite(values)).any(1).sum())
+    if number:
+        raise NotFinite(f"the {what} of {number:,} of {len(values):,} images are not finite")
 
 
 def _batches(training: Training, store: ImageStore, indices: np.ndarray) -> Iterator[Tensor]:

@@ -24,7 +24,7 @@ from sslbench.sweep.preflight import Preflight
 
 log = logging.getLogger(__name__)
 BUSY_EXIT_CODE = os.EX_TEMPFAIL
-WITH_CELL = ("cell", "outputs")
+WITH_CELL = ("cell", "outputs", "resume")
 """Overrides that `cell=…` goes with: its settings are those it was begun with."""
 
 
@@ -81,7 +81,9 @@ def _choose_cell(settings: Settings, context: JobContext, preflight: Preflight) 
             f"cell={settings.cell} {others[0]}: a cell goes on with the settings that it was begun "
             f"with; leave {others[0]} out, or leave cell=… out for another cell"
         )
-    return load_cell(settings.outputs, settings.cell)
+    found = load_cell(settings.outputs, settings.cell)
+    asked = dataclasses.replace(found.settings, resume=settings.resume)
+    return Cell(asked, lambda: found.request["changes"])
 
 
 def _train_here(settings: Settings, context: JobContext) -> None:
@@ -97,7 +99,7 @@ def _train_here(settings: Settings, context: JobContext) -> None:
     else:
         preflight.check(cell.settings)
         try:
-            record = _train_unless_done(cell, partial(train_cell, show_bar=sys.stderr.isatty()))
+            record = train_unless_done(cell, partial(train_cell, show_bar=sys.stderr.isatty()))
         except Busy:
             print(f"sslbench: another process is training {cell.folder.path}", file=sys.stderr)
             raise CellStopped(1) from None
@@ -118,7 +120,7 @@ def _told_of_done(record: Record, cell: Cell, context: JobContext) -> list[str]:
     return lines
 
 
-def _train_unless_done(cell: Cell, train: Callable[[Cell], Record]) -> Record:
+def train_unless_done(cell: Cell, train: Callable[[Cell], Record]) -> Record:
     """Train a cell under its lock, unless another process did so before it was free.
 
     Raises:
@@ -154,7 +156,7 @@ def _cell_process(outputs: str, cell_id: str) -> None:
     """Train a cell: the whole life of a child process."""
     cell = load_cell(outputs, cell_id)
     try:
-        record = _train_unless_done(cell, _train_on_a_free_device)
+        record = train_unless_done(cell, _train_on_a_free_device)
     except Busy:
         sys.exit(BUSY_EXIT_CODE)
     sys.exit(0 if record.status == DONE else 1)

@@ -176,7 +176,8 @@ def _right_images(pair: list[Cell], split: str, problems: list[str]) -> list[np.
     try:
         found = [read_predictions(path) for path in paths if path.exists()]
     except ValueError as error:
-        problems += [str(error)] if str(error) not in problems else []
+        is_named = any(str(path) in problem for path in paths for problem in problems)
+        problems += [] if is_named else [str(error)]
         return None
     is_same = len(found) == 2 and np.array_equal(found[0][0], found[1][0])
     return [right for _, right in found] if is_same else None
