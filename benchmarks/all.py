@@ -23,6 +23,7 @@ BENCHMARKS = (
     "growth",
     "precision",
     "capture",
+    "integrity",
 )
 RESULTS = ROOT / "benchmarks" / "results"
 

@@ -208,9 +208,11 @@ TYPED = {
 @pytest.mark.parametrize("typed", TYPED)
 def test_changes_are_what_was_typed_and_lead_to_the_same_cell(typed):
     settings, choices = composed("method=semi", "data=digits", *typed.split())
+    settings = replace(settings, precision=auto_precision("cpu"))
     changes = find_changes(settings, choices)
     assert changes == TYPED[typed]
     again = [f"{group}={choices[group]}" for group in ("model", "method", "ratio", "data")]
     again += [f"seed={settings.seed}", f"init.from={settings.init_from or 'null'}"]
     again += [f"{key}={value}".replace(" ", "") for key, value in changes.items()]
+    again.append(f"precision={settings.precision}")
     assert cell_id(compose_settings(again)) == cell_id(settings)

@@ -13,12 +13,13 @@ from sslbench.cell.record import Changes, flatten
 from sslbench.config.as_json import TYPE, settings_to_json
 from sslbench.config.compose import compose_settings
 from sslbench.config.settings import Settings
+from sslbench.hardware import auto_precision
 
 
 def find_changes(settings: Settings, choices: Mapping[str, Any]) -> Changes:
     """Return the overrides that lead to a cell from its model, method, ratio, data and seed.
 
-    Where its weights come from is no change but a row of its own; so is the seed.
+    Settings are concrete. Where its weights come from is no change but a row of its own; so is the seed.
 
     Args:
         choices: Of the config groups, as Hydra has them.
@@ -37,7 +38,9 @@ def find_changes(settings: Settings, choices: Mapping[str, Any]) -> Changes:
         if chosen != getattr(preset, group).name and differs:
             changes[group] = chosen
     mine = replace(settings, init={"from": None})
-    preset = replace(_preset(**groups, **changes), seed=settings.seed)
+    # What a machine's hardware has is no change.
+    precision = auto_precision(settings.device)
+    preset = replace(_preset(**groups, **changes), seed=settings.seed, precision=precision)
     mine, theirs = (flatten(_identity_by_key(each)) for each in (mine, preset))
     values = flatten(settings_to_json(settings))
     changes |= {

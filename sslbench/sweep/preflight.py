@@ -4,13 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from sslbench.atomic import make_writable_folder
+from sslbench.cell.identity import effective_ratio
 from sslbench.cell.start import concrete_initial
 from sslbench.config.parts import LABELED, UNLABELED
 from sslbench.config.settings import Data, Settings
 from sslbench.data import concrete_data, count_images, is_here, open_dataset
 from sslbench.data.splits import pool_size
 from sslbench.engine.schedule import Schedule, build_schedule
-from sslbench.hardware import cpu_has_bf16, num_gpus
+from sslbench.hardware import auto_precision
 
 
 class Preflight:
@@ -45,7 +46,10 @@ class Preflight:
         data = self._concrete[key]
         if isinstance(data, ValueError):
             raise data
-        precision = concrete_precision(settings)
+        precision = settings.precision
+        if precision == "auto":
+            precision = auto_precision(settings.device)
+        settings = replace(settings, ratio=effective_ratio(settings))
         return concrete_initial(replace(settings, data=data, precision=precision))
 
     def _concrete_data(self, settings: Settings) -> Data:
@@ -100,18 +104,3 @@ class Preflight:
             with torch.device("meta"):
                 encoder = settings.model.build().to_empty(device="cpu")
             load_initial_encoder(encoder, settings)
-
-
-def concrete_precision(settings: Settings) -> str:
-    """Turn `precision=auto` into `bf16` where hardware has it, else `fp32`.
-
-    Raises:
-        ValueError: If the device does not exist here.
-    """
-    if settings.precision != "auto":
-        return settings.precision
-    if settings.device == "cpu" or num_gpus() == 0:
-        return "bf16" if cpu_has_bf16() else "fp32"
-    from sslbench.engine.device import choose_device, choose_precision  # needs torch
-
-    return choose_precision("auto", choose_device(settings.device))
