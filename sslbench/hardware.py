@@ -1,4 +1,4 @@
-"""What this machine has, found without torch where it can be: that takes a second to import."""
+"""What this machine has, found without torch where it can be: it takes a second to import."""
 
 from pathlib import Path
 

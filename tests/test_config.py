@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from sslbench.config.compose import (
     to_settings,
 )
 from sslbench.config.ratio import RULE
+from sslbench.hardware import auto_precision
 from sslbench.processes import available_cores
 
 CONF = Path(conf_dir())
