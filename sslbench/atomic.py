@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sslbench.trouble import name_file
+
 
 def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write beside `path`, flush to the disk, then rename: a crash leaves the old file or the new.
@@ -19,6 +21,9 @@ def replace_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except Exception as error:
+        name_file(error, path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

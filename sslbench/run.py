@@ -24,6 +24,8 @@ from sslbench.engine.signals import Interrupted, StopRequest
 from sslbench.engine.training import Training
 from sslbench.evaluate.cell import evaluate_cell, save_snapshot, validate
 from sslbench.tracking import Tracker, exit_code
+from sslbench.trouble import find_trouble, wants_traceback
+from sslbench.wording import shorten
 
 log = logging.getLogger(__name__)
 
@@ -120,11 +122,12 @@ def _cost(training: Training, progress: Progress) -> dict[str, Any]:
 
 
 def _fail(record: Record, error: BaseException) -> None:
-    expected = isinstance(error, NonFiniteLoss)
-    log.error("cell %s failed: %s", record.cell, error, exc_info=not expected)
+    trouble = find_trouble(error, f"method.batch_size={record.settings['method']['batch_size']}")
+    kind, message = trouble or (type(error).__name__, shorten(str(error)))
     record.status = FAILED
     record.failures += 1
-    record.error = {"type": type(error).__name__, "message": str(error)}
-    record.error["traceback"] = traceback.format_exc()
-    if expected:
+    record.error = {"type": kind, "message": message, "traceback": traceback.format_exc()}
+    if isinstance(error, NonFiniteLoss):
         record.error |= {"step": error.step, "indices": error.indices}
+    where = {"traceback": "\n" + record.error["traceback"]}  # for the cell's log alone
+    log.error("cell %s failed: %s", record.cell, message, extra=where, exc_info=wants_traceback())
