@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from sslbench.trouble import name_file
+
 
 def replace_file(
     path: Path, write: Callable[[BinaryIO], object], keep_as: Path | None = None
@@ -26,6 +28,9 @@ def replace_file(
         if keep_as is not None and path.exists():
             path.replace(keep_as)
         temporary.replace(path)
+    except Exception as error:
+        name_file(error, path)
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -20,6 +20,7 @@ from sslbench.engine.device import (
     keep_freed_memory,
     use_threads,
 )
+from sslbench.engine.room import require_room
 from sslbench.engine.schedule import build_schedule
 from sslbench.engine.step import CapturedStep, EagerStep
 from sslbench.engine.training import Training
@@ -37,6 +38,7 @@ def prepare_process(settings: Settings) -> torch.device:
 def build(settings: Settings) -> Training:
     """Prepare the process, open the data and build all that the settings name."""
     device = prepare_process(settings)
+    require_room(settings)
     precision = choose_precision(settings.precision, device)
     in_precision = autocast(precision, device)
     dataset = open_dataset(settings.data, Path(settings.outputs))

@@ -20,7 +20,9 @@ class Adam(Optimizer):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        valid = len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas)
+        valid = len(self.betas) == 2 and all(
+            isinstance(beta, int | float) and 0 <= beta < 1 for beta in self.betas
+        )
         require(valid, "optimizer.betas", self.betas, "must be two numbers in [0, 1)")
 
     def build(self, groups: list[dict], device: "torch.device") -> "torch.optim.Optimizer":

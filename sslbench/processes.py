@@ -6,6 +6,8 @@ import threading
 import time
 
 POLL_SECONDS = 0.5
+LEAST_THREADS, THREADS_PER_CORE = 64, 4
+"""How many are allowed anywhere, and on each core."""
 
 _watched = threading.Event()
 
@@ -15,6 +17,20 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def require_threads(threads: int | None) -> None:
+    """Refuse threads without number: the system's limit on them ends the process without a word.
+
+    Raises:
+        ValueError: With how many are allowed.
+    """
+    most = max(LEAST_THREADS, THREADS_PER_CORE * available_cores())
+    if threads is not None and threads > most:
+        raise ValueError(
+            f"threads={threads}: at most {most} are allowed on the {available_cores()} cores here; "
+            "leave threads out for one on each core"
+        )
 
 
 def exit_with_parent() -> None:

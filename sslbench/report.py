@@ -55,6 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
     from sslbench.exit_codes import UsageError
     from sslbench.tables.claims import failed_claims
     from sslbench.tables.render import to_text, verdicts_to_text
+    from sslbench.trouble import find_trouble
 
     report = build_report(options.outputs)
     lines = [TO_TRAIN.format(options.outputs / "cells")]
@@ -62,9 +63,11 @@ def main(arguments: list[str] | None = None) -> None:
         try:
             write_report(report, with_pictures=not options.no_figures)
         except OSError as error:
+            trouble = find_trouble(error)
             raise UsageError(
-                f"the report cannot be written to {report.folder} ({error}); remove what is in "
-                f"its way, or pick another folder than --outputs {options.outputs}"
+                f"the report cannot be written to {report.folder}: "
+                f"{trouble.sentence if trouble else error}; remove what is in its way, or pick "
+                f"another folder than --outputs {options.outputs}"
             ) from None
         lines = [*map(to_text, report.tables), verdicts_to_text(report.claims)]
         lines += [f"note: {note}" for note in report.notes]

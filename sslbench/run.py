@@ -24,11 +24,13 @@ from sslbench.config.parts import LABELED
 from sslbench.data import open_dataset
 from sslbench.data.preview import PREVIEW, save_preview
 from sslbench.engine.device import describe, peak_memory_bytes
-from sslbench.engine.loop import NonFiniteLoss, NotFinite, Progress, fit
+from sslbench.engine.loop import NonFiniteLoss, Progress, fit
 from sslbench.engine.signals import Interrupted, StopRequest
 from sslbench.engine.training import Training
 from sslbench.evaluate.cell import evaluate_cell, save_snapshot, validate
 from sslbench.tracking import Tracker, exit_code
+from sslbench.trouble import find_trouble, wants_traceback
+from sslbench.wording import shorten
 
 log = logging.getLogger(__name__)
 
@@ -185,11 +187,12 @@ def _finish(record: Record, folder: Path, training: Training) -> None:
 
 
 def _fail(record: Record, error: BaseException) -> None:
-    expected = isinstance(error, NotFinite | CannotGoOn)
-    log.error("cell %s failed: %s", record.cell, error, exc_info=not expected)
+    trouble = find_trouble(error, f"method.batch_size={record.settings['method']['batch_size']}")
+    kind, message = trouble or (type(error).__name__, shorten(str(error)))
     record.status = FAILED
     record.failures += not isinstance(error, CannotGoOn)  # which no further try will mend
-    record.error = {"type": type(error).__name__, "message": str(error)}
-    record.error["traceback"] = traceback.format_exc()
+    record.error = {"type": kind, "message": message, "traceback": traceback.format_exc()}
     if isinstance(error, NonFiniteLoss):
         record.error |= {"step": error.step, "indices": error.indices}
+    where = {"traceback": "\n" + record.error["traceback"]}  # for the cell's log alone
+    log.error("cell %s failed: %s", record.cell, message, extra=where, exc_info=wants_traceback())

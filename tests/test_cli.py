@@ -20,7 +20,7 @@ def assert_refused(result, *words):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["model=foo"], ["model/foo", "wrn45_2"]),
+        (["model=foo"], ["model=foo", "wrn45_2"]),
         (["optimizer.lr=abc"], ["optimizer.lr", "abc"]),
         (["+optimizer.lrr=1"], ["optimizer.lrr", "did you mean optimizer.lr?"]),
         (["model.name=resnet18"], ["use model=resnet18 or name it convnet"]),
@@ -32,7 +32,12 @@ def assert_refused(result, *words):
         (["device=cuda:7", "data=digits"], ["device=cuda:7"]),
         (["experiment=table1"], ["-m experiment=table1"]),
         (["hydra.sweeper.dry_run=true", "data=digits"], ["dry_run=true", "add -m"]),
-        (["-m", "steps=2,abc", "data=digits"], ["1 of 2", "steps=abc", "Integer"]),
+        (["-m", "steps=2,abc", "data=digits"], ["1 of 2", "steps=abc", "whole number"]),
+        (["-m", "experiment=[table1,table4]"], ["one choice at a time", "experiment=paper"]),
+        (["-m", "seed=range(0,1e15)"], ["asks for 1e+15 cells", "at most 10,000"]),
+        (["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], ["n_jobs=0: must be from 1"]),
+        (["threads=100000", "data=digits"], ["threads=100000: at most"]),
+        (["outputs=$NO_SUCH/x"], ["outputs=$NO_SUCH/x: there is no variable $NO_SUCH"]),
         (["-m", "experiment=table1,table4"], ["cannot be swept", "experiment=paper"]),
         (["-m", "cell=semi-x", "data=digits"], ["cell=semi-x", "leave -m out"]),
         (["cell=semi-x"], ["cell=semi-x: there is no such cell below outputs/cells"]),

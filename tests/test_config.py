@@ -103,26 +103,58 @@ def test_a_ratio_is_named_by_its_numbers_in_lowest_terms(overrides, ratio, numbe
         augmentation.view_a.flip.p=2 augmentation.view_b.blur.kernel=4 data.fold=10
         data.val_fraction=1 precision=fp16 steps=0 seed=-1 ratio.of=epoch
         tracking.mode=sometimes method.ema=1.0 model.dropout=-0.1 optimizer.weight_decay=nan
-        method.epochs=-inf
+        method.epochs=-inf device=cpu:7 device=meta seed=9223372036854775808 steps=1000000000000
+        cells_per_device=1000000 model.channels=1000000 model.dropout=1 method.epochs=5000000000.0
+        method.eval_every=5000000000.0 method.snapshot_steps=[1,-1] optimizer.betas=[[1],[2]]
+        method.unlabeled_batch_size=10000000 optimizer.clip_grad_norm=1e-300
+        ratio.labeled=1000000000 data.split_seed=9223372036854775808
+        method=barlow|method.projector=[9000000] method=barlow|method.probe_l2=1e-300
+        model=wrn45_2|model.negative_slope=7.5 model=wrn45_2|model.strides=[1,2,2,1000]
+        model=wrn45_2|model.blocks_per_stage=1000 method=barlow|method.snapshot_steps=[[1]]
     """.split(),
 )
 def test_values_out_of_range_are_named(override):
-    key, _, value = override.partition("=")
+    key, _, value = override.rpartition("|")[2].partition("=")
     with pytest.raises(ValueError, match=key.rpartition(".")[2]) as refused:
-        compose_settings(["method=semi", override])
-    assert value in str(refused.value)
+        compose_settings(["method=semi", *override.split("|")])
+    assert value in str(refused.value).replace(", ", ",")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ("-m experiment=table1 --cfg job", "Only one of --run, --multirun, --cfg"),
-        ("-m experiment=quote", 'quote.yaml", line 1, column 10 found unexpected end of stream'),
-        ("-m seed=0,1,", "seed=0,1,: cannot be read as key=value (mismatched input '<EOF>');"),
+        ("-m experiment=quote", "experiment/quote.yaml: line 1: found unexpected end of stream"),
+        ("-m seed=0,1,", "seed=0,1,: a value is missing beside a comma; as text it would be "),
+        ("seed=[1", "seed=[1: ] is missing; as text it would be 'seed=\"[1\"'\n"),
+        ("seed='1", "seed='1: ' is not closed; as text it would be 'seed=\"1\"'\n"),
+        ("seed=1#2", "seed=1#2: '#' stands only in quotes; as text it would be 'seed=\"1#2\"'\n"),
+        ("seed", "seed: write key=value, as in seed=1; --help lists the keys\n"),
+        ("séed=1", "séed=1: séed is no key; keys are letters, digits and dots, as in optimizer.lr"),
+        ("seed=1.5", "sslbench: seed=1.5: must be a whole number\n"),
+        ("optimizer.betas=1", "sslbench: optimizer.betas=1: must be a list, as in [1,2]\n"),
+        ("data.root=null", "sslbench: data.root=null: must not be empty or null\n"),
+        (
+            "model=resnet",
+            "model=resnet: no such choice; did you mean resnet18? there are con",
+        ),
+        ("model=convnet,resnet18", "model=convnet,resnet18: several values are a sweep: add -m"),
+        ("+model=resnet18", "model: chosen twice; leave + out, as in model=resnet18\n"),
+        ("~method", "method=…: one choice at a time; to try several, sweep them: -m method=a,b\n"),
+        (
+            "model=[convnet,resnet18]",
+            "model=[convnet,resnet18]: one choice at a time; to try ",
+        ),
+        ("hydra.job.chdir=true", "hydra.job.chdir=true: each cell has its own folder already; "),
+        ("hydra.verbose=3", "hydra.verbose=3: Hydra cannot take it (AssertionError"),
+        ("experiment=untrue", 'YAML reads off, on, yes and no as truth values; write "off" in quo'),
         *((f"ratio={ratio}", f"ratio={ratio}: {RULE}\n") for ratio in ("1:0", "01:05", "1:0.5")),
         ("data=digits ratio=20", f"ratio=20: {RULE}; in YAML, put it in quotes\n"),
         ("seed=1 model=18", "model=18: a choice is a name; --help lists them\n"),
-        ("experiment=unquoted", "int. Supported: string or list; put a ratio in quotes\n"),
+        (
+            "experiment=unquoted",
+            "is a name, and YAML reads one as int; put it in quotes\n",
+        ),
         ("modle=convnet", "key modle; did you mean model?\n"),
         ("method.treshold=0", "method.treshold; did you mean method.threshold?\n"),
         ("method.threshold=0", "method.threshold; it belongs to method=semi\n"),
@@ -139,11 +171,15 @@ def test_what_hydra_refuses_is_one_line(arguments, message, tmp_path):
     (tmp_path / "experiment" / "unquoted.yaml").write_text(
         "# @package _global_\ndefaults: [{override /ratio: 1:7}]"
     )
+    (tmp_path / "experiment" / "untrue.yaml").write_text(
+        "# @package _global_\ndefaults: [{override /tracking: off}]"
+    )
     (tmp_path / "experiment" / "typo.yaml").write_text("# @package _global_\noptimizer: {lrr: 1}")
     refused = train_here(tmp_path, "--config-dir", str(tmp_path), *arguments.split())
     assert refused.returncode == 2
-    assert message in refused.stderr
-    assert refused.stderr.count("\n") == 1
+    assert message.strip() in " ".join(refused.stderr.split())
+    assert refused.stderr.count("\n") <= 2
+    assert max(map(len, refused.stderr.splitlines())) <= 120
 
 
 def test_hydras_traceback_is_there_for_who_asks(tmp_path):

@@ -35,11 +35,20 @@ def test_epochs_become_the_papers_steps():
         (Supervised(eval_every=2.0), 1000, 20, [16, 20]),
         (Supervised(batch_size=32), 500, 50, [16, 31, 47, 50]),  # 15.6 steps per epoch
         (Supervised(eval_every=0.01), 1000, 4, [1, 2, 3, 4]),
+        (Supervised(eval_every=5e-324), 1000, 2, [1, 2]),
+        (Supervised(eval_every=1e9), 1000, 3, [3]),
     ],
 )
 def test_each_interval_and_the_last_step_are_evaluated(settings, num_images, steps, expected):
     schedule = build_schedule(settings, num_images, steps)
     assert steps_where(schedule, schedule.evaluates_after) == expected
+
+
+def test_the_longest_schedule_takes_no_longer_to_ask_and_a_longer_one_is_refused():
+    schedule = build_schedule(Supervised(eval_every=1e-9), 5000, 10**9)
+    assert all(map(schedule.evaluates_after, (1, 10**9 - 1, 10**9)))
+    with pytest.raises(ValueError, match="method.epochs=1000000000.0: 4e.10 steps of 125 images"):
+        build_schedule(Supervised(epochs=1e9), 5000)
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])

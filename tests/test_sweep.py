@@ -50,6 +50,18 @@ class TestPlan:
         for words in (*bad, "key method.ema", "ratio=67: write", "steps=0: must be greater"):
             assert words in message
 
+    def test_invalid_cells_can_be_left_out(self, tmp_path):
+        bad = ["method=semi ratio=none init.from=barlow", *(f"steps=0 seed={n}" for n in range(8))]
+        cells = [["seed=1"], *map(str.split, bad)]
+        plan = planner(tmp_path, skip_invalid=True).plan(cells)
+        assert [job.cell.settings.seed for job in plan.jobs] == [1]  # nor a parent without a child
+        text = headline(plan)
+        assert text.startswith("1 cells: 1 to do\n9 invalid cells are left out:\n")
+        assert "steps=0 seed=4\n  and 3 more\n      steps=0: must be greater than 0" in text
+        assert "ratio=none: this method learns from unlabelled images" in text
+        with pytest.raises(ValueError, match="9 of 9 cells are invalid; nothing was started"):
+            planner(tmp_path, skip_invalid=True).plan(cells[1:])
+
     def test_a_parent_that_is_asked_for_too_is_one_cell(self, tmp_path):
         barlow, child = ["method=barlow", "method.knn_k=5"], ["method=semi", "init.from=barlow"]
         plan = planner(tmp_path).plan([barlow, child, [*child, "seed=1"]])
@@ -274,8 +286,17 @@ def test_an_experiments_file_may_say_where_cells_start_from(tmp_path):
     mine.write_text(body + "method: {threshold: 0.5}\n")
     refused = train_here(tmp_path, *command)
     assert refused.returncode == 2
-    assert "unknown key method.threshold; it belongs to method=semi" in refused.stderr
+    said = " ".join(refused.stderr.split())
+    assert "unknown key method.threshold; it belongs to method=semi" in said
     assert "hydra.sweeper.params" in refused.stderr
+
+
+def test_a_setting_of_a_swept_part_is_its_cells_and_not_the_default_parts(tmp_path):
+    command = ("-m", "data=digits", "model=wrn45_2,resnet18", "model.bn_momentum=0.1")
+    result = train_here(tmp_path, *command, "hydra.sweeper.dry_run=true")
+    assert result.returncode == 2, result
+    assert "1 of 2 cells are invalid" in result.stderr
+    assert "  data=digits model=resnet18 model.bn_momentum=0.1\n" in result.stderr
 
 
 @pytest.mark.parametrize(

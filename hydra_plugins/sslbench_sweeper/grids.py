@@ -6,6 +6,7 @@ Hydra imports this file at every start, so it imports the rest of the project on
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import product
+from math import ceil, prod
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -14,6 +15,9 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+MOST_CELLS = 10_000
+"""Of a sweep: to compose one takes a tenth of a second."""
 
 
 @dataclass
@@ -32,6 +36,8 @@ class GridsSweeperConf:
     retry_failed: bool = True
     retry_limit: int = 3
     """A cell that has failed so often is not tried again."""
+    skip_invalid: bool = False
+    """Leave out the cells that are invalid, and say why; otherwise nothing starts."""
 
 
 ConfigStore.instance().store(
@@ -50,6 +56,7 @@ class GridsSweeper(Sweeper):
         dry_run: bool = False,
         retry_failed: bool = True,
         retry_limit: int = 3,
+        skip_invalid: bool = False,
     ) -> None:
         self.params = dict(params or {})
         self.grids = dict(grids or {})
@@ -57,6 +64,7 @@ class GridsSweeper(Sweeper):
         self.dry_run = dry_run
         self.retry_failed = retry_failed
         self.retry_limit = retry_limit
+        self.skip_invalid = skip_invalid
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -68,10 +76,11 @@ class GridsSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from sslbench.config.compose import num_workers, to_settings
+        from sslbench.config.compose import num_workers, refuse_chdir, to_settings
         from sslbench.config.settings import Settings
         from sslbench.sweep.run import run_sweep
 
+        refuse_chdir(self.config.hydra.job.chdir)
         loader = self.hydra_context.config_loader
         workers = num_workers(self.config.hydra.launcher.get("n_jobs", 1))
         if hasattr(self.launcher, "joblib"):
@@ -89,6 +98,7 @@ class GridsSweeper(Sweeper):
             dry_run=self.dry_run,
             retry_failed=self.retry_failed,
             retry_limit=self.retry_limit,
+            skip_invalid=self.skip_invalid,
         )
         return []
 
@@ -96,7 +106,8 @@ class GridsSweeper(Sweeper):
         """Expand the grids to the overrides of each cell; the command line's come last and win.
 
         Raises:
-            ValueError: If the experiment is swept, a grid unknown, or an axis a list.
+            ValueError: If the experiment is swept, a grid unknown, an axis a list, or the cells are
+                too many.
         """
         parser = OverridesParser.create(config_loader=self.hydra_context.config_loader)
         for override in parser.parse_overrides(list(arguments)):
@@ -120,8 +131,19 @@ class GridsSweeper(Sweeper):
                     )
             lines = [f"{key}={value}" for key, value in axes.items() if key not in given]
             overrides = parser.parse_overrides([*lines, *arguments])
-            jobs += [list(job) for job in product(*map(_values, overrides))]
+            values = [_values(override) for override in overrides]
+            _require_few(len(jobs) + prod(map(len, values)), "the sweep")
+            jobs += [list(job) for job in product(*values)]
         return jobs
+
+
+def _require_few(number: int, asked: str) -> None:
+    if number > MOST_CELLS:
+        told = f"{number:,}" if number < 10**9 else f"{number:.0e}"
+        raise ValueError(
+            f"{asked}: asks for {told} cells, and at most {MOST_CELLS:,} are planned at a time; "
+            "split it into several commands"
+        )
 
 
 def _values(override: Any) -> list[str]:
@@ -130,5 +152,8 @@ def _values(override: Any) -> list[str]:
     if override.is_sweep_override():
         if not override.is_discrete_sweep():
             raise ValueError(f"{override.input_line}: list the values of an axis, as in 1,2,3")
+        if override.is_range_sweep():
+            axis = override.value()
+            _require_few(ceil((axis.stop - axis.start) / axis.step), override.input_line)
         return [f"{key}={value}" for value in override.sweep_string_iterator()]
     return [override.input_line]

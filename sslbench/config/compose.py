@@ -25,19 +25,27 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
+from sslbench.config.arguments import GROUPS, as_hydra_reads_it, one_choice
 from sslbench.config.classes import ClassSource
-from sslbench.config.errors import REFUSALS, reason, unknown_key
+from sslbench.config.errors import (
+    REFUSALS,
+    reason,
+    refused_by_hydra,
+    unknown_key,
+)
 from sslbench.config.ratio import RatioSource
 from sslbench.config.settings import Settings
 from sslbench.exit_codes import CellStopped, UsageError
 from sslbench.hardware import num_gpus
 from sslbench.processes import available_cores
+from sslbench.trouble import WITH_TRACEBACK, report_failure, wants_traceback
 
 Config = DictConfig
 PLUGINS = "sslbench.plugins"
 """Entry points of installed packages with parts; each names a package that holds a `conf/`."""
 ALL_CORES = -1
 """joblib's default for `hydra.launcher.n_jobs`."""
+MOST_WORKERS = 1024
 # Hydra 1.4 deprecates what 1.3 wants.
 VERSION_BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
 
@@ -84,19 +92,25 @@ def hydra_main(task: Callable[[Config], Any]) -> Callable[[], None]:
     decorated = hydra.main(config_path=conf_dir(), config_name="config", **VERSION_BASE)(task)
 
     def main() -> None:
-        wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+        os.environ[WITH_TRACEBACK] = os.environ.get("HYDRA_FULL_ERROR", "0")
         # So Hydra raises its errors; it would print them and exit with 1, which failed cells have.
         os.environ["HYDRA_FULL_ERROR"] = "1"
         try:
-            decorated()
+            with as_hydra_reads_it():
+                decorated()
         except KeyboardInterrupt:
             raise CellStopped(128 + signal.SIGINT) from None
         except REFUSALS as error:
-            if wants_traceback:
+            if wants_traceback():
                 raise
             with initialize_config_dir(conf_dir(), **VERSION_BASE):  # to look at other choices
                 message = reason(error, sys.argv[1:])
             raise UsageError(message) from None
+        except Exception as error:
+            if refused := refused_by_hydra(error, sys.argv[1:]):
+                raise UsageError(refused) from None
+            report_failure(error)
+            raise CellStopped(1) from None
         except SystemExit as leaving:
             # Ours are subclasses, so a plain one is Hydra's.
             if type(leaving) is SystemExit and leaving.code == 1:
@@ -126,7 +140,16 @@ def compose_settings(overrides: list[str]) -> Settings:
 
 
 def num_workers(n_jobs: int) -> int:
-    """Return how many cells run at a time: as asked for, else one per GPU, or per core."""
+    """Return how many cells run at a time: as asked for, else one per GPU, or per core.
+
+    Raises:
+        ValueError: If it is no number of workers.
+    """
+    if n_jobs != ALL_CORES and not 1 <= n_jobs <= MOST_WORKERS:
+        raise ValueError(
+            f"hydra.launcher.n_jobs={n_jobs}: must be from 1 to {MOST_WORKERS}, or {ALL_CORES} for "
+            "one on each GPU or core"
+        )
     gpus = num_gpus()
     return (gpus or available_cores()) if n_jobs == ALL_CORES else n_jobs
 
@@ -143,6 +166,21 @@ class JobContext(NamedTuple):
     """What was typed, for the cell."""
     sweep_options: list[str]
     """Overrides that only a sweep heeds."""
+    chdir: bool | None
+    """Whether Hydra has changed the working directory for it."""
+
+
+def refuse_chdir(chdir: bool | None) -> None:
+    """Refuse a job's own working directory: relative paths would name other files there.
+
+    Raises:
+        ValueError: If it is asked for.
+    """
+    if chdir:
+        raise ValueError(
+            "hydra.job.chdir=true: each cell has its own folder already; leave it out, and choose "
+            "where the cells go by outputs=…"
+        )
 
 
 def job_context() -> JobContext:
@@ -152,7 +190,8 @@ def job_context() -> JobContext:
     of_sweeps = ("hydra.sweeper.", "hydra/launcher=", "hydra.launcher.")
     options = [override for override in config.overrides.hydra if override.startswith(of_sweeps)]
     in_sweep, typed = config.mode == RunMode.MULTIRUN, list(config.overrides.task)
-    return JobContext(in_sweep, config.runtime.choices, is_grid, typed, options)
+    choices, chdir = config.runtime.choices, config.job.chdir
+    return JobContext(in_sweep, choices, is_grid, typed, options, chdir)
 
 
 def to_settings(config: Config, choices: Mapping[str, Any] | None = None) -> Settings:
@@ -162,20 +201,29 @@ def to_settings(config: Config, choices: Mapping[str, Any] | None = None) -> Set
         choices: Of each config group; those that `config.hydra` has, where it is there.
 
     Raises:
-        ValueError: If a key is unknown, a value missing or out of its range, or a name not its own.
+        ValueError: If a key is unknown, a value missing or out of its range, a name not its own, or
+            several choices of a group are made.
     """
     if "hydra" in config:
         choices = config.hydra.runtime.choices
         config = copy.deepcopy(config)
         with flag_override(config, ["struct", "readonly"], [False, False]):
             del config["hydra"]
+    _refuse_lists(choices or {})
     _refuse_unknown_keys(config)
     try:
         found = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(reason(error, [])) from error
     _refuse_false_names(found, choices or {})
     return found
+
+
+def _refuse_lists(choices: Mapping[str, Any]) -> None:
+    """Refuse several choices of one group: Hydra would lay one over the other."""
+    for group in GROUPS if choices else ():
+        if group not in choices:  # which Hydra leaves out of them
+            raise ValueError(one_choice(group, f"{group}=…"))
 
 
 def _refuse_unknown_keys(node: DictConfig, path: str = "") -> None:

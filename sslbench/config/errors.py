@@ -1,6 +1,10 @@
 """What Hydra and OmegaConf refuse, in few words."""
 
 import difflib
+import errno
+import os
+import re
+import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
@@ -16,16 +20,30 @@ from hydra.errors import (
 )
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
-from yaml import YAMLError
+from yaml import MarkedYAMLError, YAMLError
 
 from sslbench.config import ratio
+from sslbench.config.arguments import GROUPS, unreadable
 from sslbench.config.parts import Part
 from sslbench.config.settings import Settings
+from sslbench.trouble import describe, find_trouble
 
 REFUSALS = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
 """What Hydra raises where a user's settings are wrong."""
 
-GROUPS = [field.name for field in fields(Settings) if is_dataclass(field.type)] + ["experiment"]
+OUR_CODE = re.compile(r"[/\\](sslbench|hydra_plugins[/\\]sslbench_sweeper)[/\\]")
+ENTRY = ("train.py", "compose.py", "arguments.py")
+NUM_LISTED = 8
+"""Choices of a group in a message."""
+SEVERAL = "several values are a sweep: add -m as the first argument, or put one value in quotes"
+
+
+WANTED = {
+    "Integer": "must be a whole number",
+    "Float": "must be a number",
+    "Boolean": "must be true or false",
+    "String": "must be text",
+}
 
 
 def reason(error: Exception, overrides: Sequence[str]) -> str:
@@ -34,45 +52,122 @@ def reason(error: Exception, overrides: Sequence[str]) -> str:
     Args:
         overrides: What was composed; some of Hydra's messages do not say which one they are about.
     """
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        return f"{os.path.relpath(mark.name)}: line {mark.line + 1}: {error.problem}"
     if isinstance(error, YAMLError):
         return " ".join(str(error).split())
     if isinstance(error, OverrideParseException):
-        detail = error.message.removeprefix(f"Error parsing override '{error.override}'\n")
-        detail = detail.splitlines()[0].partition(" expecting ")[0]
-        return f"{error.override}: cannot be read as key=value ({detail}); check commas and quotes"
+        return unreadable(error.override, error.message)
     if isinstance(error, MissingConfigException):
-        group, _, choice = str(error.missing_cfg_file).partition("/")
-        if group == "ratio":
-            return f"ratio={choice}: {ratio.RULE}"
-    if str(error).startswith("Config group override must be"):
-        return _no_name(overrides) or str(error)
-    if str(error).startswith("Unsupported item value in defaults"):
-        return f"{error}; put a ratio in quotes"
+        return _no_choice(error)
+    text = str(error)
+    if text.startswith("Config group override must be"):
+        return _no_name(overrides) or text
+    if text.startswith("Unsupported item value in defaults"):
+        return _no_default(text)
+    if text.startswith("Ambiguous value for argument"):
+        override = text.splitlines()[0].partition("'")[2].removesuffix("'")
+        return f"{override}: {SEVERAL}"
+    if twice := re.match(r"Multiple values for (\S+?)\. .*: (\S+)'", text):
+        return f"{twice[1]}: chosen twice; leave + out, as in {twice[1]}={twice[2]}"
     cause = error.__cause__ or error.__context__
     composing = isinstance(error, ConfigCompositionException)
     if composing and isinstance(cause, ConfigKeyError | ConfigAttributeError):
-        file, colon, _ = str(error).partition(" ConfigKeyError raised")
+        file, colon, _ = text.partition(" ConfigKeyError raised")
         return (f"{file} " if colon else "") + unknown_key(cause.parent_node, cause.full_key)
-    if isinstance(error, ValueError):
-        return str(error)
-    text = f"{error}\n{error.__cause__ or ''}"
-    for start in ("Config search path", "    full_key:", "To append to your"):
-        text = text.partition(start)[0]
-    return "\n".join(line for line in text.splitlines() if line.strip()) or repr(error)
+    if isinstance(error, ValueError) and not isinstance(error, OmegaConfBaseException):
+        return text
+    return _in_few_words(text, str(cause or ""))
+
+
+def _in_few_words(text: str, cause: str) -> str:
+    """Return what OmegaConf refuses, by the override or the file that it stands in."""
+    where = _first_line(text)
+    merging, _, override = where.partition("Error merging override ")
+    where = where.partition(" raised while composing config")[0].replace(" ValidationError", "")
+    if where.startswith("Could not create instance"):
+        where = ""
+    if not merging:
+        where = override
+    cause = cause or text
+    if found := re.search(r"could not be converted to (\w+)", cause):
+        detail = WANTED.get(found[1], f"is no {found[1]}")
+    elif "is not a ListConfig" in cause:
+        detail = "must be a list, as in [1,2]"
+    elif "is not Optional" in cause:
+        detail = "must not be empty or null"
+    else:
+        detail = re.sub(r"^Could not create instance of `\w+`: ", "", _first_line(cause))
+        detail = detail.partition(" value: {")[0]
+    key = re.search(r"full_key: (\S+)", cause)
+    if not override and key:
+        detail = f"{key[1]}: {detail}"
+    return detail if detail == where or not where else f"{where.rstrip(':')}: {detail}"
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def _no_choice(error: MissingConfigException) -> str:
+    """Say that a group has no such choice, and which it has."""
+    group, _, choice = str(error.missing_cfg_file).rpartition("/")
+    asked = str(error.missing_cfg_file)
+    if asked.startswith("ratio/"):
+        return f"ratio={asked.removeprefix('ratio/')}: {ratio.RULE}"
+    known = [str(option) for option in error.options or []]
+    if not group:
+        return _first_line(str(error))
+    if not known:
+        group = next((it for it in GROUPS if asked.startswith(f"{it}/")), group)
+        choice, known = asked.removeprefix(f"{group}/"), _options(group)
+    near = difflib.get_close_matches(choice, known, 1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    more = f" and {len(known) - NUM_LISTED} more" if len(known) > NUM_LISTED else ""
+    listed = f"there are {', '.join(known[:NUM_LISTED])}{more}" if known else "no such group"
+    return f"{group}={choice}: no such choice; {hint}{listed}"
+
+
+def _no_default(text: str) -> str:
+    """Say that YAML has read a choice in a defaults list as a number or a truth value."""
+    kind = text.rpartition(" : ")[2].partition(".")[0]
+    if kind == "bool":
+        return 'defaults: YAML reads off, on, yes and no as truth values; write "off" in quotes'
+    return f"defaults: a choice is a name, and YAML reads one as {kind}; put it in quotes"
 
 
 def _no_name(overrides: Sequence[str]) -> str | None:
     """Name the override that chooses what Hydra reads as a number, or as nothing."""
     parser = OverridesParser.create()
     for override in overrides:
-        group = override.partition("=")[0]
-        if group in GROUPS:
+        group = override.partition("=")[0].lstrip("+")
+        if group in GROUPS or group.startswith("hydra/"):
             parsed = parser.parse_override(override)
             if not parsed.is_sweep_override() and not isinstance(parsed.value(), str | list):
                 if group == "ratio":
                     return f"{override}: {ratio.RULE}; in YAML, put it in quotes"
                 return f"{override}: a choice is a name; --help lists them"
     return None
+
+
+def refused_by_hydra(error: Exception, overrides: Sequence[str]) -> str | None:
+    """Return what Hydra says where it fails by the command line; None if it failed in our code."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    ours = [it for it in files if OUR_CODE.search(it) and not it.endswith(ENTRY)]
+    if ours or (find_trouble(error) and getattr(error, "errno", None) != errno.ENAMETOOLONG):
+        return None
+    hydras = [it for it in overrides if it.lstrip("+~").startswith(("hydra.", "hydra/"))]
+    if getattr(error, "errno", None) == errno.ENAMETOOLONG:
+        return f"{max(overrides, key=len)}: longer than a file's name may be"
+    said = ", ".join(hydras) or "the configuration"
+    return f"{said}: Hydra cannot take it ({describe(error)}); check it, or leave it out"
+
+
+def _options(group: str) -> list[str]:
+    if not GlobalHydra.instance().is_initialized():
+        return []
+    return GlobalHydra.instance().config_loader().get_group_options(group)
 
 
 def unknown_key(node: DictConfig, full_key: str) -> str:
@@ -97,11 +192,8 @@ def unknown_key(node: DictConfig, full_key: str) -> str:
 
 def _keys_of_choices(group: str) -> dict[str, list[str]]:
     """Return the keys of each choice of a group, also those from outside the package."""
-    if not GlobalHydra.instance().is_initialized():
-        return {}
-    choices = GlobalHydra.instance().config_loader().get_group_options(group)
     found = {}
-    for choice in choices:
+    for choice in _options(group):
         with suppress(*REFUSALS):  # one that cannot be composed has nothing to say
             found[choice] = [str(key) for key in compose("config", [f"{group}={choice}"])[group]]
     return found

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 
 from omegaconf import MISSING
 
-from sslbench.config.ranges import fraction, not_negative, one_of, positive, require
+from sslbench.config.ranges import (
+    MOST_IMAGES,
+    MOST_STEPS,
+    all_positive,
+    fraction,
+    not_negative,
+    one_of,
+    positive,
+    require,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -26,6 +35,9 @@ EXECUTION = {"identity": False}
 LABELED, UNLABELED = "labeled", "unlabeled"
 IMAGE_SIDE = 96
 """Of all images, in pixels."""
+LARGEST_RATIO = 999_999_999
+SMALLEST_NORM = 1e-12
+"""Of gradients: with less they would be 0 in 32 bits."""
 
 
 @dataclass
@@ -43,8 +55,10 @@ class Ratio:
 
     def __post_init__(self) -> None:
         one_of("ratio.of", self.of, ("pool", "batch"))
-        positive("ratio.labeled", self.labeled)
-        require(self.unlabeled >= -1, "ratio.unlabeled", self.unlabeled, "must be -1 or more")
+        positive("ratio.labeled", self.labeled, LARGEST_RATIO)
+        in_range = -1 <= self.unlabeled <= LARGEST_RATIO
+        rule = f"must be from -1 to {LARGEST_RATIO:,}"
+        require(in_range, "ratio.unlabeled", self.unlabeled, rule)
         if self.unlabeled > 0:
             divisor = math.gcd(self.labeled, self.unlabeled)
             self.labeled, self.unlabeled = self.labeled // divisor, self.unlabeled // divisor
@@ -120,13 +134,12 @@ class Method(Part):
         raise NotImplementedError
 
     def __post_init__(self) -> None:
-        positive("method.epochs", self.epochs)
-        positive("method.batch_size", self.batch_size)
+        positive("method.epochs", self.epochs, 1e9)
+        positive("method.batch_size", self.batch_size, MOST_IMAGES)
         positive("method.adam_lr", self.adam_lr)
         one_of("method.select", self.select, ("best", "last"))
-        positive("method.eval_every", self.eval_every)
-        for step in self.snapshot_steps:
-            positive("method.snapshot_steps", step)
+        positive("method.eval_every", self.eval_every, 1e9)
+        all_positive("method.snapshot_steps", self.snapshot_steps, MOST_STEPS, longest=1000)
 
 
 @dataclass
@@ -159,6 +172,9 @@ class Optimizer(Part):
         one_of("optimizer.schedule", self.schedule, ("constant", "cosine"))
         fraction("optimizer.warmup", self.warmup)
         not_negative("optimizer.clip_grad_norm", self.clip_grad_norm)
+        scales = self.clip_grad_norm == 0 or self.clip_grad_norm >= SMALLEST_NORM
+        rule = f"must be 0, for never, or at least {SMALLEST_NORM}"
+        require(scales, "optimizer.clip_grad_norm", self.clip_grad_norm, rule)
 
 
 Params = dict[str, "Tensor"]

@@ -6,14 +6,27 @@ and Semi-Supervised Deep Learning"; "reading" marks a place where the paper is s
 itself, and names the other reading that the setting offers.
 """
 
+import re
 from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
 from sslbench.config.parts import EXECUTION, UNLABELED, Method, Model, Operation, Optimizer, Ratio
-from sslbench.config.ranges import fraction, not_negative, one_of, positive, require
+from sslbench.config.paths import expand
+from sslbench.config.ranges import (
+    LARGEST_SEED,
+    MOST_IMAGES,
+    MOST_STEPS,
+    fraction,
+    not_negative,
+    one_of,
+    positive,
+    require,
+)
 
 EXACT, FORCE, EVALUATE, RESTART = RESUMES = ("exact", "force", "evaluate", "restart")
+DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
+MOST_CELLS_PER_DEVICE = 256
 
 
 @dataclass
@@ -60,12 +73,16 @@ class Data:
     def __post_init__(self) -> None:
         fraction("data.max_flawed", self.max_flawed)
         one_of("data.name", self.name, ("auto", "stl10", "layout", "digits"))
-        not_negative("data.split_seed", self.split_seed)
-        require(0 < self.val_fraction < 1, "data.val_fraction", self.val_fraction, "0 < it < 1")
+        self.root = expand("data.root", self.root)
+        if self.url.startswith("file:"):
+            self.url = expand("data.url", self.url)
+        not_negative("data.split_seed", self.split_seed, LARGEST_SEED)
+        is_share = 0 < self.val_fraction < 1
+        require(is_share, "data.val_fraction", self.val_fraction, "must be above 0 and below 1")
         if self.fold is not None:
             require(0 <= self.fold <= 9, "data.fold", self.fold, "must be 0 to 9")
         if self.num_labeled is not None:
-            positive("data.num_labeled", self.num_labeled)
+            positive("data.num_labeled", self.num_labeled, 10**9)
 
 
 @dataclass
@@ -142,14 +159,19 @@ class Settings:
 
     def __post_init__(self) -> None:
         require(set(self.init) == {"from"}, "init", self.init, "the only key is init.from")
-        not_negative("seed", self.seed)
+        if self.init_from is not None and not re.match(r"\w+ ", self.init_from):  # of a method
+            self.init = {"from": expand("init.from", self.init_from)}
+        self.outputs = expand("outputs", self.outputs)
+        not_negative("seed", self.seed, LARGEST_SEED)
         if self.steps is not None:
-            positive("steps", self.steps)
+            positive("steps", self.steps, MOST_STEPS)
         one_of("precision", self.precision, ("auto", "fp32", "bf16"))
         one_of("resume", self.resume, RESUMES)
         one_of("compile", self.compile, ("auto", "on", "off"))
-        positive("cells_per_device", self.cells_per_device)
-        positive("log_every", self.log_every)
+        positive("cells_per_device", self.cells_per_device, MOST_CELLS_PER_DEVICE)
+        positive("log_every", self.log_every, MOST_STEPS)
+        is_device = DEVICE.fullmatch(self.device) is not None
+        require(is_device, "device", self.device, "must be auto, cpu, cuda or cuda:N")
         if self.threads is not None:
             positive("threads", self.threads)
         if self.ratio.unlabeled == 0 and self.uses_pool:
@@ -157,3 +179,10 @@ class Settings:
                 f"method={self.method.name} ratio={self.ratio.name}: this method learns from "
                 "unlabelled images; pick a ratio such as ratio=1:20, or ratio=all for all of them"
             )
+        for stream in self.method.streams(self.ratio):
+            if stream.batch_size > MOST_IMAGES:
+                raise ValueError(
+                    f"ratio={self.ratio.name} ratio.of={self.ratio.of}: asks for "
+                    f"{stream.batch_size:,} images of a stream in each step; at most "
+                    f"{MOST_IMAGES:,} are allowed"
+                )

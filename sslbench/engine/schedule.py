@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from sslbench.config.parts import Method
+from sslbench.config.ranges import MOST_STEPS, require
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,17 @@ class Schedule:
 
 
 def build_schedule(method: Method, num_images: int, steps: int | None = None) -> Schedule:
-    """Convert epochs over `num_images` images to steps; `steps` overrides `method.epochs`."""
+    """Convert epochs over `num_images` images to steps; `steps` overrides `method.epochs`.
+
+    Raises:
+        ValueError: If the epochs are too many steps.
+    """
     per_epoch = num_images / method.batch_size
+    total = steps or max(1, round(method.epochs * per_epoch))
+    rule = f"{total:.0e} steps of {method.batch_size} images; at most {MOST_STEPS:.0e} are allowed"
+    require(total <= MOST_STEPS, "method.epochs", method.epochs, rule)
     return Schedule(
-        total_steps=steps or max(1, round(method.epochs * per_epoch)),
+        total_steps=total,
         steps_per_epoch=per_epoch,
         steps_per_evaluation=method.eval_every * per_epoch,
         snapshot_steps=frozenset(method.snapshot_steps),

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sslbench.config.parts import EXECUTION, UNLABELED, Method, Ratio, Sizes, Stream
-from sslbench.config.ranges import not_negative, positive, require
+from sslbench.config.ranges import all_positive, not_negative, positive, require
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,11 +39,11 @@ class BarlowTwins(Method):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.batch_size >= 2, "method.batch_size", self.batch_size, "needs at least 2")
-        not_negative("method.lambd", self.lambd)
-        positive("method.probe_l2", self.probe_l2)
-        positive("method.knn_k", self.knn_k)
-        for width in self.projector:
-            positive("method.projector", width)
+        not_negative("method.lambd", self.lambd, 1e9)
+        in_range = 1e-9 <= self.probe_l2 <= 1e9
+        require(in_range, "method.probe_l2", self.probe_l2, "must be from 1e-9 to 1e9")
+        positive("method.knn_k", self.knn_k, 1_000_000_000)
+        all_positive("method.projector", self.projector, 1_000_000, longest=32)
 
     def streams(self, ratio: Ratio) -> list[Stream]:
         return [Stream(UNLABELED, {"view_a": "view_a", "view_b": "view_b"}, self.batch_size)]

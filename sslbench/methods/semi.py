@@ -4,7 +4,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sslbench.config.parts import LABELED, UNLABELED, Method, Ratio, Sizes, Stream
-from sslbench.config.ranges import below_one, fraction, not_negative, one_of, positive
+from sslbench.config.ranges import (
+    MOST_IMAGES,
+    below_one,
+    fraction,
+    not_negative,
+    one_of,
+    positive,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,9 +41,9 @@ class Semi(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        positive("method.unlabeled_batch_size", self.unlabeled_batch_size)
+        positive("method.unlabeled_batch_size", self.unlabeled_batch_size, MOST_IMAGES)
         fraction("method.threshold", self.threshold)
-        not_negative("method.unlabeled_weight", self.unlabeled_weight)
+        not_negative("method.unlabeled_weight", self.unlabeled_weight, 1e9)
         one_of("method.pseudo_labels", self.pseudo_labels, ("hard", "soft"))
         below_one("method.ema", self.ema)
         one_of("method.weak_pass", self.weak_pass, ("separate", "joint"))

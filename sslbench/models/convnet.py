@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sslbench.config.parts import IMAGE_SIDE, Model
-from sslbench.config.ranges import fraction, positive, require
+from sslbench.config.ranges import MOST_CHANNELS, below_one, positive, require
 
 if TYPE_CHECKING:
     from torch import nn
@@ -26,8 +26,8 @@ class ConvNet(Model):
 
     def __post_init__(self) -> None:
         require(1 <= self.blocks <= 5, "model.blocks", self.blocks, "1 to 5 fit in 96x96 images")
-        positive("model.channels", self.channels)
-        fraction("model.dropout", self.dropout)
+        positive("model.channels", self.channels, MOST_CHANNELS)
+        below_one("model.dropout", self.dropout)
 
     def build(self) -> "nn.Module":
         from torch import nn  # late: this is the default model, and `--help` composes it

@@ -3,8 +3,15 @@
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
-from sslbench.config.parts import Model
-from sslbench.config.ranges import fraction, not_negative, positive, require
+from sslbench.config.parts import IMAGE_SIDE, Model
+from sslbench.config.ranges import (
+    MOST_CHANNELS,
+    all_positive,
+    below_one,
+    fraction,
+    positive,
+    require,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,14 +43,13 @@ class WideResNet(Model):
             self.widths,
             f"needs one stride per stage; model.strides={self.strides}",
         )
-        for name in ("stem_width", "blocks_per_stage"):
-            positive(f"model.{name}", getattr(self, name))
-        for name in ("widths", "strides"):
-            values = getattr(self, name)
-            require(min(values) >= 1, f"model.{name}", values, "each must be at least 1")
-        fraction("model.dropout", self.dropout)
+        positive("model.stem_width", self.stem_width, MOST_CHANNELS)
+        positive("model.blocks_per_stage", self.blocks_per_stage, 64)
+        all_positive("model.widths", self.widths, MOST_CHANNELS, longest=16)
+        all_positive("model.strides", self.strides, IMAGE_SIDE, longest=16)
+        below_one("model.dropout", self.dropout)
         fraction("model.bn_momentum", self.bn_momentum)
-        not_negative("model.negative_slope", self.negative_slope)
+        fraction("model.negative_slope", self.negative_slope)
 
     def build(self) -> "nn.Module":
         from sslbench.models.wide_resnet_encoder import WideResNetEncoder

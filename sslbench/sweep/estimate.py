@@ -10,8 +10,9 @@ from sslbench.cell.folder import cells_folder
 from sslbench.cell.record import DONE, load_record
 from sslbench.config.as_json import settings_to_json
 from sslbench.config.settings import Settings
+from sslbench.engine.work import PASSES_PER_STEP, Work
 from sslbench.processes import available_cores
-from sslbench.sweep.measure import PASSES_PER_STEP, Measurements
+from sslbench.sweep.measure import Measurements
 from sslbench.sweep.plan import Plan
 from sslbench.sweep.preflight import Preflight
 
@@ -62,7 +63,7 @@ def _records(outputs: str) -> dict[str, list[tuple[float, float, int]]]:
 
 def _by_flops(settings: Settings, preflight: Preflight, measurements: Measurements) -> Cost:
     schedule, counts = preflight.schedule(settings), preflight.count_images(settings)
-    work = measurements.ask("work", {"model": settings_to_json(settings)["model"]})
+    work = Work(**measurements.ask("work", {"model": settings_to_json(settings)["model"]}))
     rate = measurements.ask("rate", settings.precision)
     streams = settings.method.streams(settings.ratio)
     views = sum(stream.batch_size * len(stream.views) for stream in streams)
@@ -70,10 +71,8 @@ def _by_flops(settings: Settings, preflight: Preflight, measurements: Measuremen
     evaluated = counts["val"] * validations + counts["labeled"] + counts["test"]
     images = schedule.total_steps * PASSES_PER_STEP * views + evaluated
     cores = 1 if rate["of_gpu"] else settings.threads or available_cores()
-    seconds = START_SECONDS + images * work["flops"] / (cores * rate["flops_per_second"])
-    memory = BASE_BYTES + 4 * 4 * work["weights"]  # its gradient, and Adam's two moments
-    # At the peak of a step: what is kept for each output was measured as 0.9 to 1.2 times it.
-    memory += (2 if rate["precision"] == "bf16" else 4) * work["outputs"] * views
+    seconds = START_SECONDS + images * work.flops / (cores * rate["flops_per_second"])
+    memory = BASE_BYTES + work.step_bytes(views, bf16=rate["precision"] == "bf16")
     return Cost(seconds, memory, "flops")
 
 

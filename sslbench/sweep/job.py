@@ -15,12 +15,16 @@ from sslbench.cell.folder import Busy
 from sslbench.cell.record import DATA_TITLES, DONE, FAILED, INTERRUPTED, Record
 from sslbench.cell.soundness import DAMAGED, STALE, WAYS_OUT, ignored, is_to_do, state_of
 from sslbench.cell.versions import is_of_other_code
-from sslbench.config.compose import Config, JobContext, job_context, to_settings
+from sslbench.config.compose import Config, JobContext, job_context, refuse_chdir, to_settings
 from sslbench.config.settings import Settings
+from sslbench.engine.room import require_room
 from sslbench.exit_codes import CellStopped, UsageError
+from sslbench.log_file import LogFile
 from sslbench.processes import available_cores
 from sslbench.sweep.isolation import run_isolated
 from sslbench.sweep.preflight import Preflight
+from sslbench.trouble import name_file, report_failure
+from sslbench.wording import fold
 
 log = logging.getLogger(__name__)
 BUSY_EXIT_CODE = os.EX_TEMPFAIL
@@ -43,14 +47,16 @@ def job(config: Config) -> None:
         if context.in_sweep:
             _train_isolated(load_cell(settings.outputs, str(settings.cell)))
         else:
+            refuse_chdir(context.chdir)
             _refuse_sweep_without_multirun(context)
             _train_here(settings, context)
     except ValueError as error:
         if not context.in_sweep:
             raise UsageError(error) from None
         log.error("sslbench: %s", error)
-    except Exception:  # ours, not the user's; Hydra would leave with the code of bad usage
-        log.exception("this is a bug in sslbench")
+    except Exception as error:  # Hydra would leave with the code of bad usage
+        name_file(error, Path(str(config.outputs)))
+        report_failure(error)
         if not context.in_sweep:
             raise CellStopped(1) from None
 
@@ -98,6 +104,7 @@ def _train_here(settings: Settings, context: JobContext) -> None:
         raise CellStopped(1)
     else:
         preflight.check(cell.settings)
+        require_room(cell.settings)
         try:
             record = train_unless_done(cell, partial(train_cell, show_bar=sys.stderr.isatty()))
         except Busy:
@@ -159,6 +166,9 @@ def _cell_process(outputs: str, cell_id: str) -> None:
         record = train_unless_done(cell, _train_on_a_free_device)
     except Busy:
         sys.exit(BUSY_EXIT_CODE)
+    except Exception as error:
+        report_failure(error)
+        sys.exit(1)
     sys.exit(0 if record.status == DONE else 1)
 
 
@@ -201,8 +211,7 @@ def train_cell(cell: Cell, *, show_bar: bool = False) -> Record:
     from sslbench.run import run
     from sslbench.tracking import start_tracker
 
-    handler = logging.FileHandler(cell.folder.log_path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler = LogFile(cell.folder.log_path)
     root = logging.getLogger()
     root.addHandler(handler)
     with closing(handler), StopRequest() as stop:
@@ -226,7 +235,7 @@ def summary(record: Record, folder: Path) -> str:
         if record.data["name"] == "digits":
             lines.append(f"  data: {DATA_TITLES['digits']}; not comparable with STL-10")
     elif record.error is not None:
-        lines.append(f"  {record.error['type']}: {record.error['message']}")
+        lines.append(fold(f"  {record.error['type']}: {record.error['message']}"))
         if record.status == INTERRUPTED:
             lines.append("  the same command goes on from there")
         else:

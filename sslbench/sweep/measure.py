@@ -16,10 +16,7 @@ from statistics import median
 from typing import Any, Self
 
 from sslbench.config.as_json import model_from_json
-from sslbench.config.parts import IMAGE_SIDE
-
-PASSES_PER_STEP = 3
-"""Forward, and twice that backward."""
+from sslbench.engine.work import PASSES_PER_STEP, count_work
 
 
 class Measurements:
@@ -56,34 +53,9 @@ class Measurements:
         return found
 
 
-def count_work(settings: dict[str, Any]) -> dict[str, int]:
-    """Count the `flops` and the `outputs` of an encoder's layers for one image, and its `weights`.
-
-    `settings`: as JSON values.
-    """
-    import torch
-
-    try:
-        with torch.device("meta"):  # where nothing is drawn or computed
-            return _count(settings)
-    except Exception:  # of an encoder that looks at its weights, say
-        return _count(settings)
-
-
-def _count(settings: dict[str, Any]) -> dict[str, int]:
-    import torch
-    from torch.utils._pytree import tree_leaves
-    from torch.utils.flop_counter import FlopCounterMode
-
-    encoder, sizes = model_from_json(settings).build().eval(), []
-    for module in encoder.modules():
-        if not list(module.children()):
-            module.register_forward_hook(lambda *passed: sizes.extend(tree_leaves(passed[-1])))
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        encoder(torch.zeros(1, 3, IMAGE_SIDE, IMAGE_SIDE))
-    outputs = sum(each.numel() for each in sizes if isinstance(each, torch.Tensor))
-    weights = sum(each.numel() for each in encoder.parameters())
-    return {"flops": counter.get_total_flops(), "outputs": outputs, "weights": weights}
+def work_of_model(settings: dict[str, Any]) -> dict[str, int]:
+    """Count an encoder's work; `settings` are JSON values."""
+    return count_work(model_from_json(settings).build)._asdict()
 
 
 def measure_rate(precision: str) -> dict[str, Any]:
@@ -122,7 +94,7 @@ def measure_rate(precision: str) -> dict[str, Any]:
     return {"flops_per_second": rate, "of_gpu": device.type == "cuda", "precision": precision}
 
 
-ANSWERS = {"work": count_work, "rate": measure_rate}
+ANSWERS = {"work": work_of_model, "rate": measure_rate}
 
 
 @cache

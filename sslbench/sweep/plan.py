@@ -18,8 +18,11 @@ from sslbench.cell.versions import is_of_other_code
 from sslbench.config.errors import reason
 from sslbench.config.settings import Settings
 from sslbench.sweep.preflight import Preflight
+from sslbench.trouble import find_trouble
 
 TO_DO = "to do"
+NUM_LISTED = 5
+"""Invalid cells of one kind."""
 Compose = Callable[[list[str]], tuple[Settings, Mapping[str, Any]]]
 """From overrides to settings and the choices of the config groups."""
 
@@ -44,6 +47,8 @@ class Plan:
     jobs: list[Job]
     num_requested: int
     """Cells asked for, duplicates counted."""
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    """Why cells are invalid -> the overrides of each of them."""
 
     def to_do(self) -> list[Job]:
         return [job for job in self.jobs if job.state == TO_DO]
@@ -61,6 +66,7 @@ class Planner:
     _: KW_ONLY
     retry_failed: bool
     retry_limit: int
+    skip_invalid: bool = False
     threads: int | None = None
     """Of each cell, where its settings do not say."""
 
@@ -75,11 +81,12 @@ class Planner:
         """Plan the cells that lists of overrides lead to.
 
         Raises:
-            ValueError: If any of them is invalid; the message lists each of them.
+            ValueError: If any of them is invalid, or all are and those were to be left out; the
+                message lists them.
         """
         problems: dict[str, list[str]] = {}
         requests = list(requests)
-        composed = []
+        composed, planned = [], []
         for overrides in requests:
             with _noted(problems, overrides):
                 composed.append((overrides, *self._compose(*overrides)))
@@ -87,16 +94,16 @@ class Planner:
         for overrides, settings, choices in sorted(composed, key=lambda it: _is_child(it[1])):
             with _noted(problems, overrides):
                 job = self._add(overrides, settings, choices)
+                planned.append(job)
                 if settings.init_from is None:
                     self._starts[job.cell.id] = _apart_from_method(job.cell.settings), job
-        if problems:
+        if problems and not (self.skip_invalid and planned):
             num_bad = sum(len(jobs) for jobs in problems.values())
-            lines = [f"{num_bad} of {len(requests)} cells are invalid; nothing was started:"]
-            for message, jobs in problems.items():
-                lines += [f"  {job}" for job in jobs]
-                lines += [f"      {line}" for line in message.splitlines()]
-            raise ValueError("\n".join(lines))
-        return Plan(list(self._jobs.values()), len(requests))
+            title = f"{num_bad} of {len(requests)} cells are invalid; nothing was started:"
+            raise ValueError("\n".join([title, *listing(problems)]))
+        wanted = {each.cell.id for job in planned for each in _with_parents(job)}
+        jobs = [job for name, job in self._jobs.items() if name in wanted]
+        return Plan(jobs, len(requests), problems)
 
     def _add(self, overrides: list[str], settings: Settings, choices: Mapping[str, Any]) -> Job:
         parent = None
@@ -161,12 +168,31 @@ class Planner:
         return TO_DO, []
 
 
+def listing(problems: Mapping[str, list[str]]) -> list[str]:
+    """List invalid cells by what is wrong with them, in lines; the first few of many alike."""
+    lines = []
+    for message, jobs in problems.items():
+        lines += [f"  {job}" for job in jobs[:NUM_LISTED]]
+        if len(jobs) > NUM_LISTED:
+            lines.append(f"  and {len(jobs) - NUM_LISTED} more")
+        lines += [f"      {line}" for line in message.splitlines()]
+    return lines
+
+
+def _with_parents(job: Job | None) -> Iterator[Job]:
+    while job is not None:
+        yield job
+        job = job.parent
+
+
 @contextmanager
 def _noted(problems: dict[str, list[str]], overrides: list[str]) -> Iterator[None]:
     """Note an error by its reason instead of raising it."""
     try:
         yield
     except Exception as error:  # Hydra's and OmegaConf's errors share no base class
+        if find_trouble(error) is not None:
+            raise
         words = " ".join(overrides).replace("\\:", ":")
         problems.setdefault(reason(error, overrides), []).append(words)
 

@@ -10,8 +10,10 @@ from sslbench.config.parts import LABELED, UNLABELED
 from sslbench.config.settings import Data, Settings
 from sslbench.data import concrete_data, count_images, is_here, open_dataset
 from sslbench.data.splits import pool_size
+from sslbench.engine.room import require_room_for_images
 from sslbench.engine.schedule import Schedule, build_schedule
 from sslbench.hardware import auto_precision
+from sslbench.processes import require_threads
 
 
 class Preflight:
@@ -95,6 +97,8 @@ class Preflight:
             from sslbench.engine.device import choose_device
 
             choose_device(settings.device)
+        require_threads(settings.threads)
+        require_room_for_images(settings)
         self.schedule(settings)
         if settings.init_from is not None:
             import torch

@@ -5,7 +5,7 @@ from sslbench.cell.soundness import STALE, WAYS_OUT, ignored, is_stale
 from sslbench.cell.versions import is_of_other_code
 from sslbench.data import is_here
 from sslbench.sweep.estimate import Cost
-from sslbench.sweep.plan import Job, Plan
+from sslbench.sweep.plan import Job, Plan, listing
 
 GIB = 2**30
 IN_ID = ("model", "method", "ratio", "seed", "data", "data.name", "experiment")
@@ -24,10 +24,14 @@ def headline(plan: Plan) -> str:
     """Count the cells of a plan by their states, and those that other code has trained."""
     counts = plan.counts()
     parts = [f"{number} {state}" for state, number in sorted(counts.items())]
-    duplicates = plan.num_requested - len(plan.jobs)
+    duplicates = plan.num_requested - len(plan.jobs) - sum(map(len, plan.left_out.values()))
     if duplicates > 0:
         parts.append(f"{duplicates} asked for twice")
     line = f"{len(plan.jobs)} cells: " + ", ".join(parts)
+    if plan.left_out:
+        num_out = sum(map(len, plan.left_out.values()))
+        title = f"{num_out} invalid cells are left out:"
+        line += "\n".join(["", title, *listing(plan.left_out)])
     done = [job.cell.folder for job in plan.jobs if job.state == DONE]
     older = [folder for folder in done if is_of_other_code(folder.record())]
     if older:

@@ -34,6 +34,7 @@ def run_sweep(
     dry_run: bool,
     retry_failed: bool,
     retry_limit: int,
+    skip_invalid: bool,
 ) -> None:
     """Plan the requested cells and train those that are to do.
 
@@ -53,6 +54,7 @@ def run_sweep(
         preflight,
         retry_failed=retry_failed,
         retry_limit=retry_limit,
+        skip_invalid=skip_invalid,
         threads=max(1, available_cores() // workers),
     )
     with Measurements() if dry_run else nullcontext() as measurements:

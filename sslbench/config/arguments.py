@@ -1,0 +1,148 @@
+"""The command line as Hydra is to read it, and what cannot be read of it."""
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+
+from sslbench.config.settings import Settings
+
+TEXTS = re.compile(
+    r"\+*(outputs|cell|init\.from|data\.(root|url)|tracking\.(project|entity|group))="
+)
+"""Settings that are any text, such as a path."""
+GROUPS = [field.name for field in fields(Settings) if is_dataclass(field.type)] + ["experiment"]
+PART_GROUPS = ("model", "method", "augmentation", "optimizer")
+"""Groups whose choices have settings of their own."""
+MOST_VALUES = 1000
+"""In one argument: Hydra reads some hundreds a second."""
+CLOSING = {"(": ")", "[": "]", "{": "}"}
+
+
+@contextmanager
+def as_hydra_reads_it() -> Iterator[None]:
+    """Let a sweep's settings of parts be those of its cells, whatever the default parts are.
+
+    Hydra composes the defaults with all that is not swept before it asks the sweeper; so a setting
+    of a part that is swept becomes a sweep of one value.
+
+    Text with characters that Hydra reads only in quotes, such as `~` or `é`, is put into quotes.
+
+    Raises:
+        ValueError: If an argument is too long to be read.
+    """
+    typed = sys.argv
+    for argument in typed[1:]:
+        group, _, chosen = argument.lstrip("+").partition("=")
+        if group in GROUPS and chosen.startswith("["):
+            raise ValueError(one_choice(group, argument))
+        if argument.count(",") > MOST_VALUES:
+            raise ValueError(
+                f"{argument}: {argument.count(',') + 1:,} values in one argument, and at most "
+                f"{MOST_VALUES:,} are read; write range(0,10), or put them into a file of conf/"
+            )
+    parser, sweeps = OverridesParser.create(), {"-m", "--multirun"}.intersection(typed)
+    sys.argv = [typed[0]]
+    for argument in typed[1:]:
+        quoted = _quoted(parser, argument) if TEXTS.match(argument) else argument
+        sys.argv.append(_swept(parser, quoted) if sweeps else quoted)
+    try:
+        yield
+    finally:
+        sys.argv = typed
+
+
+def one_choice(group: str, chosen: str) -> str:
+    """Say that a group has one choice."""
+    if group == "experiment":
+        hint = "experiment=paper has all of the paper's; give one command for each of the others"
+    else:
+        hint = f"to try several, sweep them: -m {group}=a,b"
+    return f"{chosen}: one choice at a time; {hint}"
+
+
+def _quoted(parser: OverridesParser, argument: str) -> str:
+    key, _, value = argument.partition("=")
+    if any(it in value for it in "'\"\\,()[]{}"):  # Hydra's grammar, which may mean something
+        return argument
+    try:
+        parser.parse_override(argument)
+    except HydraException:
+        return f'{key}="{value}"'
+    return argument
+
+
+def _swept(parser: OverridesParser, argument: str) -> str:
+    key, _, value = argument.partition("=")
+    group, dot, _ = key.lstrip("+").partition(".")
+    if group not in PART_GROUPS or not dot or not value:
+        return argument
+    try:
+        is_swept = parser.parse_override(argument).is_sweep_override()
+    except HydraException:  # which Hydra is to say
+        return argument
+    return argument if is_swept else f"{key}=choice({value})"
+
+
+def unreadable(override: str, hydras: str) -> str:
+    """Say why an override cannot be read, and how to write it.
+
+    Args:
+        hydras: Hydra's own words, which point with `^` to a character that it does not know.
+    """
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip("+~"):
+        return f"{override}: write key=value, as in seed=1; --help lists the keys"
+    if not _is_key(key):
+        return f"{override}: {key} is no key; keys are letters, digits and dots, as in optimizer.lr"
+    fault = _fault(value) or _unknown_character(override, hydras) or "it is no number, list or word"
+    quoted = value.strip("'\"").replace("\\", "\\\\").replace('"', '\\"')
+    example = shlex.quote(f'{key}="{quoted}"')
+    return f"{override}: {fault}; as text it would be {example}"
+
+
+def _is_key(key: str) -> bool:
+    bare = key.lstrip("+~").partition("@")[0]
+    return bare.isascii() and all(it.isalnum() or it in "._-/$" for it in bare)
+
+
+def _unknown_character(override: str, hydras: str) -> str | None:
+    first, _, pointer = hydras.partition("\n")
+    place = pointer.partition("\n")[0].find("^") - first.find(override)
+    if not 0 <= place < len(override):
+        return None
+    return f"{override[place]!r} stands only in quotes"
+
+
+def _last(opened: list[str]) -> str | None:
+    return opened[-1] if opened else None
+
+
+def _fault(value: str) -> str | None:
+    """Return what is amiss with a value's quotes, brackets or commas."""
+    opened: list[str] = []
+    quote, before = None, ""
+    for character in value:
+        if quote:
+            quote = None if character == quote and before != "\\" else quote
+        elif character in "'\"" and before in ("", *"[({,:= "):
+            quote = character
+        elif before != "\\" and character in CLOSING:
+            opened.append(CLOSING[character])
+        elif before != "\\" and character in CLOSING.values() and character != _last(opened):
+            return f"{character} closes nothing"
+        elif before != "\\" and character in CLOSING.values():
+            opened.pop()
+        before = character
+    if quote:
+        return f"{quote} is not closed"
+    if opened:
+        return f"{opened[-1]} is missing"
+    if value.strip(" ").startswith(",") or value.strip(" ").endswith(",") or ",," in value:
+        return "a value is missing beside a comma"
+    return None
