@@ -5,12 +5,14 @@ They are subclasses of SystemExit, so that Hydra lets them through.
 
 import sys
 
+from sslbench.redact import redacted
+
 
 class UsageError(SystemExit):
-    """Leave with exit code 2 and a message, without a traceback."""
+    """Leave with exit code 2 and a message, without a traceback or a password."""
 
     def __init__(self, message: object) -> None:
-        print(f"sslbench: {message}", file=sys.stderr)
+        print(f"sslbench: {redacted(str(message))}", file=sys.stderr)
         super().__init__(2)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from sslbench.atomic import write_json
+from sslbench.files import read_small
 
 CHUNK_IMAGES = 256
 
@@ -21,7 +22,7 @@ def cached_statistics(
         mean, std = color_statistics(images)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, {"mean": mean, "std": std})
-    known = json.loads(path.read_text())
+    known = json.loads(read_small(path))
     return tuple(known["mean"]), tuple(known["std"])
 
 
