@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from sslbench.redact import has_invisible, is_redacted, redacted
+from sslbench.escape import has_invisible
+from sslbench.redact import is_redacted, redacted
 
 log = logging.getLogger(__name__)
 
