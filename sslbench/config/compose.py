@@ -26,6 +26,7 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
 from sslbench.config.classes import ClassSource
+from sslbench.config.environment import refuse_environment, watch_environment
 from sslbench.config.errors import REFUSALS, reason, unknown_key
 from sslbench.config.ratio import RatioSource
 from sslbench.config.settings import Settings
@@ -75,6 +76,7 @@ def register() -> None:
     ConfigStore.instance().store(name="schema", node=Settings)
     for plugin in (RatioSource, ClassSource, SearchPath):
         Plugins.instance().register(plugin)
+    watch_environment()
 
 
 def hydra_main(task: Callable[[Config], Any]) -> Callable[[], None]:
@@ -161,7 +163,8 @@ def to_settings(config: Config, choices: Mapping[str, Any] | None = None) -> Set
         choices: Of each config group; those that `config.hydra` has, where it is there.
 
     Raises:
-        ValueError: If a key is unknown, a value missing or out of its range, or a name not its own.
+        ValueError: If a key is unknown, a value missing, out of its range or an environment
+            variable's, or a name not its own.
     """
     if "hydra" in config:
         choices = config.hydra.runtime.choices
@@ -169,6 +172,7 @@ def to_settings(config: Config, choices: Mapping[str, Any] | None = None) -> Set
         with flag_override(config, ["struct", "readonly"], [False, False]):
             del config["hydra"]
     _refuse_unknown_keys(config)
+    refuse_environment(config)
     try:
         found = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
