@@ -24,9 +24,8 @@ def visible(text: str) -> str:
     >>> visible("\\u200b")
     '\\\\u200b'
     """
-    text = " ".join(printable(text).split())
     seen = any(character.isprintable() and not character.isspace() for character in text)
-    return text if seen else ascii(text)[1:-1]
+    return " ".join(printable(text).split()) if seen else ascii(text)[1:-1]
 
 
 def markdown(text: str) -> str:

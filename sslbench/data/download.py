@@ -62,7 +62,7 @@ def check_url(url: str) -> None:
         usable = usable and parts.port != 0  # which raises where it is no number
     except ValueError:
         usable = False
-    if not usable or len(url.split()) > 1 or has_invisible(url) or not url.isascii():
+    if not usable or "".join(url.split()) != url or has_invisible(url) or not url.isascii():
         raise ValueError(
             f"data.url={ascii(shown(url))[1:-1]:.200}: must be an address such as "
             "https://host/stl10_binary.tar.gz (http, https or file; spaces and other letters than "
