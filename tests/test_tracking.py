@@ -23,7 +23,7 @@ from sslbench.config.settings import Tracking
 
 ROOT = Path(__file__).resolve().parent.parent
 KEY, DEAD_SERVER = "a" * 40, "http://127.0.0.1:9"
-NAMES = ["$x$ $\\frac$", "_background_", "<b>", "日本"]
+NAMES = ["$x$ $\\frac$", "_background_", "<b>" * 100, "日本 😀"]
 CELL = (
     *("data=digits", "threads=1", "model.channels=8", "method=semi", "method.batch_size=8"),
     *("method.unlabeled_batch_size=8", "steps=60", "log_every=2", "method.eval_every=4"),
