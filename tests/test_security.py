@@ -38,6 +38,7 @@ from sslbench.exit_codes import UsageError
 from sslbench.files import read_small
 from sslbench.redact import redacted
 from sslbench.report import build_report
+from sslbench.sweep.present import distinctions
 from sslbench.sweep.slots import device_slot
 from sslbench.tables.contents import Table
 from sslbench.tables.groups import slug
@@ -97,6 +98,14 @@ def test_a_cells_files_and_wandb_get_no_password():
     assert SECRET not in how_to_get(Path("data"), url)
     with pytest.raises(ValueError, match=r"stored without its password.*type data\.url=… in full"):
         check_url(stored["data"]["url"])
+
+
+def test_a_sweeps_plan_tells_no_password():
+    jobs = [
+        SimpleNamespace(cell=SimpleNamespace(id=str(seed)), overrides=[f"seed={seed}", *words])
+        for seed, words in enumerate(([], [f"data.url=https://me:{SECRET}@host/a"]))
+    ]
+    assert distinctions(SimpleNamespace(jobs=jobs))["1"] == "data.url=https://***@host/a"
 
 
 def test_a_password_goes_to_its_server_and_to_no_other(server, tmp_path):
@@ -584,7 +593,7 @@ def test_what_waits_for_wandb_is_bounded(tmp_path, monkeypatch, caplog):
     hanging.set()
 
 
-@pytest.mark.parametrize("home", [None, "/nonexistent"])
+@pytest.mark.parametrize("home", [None, "/proc/nonexistent"])
 def test_a_user_without_a_home_has_wandbs_files_with_the_cell(home, tmp_path, monkeypatch):
     def unknown(number):
         raise KeyError(number)

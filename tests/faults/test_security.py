@@ -17,12 +17,12 @@ from sslbench.sweep.slots import device_slot
 pytestmark = pytest.mark.slow
 SECRET = "s3cr3t"
 CELL = [*(word for word in TINY if word != "tracking=off"), "steps=40", "tracking.mode=offline"]
-IMPATIENT = "from sslbench import tracking, train; tracking.FINISH_SECONDS = 5; train.main()"
+WAITING = "from sslbench import tracking, train; tracking.FINISH_SECONDS = {}; train.main()"
 
 
-def start(folder, *words, **variables):
+def start(folder, *words, options=(), seconds=60, **variables):
     share_digits(folder / "outputs")
-    command = [sys.executable, "-c", IMPATIENT, *CELL, *words]
+    command = [sys.executable, "-c", WAITING.format(seconds), *options, *CELL, *words]
     variables = environment(folder) | variables
     output = (folder / "output").open("w")  # no pipe, which a stopped service would keep open
     return subprocess.Popen(command, cwd=folder, env=variables, stdout=output, stderr=output)
@@ -52,7 +52,7 @@ def test_no_file_of_a_cell_holds_the_password(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
 def test_a_service_that_stops_in_mid_run_costs_a_line(number, tmp_path):
-    process = start(tmp_path, "steps=200")
+    process = start(tmp_path, "steps=200", seconds=5)
     wait_for(tmp_path, CURVES)
     children = Path(f"/proc/{process.pid}/task").glob("*/children")
     services = [int(pid) for each in children for pid in each.read_text().split()]
@@ -68,15 +68,15 @@ def test_a_service_that_stops_in_mid_run_costs_a_line(number, tmp_path):
 
 
 @pytest.mark.parametrize("source", ["raise RuntimeError('old numpy')", "raise SystemExit(3)"])
-@pytest.mark.parametrize("mode", [(), ("-m",)])
-def test_a_wandb_that_cannot_be_imported_costs_a_line(mode, source, tmp_path):
+@pytest.mark.parametrize("options", [(), ("-m",)])
+def test_a_wandb_that_cannot_be_imported_costs_a_line(options, source, tmp_path):
     (tmp_path / "wandb.py").write_text(source)
     path = os.pathsep.join([str(tmp_path), environment(tmp_path)["PYTHONPATH"]])
-    said = finished(tmp_path, start(tmp_path, *mode, "tracking.mode=auto", PYTHONPATH=path))
+    said = finished(tmp_path, start(tmp_path, options=options, PYTHONPATH=path))
     assert len(warnings(said)) == 1
 
 
-@pytest.mark.parametrize("home", ["/nonexistent", "/proc", ""])
+@pytest.mark.parametrize("home", ["/proc/nonexistent", "/proc", ""])
 def test_a_user_without_a_home_is_tracked(home, tmp_path):
     said = finished(tmp_path, start(tmp_path, HOME=home, XDG_CACHE_HOME="", XDG_CONFIG_HOME=""))
     assert not warnings(said)
