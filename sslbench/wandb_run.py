@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -131,9 +132,11 @@ def _prepare_process(folder: Path) -> None:
 
 
 def _has_home() -> bool:
+    """Whether there is a home that files can be made in, which rights alone do not tell."""
     try:
-        return os.access(Path.home(), os.W_OK)
-    except RuntimeError:  # no HOME, and a user whom the system does not know
+        with tempfile.TemporaryFile(dir=Path.home()):
+            return True
+    except (OSError, RuntimeError):  # that of a user whom the system does not know
         return False
 
 
@@ -168,9 +171,12 @@ def has_key() -> bool:
     """Whether W&B finds a key of its server, without asking for one and without the network.
 
     Raises:
-        ValueError: If what it finds is no key.
+        ValueError: If what it finds is no key, or W&B cannot be imported.
     """
-    import wandb
+    try:
+        import wandb
+    except TROUBLE as error:
+        raise ValueError(f"Weights & Biases cannot be imported: {one_line(error)}") from error
 
     # Unless silent it looks up whose key it is; in other modes than online it does not look.
     wandb.setup(wandb.Settings(silent=True, mode="online"))

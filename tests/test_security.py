@@ -542,6 +542,8 @@ def test_a_wandb_that_cannot_be_imported_costs_a_line(source, tmp_path, monkeypa
     assert [record.getMessage() for record in caplog.records if record.exc_info] == []
     assert len(caplog.messages) == 1
     assert "cannot be imported" in caplog.text
+    with pytest.raises(ValueError, match="cannot be imported"):
+        wandb_run.has_key()
 
 
 @pytest.mark.parametrize(
