@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sslbench.atomic import write_json
+from sslbench.files import MIB, read_small
 
 SEAL = "sha256"
-MAX_BYTES = 100_000_000
+MAX_BYTES = 100 * MIB
 """Of a file of settings or results; a larger one is none."""
 
 SETTLED_NS = 2_000_000_000
@@ -33,9 +34,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no JSON object, or not as it was written.
     """
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path.stat().st_size:,} bytes, expected at most {MAX_BYTES:,}")
-    contents = json.loads(path.read_bytes(), parse_constant=_refuse)
+    contents = json.loads(read_small(path, MAX_BYTES), parse_constant=_refuse)
     if not isinstance(contents, dict):
         raise ValueError("no object")
     seal = contents.pop(SEAL, None)

@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("dashboards need wandb-workspaces: pip install 'sslbench[dashboard]'")
     from sslbench.atomic import make_writable_folder, write_json
     from sslbench.report import build_report
-    from sslbench.tracking import has_key
+    from sslbench.wandb_run import has_key
 
     try:
         if not (options.summary or options.dry_run or has_key()):
@@ -151,7 +151,7 @@ def log_tables(contents: dict[str, Any], folder: Path) -> bool:
     import wandb
 
     from sslbench.config.settings import Tracking
-    from sslbench.tracking import place_of, start_run
+    from sslbench.wandb_run import place_of, start_run
 
     name = "summary"
     tracking = Tracking(**contents["account"], group=name)

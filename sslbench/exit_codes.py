@@ -5,14 +5,15 @@ They are subclasses of SystemExit, so that Hydra lets them through.
 
 import sys
 
+from sslbench.redact import redacted
 from sslbench.wording import fold, shorten
 
 
 class UsageError(SystemExit):
-    """Leave with exit code 2 and a message, without a traceback."""
+    """Leave with exit code 2 and a message, without a traceback or a password."""
 
     def __init__(self, message: object) -> None:
-        print(fold(shorten(f"sslbench: {message}")), file=sys.stderr)
+        print(fold(shorten(f"sslbench: {redacted(str(message))}")), file=sys.stderr)
         super().__init__(2)
 
 

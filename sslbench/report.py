@@ -52,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     """Print and write the report, and leave with its exit code."""
     options = _parser().parse_args(arguments)
+    from sslbench.escape import printable
     from sslbench.exit_codes import UsageError
     from sslbench.tables.claims import failed_claims
     from sslbench.tables.render import to_text, verdicts_to_text
@@ -77,13 +78,13 @@ def main(arguments: list[str] | None = None) -> None:
     # A folder's name need not be text, nor a terminal show all characters.
     sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        print("\n".join(lines), flush=True)
+        print(printable("\n".join(lines)), flush=True)
     except BrokenPipeError:  # the reader, such as `head`, has read enough
         # What is still in the buffer is written when Python ends, and must not fail there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     failed = failed_claims(report.claims, options.check)
     for line in report.problems + failed:
-        print(f"sslbench: {line}", file=sys.stderr)
+        print(f"sslbench: {printable(line)}", file=sys.stderr)
     sys.exit(1 if report.problems or failed else 0)
 
 

@@ -2,33 +2,33 @@
 
 Nothing here costs a cell its result: trouble is one line in the log, nothing prompts, and each wait
 is bounded. The curves on disk are the record; W&B's offline file is written every 15 s, so that a
-killed process may lose that much of it. W&B's own environment variables say what the settings leave
-open.
+killed process may lose that much of it.
 """
 
 import logging
-import os
+import threading
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from queue import Full, Queue
 from typing import TYPE_CHECKING, Any
 
 from sslbench.cell.record import DONE, INTERRUPTED, Record
+from sslbench.wandb_run import TROUBLE, end_service, one_line, start_run
 
 if TYPE_CHECKING:
     import wandb
 
-    from sslbench.config.settings import Settings, Tracking
+    from sslbench.config.settings import Settings
+
+    Start, Action = Callable[[], wandb.Run | None], Callable[[wandb.Run], object]
 
 log = logging.getLogger(__name__)
-WANDB_DEFAULTS = {
-    "console": "off",
-    "disable_git": True,
-    "save_code": False,
-    "init_timeout": 20,
-    "finish_timeout": 60,
-    "finish_timeout_raises": True,
-}
-"""W&B's settings where its variables (WANDB_CONSOLE and so on) say nothing; times in seconds."""
+START_SECONDS, FINISH_SECONDS = 60, 180
+"""How long a cell waits for W&B at most: before its first step, and after its last."""
+MAX_WAITING = 10_000
+"""Points that wait for W&B before it is given up."""
 
 
 class Tracker:
@@ -45,41 +45,86 @@ class Tracker:
 
 
 class WandbTracker(Tracker):
-    """A W&B run. At the first trouble it warns, and from then on only tries to close the run."""
+    """A W&B run, in a thread of its own: whoever calls waits a bounded time, or not at all.
 
-    def __init__(self, run: "wandb.Run", *, checkpoints: bool = False) -> None:
-        self._run, self._checkpoints = run, checkpoints
+    At the first trouble it warns, and from then on only tries to close the run.
+
+    Args:
+        start: Starts the run; None where it cannot.
+        checkpoints: Whether to upload the weights of a finished cell.
+    """
+
+    def __init__(self, start: "Start", *, checkpoints: bool = False) -> None:
+        self._checkpoints = checkpoints
+        self._waiting: Queue[Action | int] = Queue(MAX_WAITING)  # a number ends the run
         self._in_order, self._open = True, True
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=self._serve, args=(start,), daemon=True)
+        self._thread.start()
+        if not self._started.wait(START_SECONDS):
+            log.warning("Weights & Biases has not started in %d s, going on", START_SECONDS)
 
     def log(self, point: dict[str, Any]) -> None:
-        self._attempt(lambda: self._run.log(point))
+        point = dict(point)
+        self._enqueue(lambda run: run.log(point))
 
     def results(self, record: Record, folder: Path) -> None:
-        self._attempt(lambda: self._log_results(record, folder))
+        self._enqueue(lambda run: self._log_results(run, record, folder))
 
     def finish(self, exit_code: int) -> None:
-        if self._open:
-            self._open, self._in_order = False, True
-            self._attempt(lambda: self._run.finish(exit_code=exit_code))
-
-    def _attempt(self, action: Callable[[], object]) -> None:
-        if not self._in_order:
+        if not self._open:
             return
-        try:
-            action()
-        except Exception as error:
-            log.warning("Weights & Biases failed, going on without it: %r", error)
-            self._in_order = False
+        self._open = False
+        with suppress(Full):  # which has been said
+            self._waiting.put_nowait(exit_code)
+            self._thread.join(FINISH_SECONDS)
+        if self._thread.is_alive():
+            self._give_up(f"no answer in {FINISH_SECONDS} s")
+            end_service()
 
-    def _log_results(self, record: Record, folder: Path) -> None:
+    def _enqueue(self, action: "Action") -> None:
+        if self._in_order:
+            try:
+                self._waiting.put_nowait(action)
+            except Full:
+                self._give_up(f"{MAX_WAITING} points wait for it")
+
+    def _serve(self, start: "Start") -> None:
+        try:
+            run = start()
+        finally:
+            self._started.set()
+        if run is None:
+            self._in_order = False  # it has been said why
+            return
+        exit_code = None
+        while exit_code is None:
+            action = self._waiting.get()
+            try:
+                if isinstance(action, int):
+                    exit_code = action
+                    run.finish(exit_code=exit_code)
+                elif self._in_order:
+                    action(run)
+            except TROUBLE as error:
+                self._give_up(one_line(error))
+                if exit_code is not None:
+                    end_service()
+
+    def _give_up(self, reason: str) -> None:
+        if self._in_order:
+            log.warning("Weights & Biases failed, going on without it: %s", reason)
+        self._in_order = False
+
+    def _log_results(self, run: "wandb.Run", record: Record, folder: Path) -> None:
         values = summary_values(record)
-        self._run.summary.update(values)
+        run.summary.update(values)
         if record.status == DONE:
             from sslbench.media import pictures_and_tables, weights_artifact
 
-            self._run.log(pictures_and_tables(record, folder))
+            run.log(pictures_and_tables(record, folder))
             if self._checkpoints:
-                self._run.log_artifact(weights_artifact(record, folder, values))
+                run.log_artifact(weights_artifact(record, folder, values))
 
 
 def start_tracker(
@@ -92,7 +137,8 @@ def start_tracker(
     parts = [settings.method.name, settings.model.name]
     parts += [settings.ratio.name] if settings.uses_pool else []
     seed = f"seed {settings.seed}"
-    run = start_run(
+    start = partial(
+        start_run,
         tracking,
         folder,
         id=cell_id,
@@ -101,104 +147,7 @@ def start_tracker(
         tags=[*parts[1:], settings.data.name, seed],
         config=config | {"cell": cell_id},
     )
-    return Tracker() if run is None else WandbTracker(run, checkpoints=tracking.checkpoints)
-
-
-def start_run(
-    tracking: "Tracking", folder: Path, *, name: str, job_type: str, tags: list[str], **more: Any
-) -> "wandb.Run | None":
-    """Start or continue a run: offline if the server does not answer, None if that fails too.
-
-    Args:
-        more: `id` and `config`, for `wandb.init`.
-    """
-    _prepare_process(folder)
-    modes = tracking_modes(tracking.mode)
-    open_to_user = {"project": "sslbench", "name": name, "job_type": job_type, "dir": folder}
-    typed = {"project": tracking.project, "entity": tracking.entity, "group": tracking.group}
-    for mode in modes:
-        try:
-            import wandb
-
-            run = wandb.init(
-                **_unless_in_environment(open_to_user)
-                | {key: value for key, value in typed.items() if value is not None},
-                **more,
-                mode=mode,
-                tags=[*tags, *filter(None, os.environ.get("WANDB_TAGS", "").split(","))],
-                resume="allow",
-                reinit="create_new",
-                settings=wandb.Settings(silent=True, **_unless_in_environment(WANDB_DEFAULTS)),
-            )
-            run.define_metric("step", hidden=True)
-            run.define_metric("*", step_metric="step")
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            log.warning("Weights & Biases (%s) did not start: %s", mode, reason)
-            if mode != modes[-1]:
-                wandb.teardown()  # which gives the run's id free for the next attempt
-        else:
-            log.info("Weights & Biases: %s", place_of(run))
-            return run
-    return None
-
-
-def place_of(run: "wandb.Run") -> str:
-    """Return a run's page, or the command that uploads it."""
-    return f"offline; wandb sync {Path(run.dir).parent}" if run.offline else str(run.url)
-
-
-def _prepare_process(folder: Path) -> None:
-    """Keep W&B from waiting, and from filling the terminal where disk or home cannot be written."""
-    # Its own error reporting would wait for DNS at exit, up to 12 s without a network.
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    if not os.access(os.environ.get("HOME", ""), os.W_OK):
-        for kind in ("CACHE", "CONFIG", "DATA"):
-            os.environ.setdefault(f"WANDB_{kind}_DIR", str(folder / "wandb"))
-    # It keeps log files of its own: on a full disk each line in them would print a traceback.
-    logging.raiseExceptions = False
-
-
-def tracking_modes(mode: str) -> list[str]:
-    """Return the modes to try in turn, for `tracking.mode`; none where W&B is disabled.
-
-    `auto` is WANDB_MODE where it is set, else online where a key is configured, else offline.
-    Without a key nothing is ever online: W&B would prompt for one.
-    """
-    chosen = os.environ.get("WANDB_MODE") or "auto" if mode == "auto" else mode
-    if chosen == "disabled":
-        return []
-    if chosen in ("offline", "dryrun"):
-        return ["offline"]
-    try:
-        if has_key():
-            return ["online" if chosen == "auto" else chosen, "offline"]
-        problem = "no key is configured (wandb login)"
-    except Exception as error:  # of any kind: W&B reads files of its own
-        chosen, problem = "online", str(error)
-    if chosen != "auto":
-        log.warning("Weights & Biases: %s; recording offline", problem)
-    return ["offline"]
-
-
-def has_key() -> bool:
-    """Whether W&B finds a key of its server, without asking for one and without the network.
-
-    Raises:
-        ValueError: If what it finds is no key.
-    """
-    import wandb
-
-    # Unless silent it looks up whose key it is; in other modes than online it does not look.
-    wandb.setup(wandb.Settings(silent=True, mode="online"))
-    try:
-        return wandb.login(prompt=False, verify=False)
-    except wandb.errors.AuthenticationError as error:
-        raise ValueError(error) from error
-
-
-def _unless_in_environment(values: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if f"WANDB_{key.upper()}" not in os.environ}
+    return WandbTracker(start, checkpoints=tracking.checkpoints)
 
 
 def exit_code(record: Record) -> int:

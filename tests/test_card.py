@@ -63,3 +63,17 @@ def test_the_body_says_what_the_cell_is_and_how_good(record):
     assert "stand-in" not in text
     record.data["name"] = "digits"
     assert "stand-in" in card(record)
+
+
+def test_whatever_a_data_set_is_called_stays_a_name(record, tmp_path):
+    evil = "x`\n---\nlicense: <b>"
+    record.data |= {"name": evil, "fingerprint": evil, "class_names": [evil, "=", "\u202e", "|"]}
+    record.settings["init"]["from"] = evil
+    record.settings["outputs"] = 'out"\n```\n'
+    save_card(tmp_path / "card.md", record)
+    found = ModelCard.load(tmp_path / "card.md")
+    assert found.data.license is None
+    assert {one.dataset_name for one in found.data.eval_results} == {evil}
+    assert found.text.count("\n```") == 2
+    assert "\u202e" not in found.text
+    assert "<b>" not in found.text.replace(r"\<b\>", "").replace("`` x` --- license: <b> ``", "")

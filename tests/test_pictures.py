@@ -5,26 +5,31 @@ import hashlib
 import re
 from html.parser import HTMLParser
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 from helpers.synthetic import CLASSES, edit_record, make_cell
+from matplotlib.figure import Figure
 from PIL import Image
 
 from sslbench.cell.record import FAILED
 from sslbench.report import build_report
 from sslbench.tables.page import write_page
 from sslbench.tables.pictures import draw_pictures
+from sslbench.tables.pictures.album import STYLE, rendered
+from sslbench.tables.pictures.embeddings import name_classes
 
 FEW = {"num_images": (60, 80), "files": True, "changes": {"steps": 40}}
 EVIL = "<script>alert(1)</script>"
+UNKIND = [EVIL, "$\\frac$", "$x", "_background_", "a" * 300, "\u200b", "שלום", "😀" * 40, "\ud800"]
 
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory):
     """A report over a small sweep with pictures, one failed cell and hostile names."""
     outputs = tmp_path_factory.mktemp("sweep")
-    names = [*CLASSES["digits"][:3], EVIL, "$\\frac$", *CLASSES["digits"][5:]]
+    names = [*CLASSES["digits"][: -len(UNKIND)], *UNKIND]
     for model, accuracy in (("convnet", 0.6), ("resnet18", 0.7)):
         for method in ("supervised", "barlow"):
             make_cell(outputs, model, method, accuracy=accuracy, **FEW)
@@ -58,6 +63,22 @@ def test_every_picture_is_drawn_with_its_data(sweep):
         assert min(pixels.shape) > 300
         assert 0.01 < (pixels < 200).mean() < 0.6
         assert len(data_of(picture)) > 1
+
+
+def test_a_legend_names_all_within_its_picture():
+    with matplotlib.rc_context(fname=STYLE):
+        canvas = Figure((6.4, 4.8))
+        name_classes(canvas, UNKIND)
+        rendered(canvas)
+    (legend,) = canvas.legends
+    shown = [text.get_text() for text in legend.get_texts()]
+    assert shown[1:4] == ["$\\frac$", "$x", "_background_"]
+    assert shown[5] == r"\u200b"
+    assert len(shown) == len(UNKIND)
+    assert max(map(len, shown)) <= 22
+    box = legend.get_window_extent()
+    assert box.x0 >= 0
+    assert box.x1 <= canvas.bbox.x1
 
 
 def test_data_are_means_over_seeds_in_percent(sweep):

@@ -69,6 +69,9 @@ class GridsSweeper(Sweeper):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
+        from sslbench.config.environment import refuse_environment
+
+        refuse_environment(config.hydra.sweeper, "hydra.sweeper.")
         self.config = config
         self.hydra_context = hydra_context
         self.launcher = Plugins.instance().instantiate_launcher(

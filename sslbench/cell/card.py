@@ -8,9 +8,9 @@ from scipy.stats import binomtest
 
 from sslbench.atomic import replace_file
 from sslbench.cell.record import DATA_TITLES, Record
+from sslbench.escape import markdown, markdown_code
 
 CARD = "card.md"
-MARKDOWN = str.maketrans({character: f"\\{character}" for character in "\\`*_{}[]<>()#|~$&!"})
 
 
 def save_card(path: Path, record: Record) -> None:
@@ -26,10 +26,11 @@ def card(record: Record) -> str:
     templates = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
-        autoescape=False,  # it is Markdown: names are escaped by the filter
+        autoescape=False,  # it is Markdown: names are escaped by the filters
         keep_trailing_newline=True,
     )
-    templates.filters["md"] = _escape
+    templates.filters["md"] = markdown
+    templates.filters["code"] = markdown_code
     templates.filters["numbers"] = lambda values: ", ".join(f"{value:.4f}" for value in values)
     return templates.get_template("card.md.jinja").render(
         record=record,
@@ -39,7 +40,7 @@ def card(record: Record) -> str:
         runtime=record.runtime,
         head=_head(record),
         images=" and ".join(record.streams).replace("labeled", "labelled"),
-        data_title=DATA_TITLES.get(record.data["name"], _escape(record.data["name"])),
+        data_title=DATA_TITLES.get(record.data["name"], markdown(record.data["name"])),
         interval=binomtest(num_right, num_test).proportion_ci(method="wilson"),
     )
 
@@ -63,7 +64,3 @@ def _head(record: Record) -> str:
         tags=["image-feature-extraction", record.settings["method"]["name"]],
         eval_results=accuracies,
     ).to_yaml()
-
-
-def _escape(text: str) -> str:
-    return " ".join(text.translate(MARKDOWN).split())

@@ -19,7 +19,8 @@ from sslbench.hardware import auto_precision
 def find_changes(settings: Settings, choices: Mapping[str, Any]) -> Changes:
     """Return the overrides that lead to a cell from its model, method, ratio, data and seed.
 
-    Settings are concrete. Where weights come from is no change but a row of its own; so is the seed.
+    Settings are concrete. Whose weights it starts from is no change but a row of its own; so is
+    the seed.
 
     Args:
         choices: Of the config groups, as Hydra has them.

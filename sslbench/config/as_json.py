@@ -8,6 +8,7 @@ from typing import Any
 from sslbench.config.classes import find_class
 from sslbench.config.parts import Model, Part
 from sslbench.config.settings import Settings
+from sslbench.redact import redacted
 
 TYPE, DESCRIPTION = "type", "description"
 
@@ -18,10 +19,14 @@ def import_path(kind: type) -> str:
 
 
 def settings_to_json(settings: Settings) -> dict[str, Any]:
-    """Return settings as JSON values; the method's `description` is its docstring's first line."""
+    """Return settings as JSON values; the method's `description` is its docstring's first line.
+
+    A password in `data.url` is left out: what is stored is read by others.
+    """
     contents = _to_json(settings)
     documentation = getdoc(type(settings.method)) or settings.method.name
     contents["method"][DESCRIPTION] = documentation.splitlines()[0]
+    contents["data"]["url"] = redacted("".join(settings.data.url.split()))
     return contents
 
 

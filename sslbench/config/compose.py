@@ -27,6 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from sslbench.config.arguments import GROUPS, as_hydra_reads_it, one_choice
 from sslbench.config.classes import ClassSource
+from sslbench.config.environment import refuse_environment, watch_environment
 from sslbench.config.errors import (
     REFUSALS,
     reason,
@@ -84,6 +85,7 @@ def register() -> None:
     ConfigStore.instance().store(name="schema", node=Settings)
     for plugin in (RatioSource, ClassSource, SearchPath):
         Plugins.instance().register(plugin)
+    watch_environment()
 
 
 def hydra_main(task: Callable[[Config], Any]) -> Callable[[], None]:
@@ -201,8 +203,8 @@ def to_settings(config: Config, choices: Mapping[str, Any] | None = None) -> Set
         choices: Of each config group; those that `config.hydra` has, where it is there.
 
     Raises:
-        ValueError: If a key is unknown, a value missing or out of its range, a name not its own, or
-            several choices of a group are made.
+        ValueError: If a key is unknown, a value missing, out of its range or an environment
+            variable's, a name not its own, or several choices of a group are made.
     """
     if "hydra" in config:
         choices = config.hydra.runtime.choices
@@ -211,6 +213,7 @@ def to_settings(config: Config, choices: Mapping[str, Any] | None = None) -> Set
             del config["hydra"]
     _refuse_lists(choices or {})
     _refuse_unknown_keys(config)
+    refuse_environment(config)
     try:
         found = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:

@@ -8,6 +8,8 @@ import numpy as np
 
 from sslbench.config.parts import IMAGE_SIDE
 from sslbench.data.content import read_content
+from sslbench.escape import has_invisible
+from sslbench.files import MIB, read_small
 
 FOLDER = "stl10_binary"
 IMAGE_SHAPE = (3, IMAGE_SIDE, IMAGE_SIDE)
@@ -18,6 +20,9 @@ LABEL_FILES = ("train_y.bin", "test_y.bin")
 REQUIRED_FILES = (*IMAGE_FILES, *LABEL_FILES, CLASS_NAMES)
 SPLITS = ("train", "test", "unlabeled")
 NUM_FOLDS = 10
+MAX_LABEL_BYTES, MAX_NAMES_BYTES = 256 * MIB, MIB
+INDEX_BYTES = 12
+"""At most, of a position in the file of folds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,8 +125,15 @@ def _map_images(path: Path, remedy: str) -> np.ndarray:
     return np.memmap(path, np.uint8, mode="r", shape=shape).swapaxes(2, 3)  # columns come first
 
 
+def _read(path: Path, limit: int, remedy: str) -> bytes:
+    try:
+        return read_small(path, limit)
+    except ValueError as error:
+        raise ValueError(f"{error}; {remedy}") from error
+
+
 def _read_labels(path: Path, num_classes: int, remedy: str) -> np.ndarray:
-    labels = np.fromfile(path, np.uint8)
+    labels = np.frombuffer(_read(path, MAX_LABEL_BYTES, remedy), np.uint8)
     wrong = (labels < 1) | (labels > num_classes)
     if wrong.any():
         position = int(wrong.argmax())
@@ -134,13 +146,19 @@ def _read_labels(path: Path, num_classes: int, remedy: str) -> np.ndarray:
 
 def _read_class_names(path: Path, remedy: str) -> tuple[str, ...]:
     try:
-        names = path.read_text(encoding="utf-8").splitlines()
+        text = _read(path, MAX_NAMES_BYTES, remedy).decode().replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: not UTF-8 text ({error}); {remedy}") from error
-    names = [name.strip() for name in names]
+    names = [name.strip(" \t") for name in text.removesuffix("\n").split("\n")]
+    for number, name in enumerate(names, start=1):
+        if has_invisible(name) or "\t" in name:
+            raise ValueError(
+                f"{path}: line {number}, {name!a:.99}, holds control characters, or some that "
+                f"turn the text around; {remedy}"
+            )
     if len(names) < 2 or not all(names) or len(set(names)) < len(names):
         raise ValueError(
-            f"{path}: {names}, expected one distinct name per line, at least two; {remedy}"
+            f"{path}: {names!s:.200}, expected one distinct name per line, at least two; {remedy}"
         )
     return tuple(names)
 
@@ -148,8 +166,9 @@ def _read_class_names(path: Path, remedy: str) -> tuple[str, ...]:
 def _read_folds(path: Path, num_train: int, remedy: str) -> tuple[np.ndarray, ...] | None:
     if not path.exists():
         return None
+    contents = _read(path, MIB + NUM_FOLDS * num_train * INDEX_BYTES, remedy)
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = contents.decode().splitlines()
         folds = tuple(np.array([int(word) for word in line.split()], np.int64) for line in lines)
     except ValueError as error:  # a UnicodeDecodeError is one
         raise ValueError(f"{path}: expected integers ({error}); {remedy}") from error

@@ -1,8 +1,10 @@
 """STL-10 (Coates et al. 2011): what the official files are, and how they get here."""
 
+import gzip
 import logging
 import shutil
 import tarfile
+import zlib
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
@@ -11,7 +13,14 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from sslbench.checksums import read_sealed, write_sealed
-from sslbench.data.download import Unavailable, check_available, download, file_md5, part_of
+from sslbench.data.download import (
+    Unavailable,
+    check_available,
+    download,
+    file_md5,
+    part_of,
+    shown,
+)
 from sslbench.data.layout import (
     CLASS_NAMES,
     FOLDER,
@@ -21,11 +30,15 @@ from sslbench.data.layout import (
     Layout,
     read_layout,
 )
+from sslbench.files import MIB
+from sslbench.redact import is_redacted
 
 log = logging.getLogger(__name__)
 
 ARCHIVE = "stl10_binary.tar.gz"
 CLASS_ORDER = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
+MAX_MEMBERS = 1000
+"""Of an archive; STL-10's has nine."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,12 @@ class Release:
             "unlabeled_X.bin": "5242ba1fed5e4be9e1e742405eb56ca4",
         }
     )
+
+    @property
+    def unpacked_bytes(self) -> int:
+        """What all files take on the disk; names and folds are small."""
+        num_labels = self.num_train + self.num_test
+        return (num_labels + self.num_unlabeled) * IMAGE_BYTES + num_labels + MIB
 
 
 OFFICIAL = Release()
@@ -104,15 +123,16 @@ def obtain_stl10(root: Path, url: str, release: Release = OFFICIAL) -> None:
             archive.replace(part_of(archive))  # checked, and completed if need be
         _require_space(root, release)
         download(url, archive, release.archive_bytes, release.archive_md5)
-        unpack(archive, root)
+        unpack(archive, root, release.unpacked_bytes)
         archive.unlink()
 
 
-def unpack(archive: Path, root: Path) -> None:
+def unpack(archive: Path, root: Path, max_bytes: int = OFFICIAL.unpacked_bytes) -> None:
     """Unpack the layout's files into `<root>/stl10_binary`, whole or not at all.
 
     Raises:
-        ValueError: If a member of the archive would land elsewhere, or a file is missing.
+        ValueError: If a member of the archive would land elsewhere, a file is missing, or it holds
+            more than `max_bytes`.
     """
     names = {f"{FOLDER}/{name}" for name in (*REQUIRED_FILES, FOLDS)}
     temporary = root / f".{FOLDER}.unpacking"
@@ -120,18 +140,24 @@ def unpack(archive: Path, root: Path) -> None:
     temporary.mkdir()
     log.info("unpacking %s", archive)
     try:
-        with tarfile.open(archive) as tar:
-            for member in tar:
+        with tarfile.open(archive, "r:gz") as tar:
+            left = max_bytes
+            for number, member in enumerate(tar):
+                left -= member.size  # also of what is left out: it is read to get past it
+                if left < 0 or number >= MAX_MEMBERS:
+                    raise tarfile.TarError(
+                        f"it holds more than {max_bytes:,} bytes or {MAX_MEMBERS:,} files"
+                    )
                 safe = tarfile.data_filter(member, str(temporary))
                 if safe.isfile() and safe.name.removeprefix("./") in names:
                     tar.extract(member, temporary, filter="data")
                 elif not safe.isdir():
-                    log.warning("%s: ignoring %s", archive, member.name)
+                    log.warning("%s: ignoring %.200a", archive, member.name)
         missing = [name for name in REQUIRED_FILES if not (temporary / FOLDER / name).exists()]
         if missing:
             raise ValueError(f"{archive}: no {', '.join(missing)} in it; delete it and run again")
         (temporary / FOLDER).rename(root / FOLDER)
-    except tarfile.TarError as error:
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"{archive}: not unpacked: {error}; delete it and run again") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -139,9 +165,11 @@ def unpack(archive: Path, root: Path) -> None:
 
 def how_to_get(root: Path, url: str, release: Release = OFFICIAL) -> str:
     """Say where the files go and how to bring them there."""
+    without = " (with its password, which is not stored: type data.url=… in full)"
+    without = without if is_redacted(shown(url)) else ""
     return (
         f"  STL-10 belongs under data.root={root}, as {root / FOLDER}/train_X.bin and so on.\n"
-        f"  Run again where the network reaches {url},\n"
+        f"  Run again where the network reaches {shown(url)}{without},\n"
         f"  or download that archive elsewhere ({release.archive_bytes:,} bytes, md5 "
         f"{release.archive_md5})\n"
         f"  and unpack it here: mkdir -p {root} && tar -xzf {ARCHIVE} -C {root}\n"
@@ -164,10 +192,9 @@ def _hold_lock(root: Path) -> AbstractContextManager:
 
 
 def _require_space(root: Path, release: Release) -> None:
-    num_images = release.num_train + release.num_test + release.num_unlabeled
     part = part_of(root / ARCHIVE)
     downloaded = part.stat().st_size if part.exists() else 0
-    needed = release.archive_bytes - downloaded + num_images * IMAGE_BYTES
+    needed = release.archive_bytes - downloaded + release.unpacked_bytes
     free = shutil.disk_usage(root).free
     if free < needed:
         raise ValueError(

@@ -26,7 +26,7 @@ PRELOADED = [
     "sslbench.run",
     "sklearn.linear_model",
     "torchvision.models",
-    "wandb",
+    "sslbench.sweep.preloaded",
 ]
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SAME_SIGNAL_SECONDS = 1.0

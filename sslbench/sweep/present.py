@@ -4,6 +4,7 @@ from sslbench.cell.record import DONE, FAILED
 from sslbench.cell.soundness import STALE, WAYS_OUT, ignored, is_stale
 from sslbench.cell.versions import is_of_other_code
 from sslbench.data import is_here
+from sslbench.redact import redacted
 from sslbench.sweep.estimate import Cost
 from sslbench.sweep.plan import Job, Plan, listing
 
@@ -53,7 +54,7 @@ def distinctions(plan: Plan) -> dict[str, str]:
     common = set.intersection(*(set(job.overrides) for job in plan.jobs))
     return {
         job.cell.id: " ".join(
-            override
+            redacted(override)
             for override in job.overrides
             if override not in common
             and override.partition("=")[0] not in IN_ID

@@ -1,46 +1,50 @@
-"""GPUs shared among the cells of all sweeps on a machine."""
+"""GPUs shared among the cells of all sweeps on a machine, whoever started them."""
 
-import tempfile
+import errno
+import logging
+import os
+import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import product
-from pathlib import Path
 
-from filelock import FileLock, Timeout
-
+log = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
 
 
 @contextmanager
-def device_slot(
-    devices: Sequence[str], per_device: int, folder: Path | None = None
-) -> Iterator[int]:
+def device_slot(devices: Sequence[str], per_device: int) -> Iterator[int]:
     """Wait for a place on a device and hold it; yields the device's position in `devices`.
 
-    A place is a locked file, so that a killed process gives it back.
+    A place is a name among the kernel's abstract sockets: one process has it at a time, of whatever
+    user, and a killed process gives it back. There is no file that another user could make first,
+    link elsewhere, close to others or delete. Nobody ever connects to it.
 
     Args:
         devices: Names that are the same for all programs on this machine, whichever devices are
             visible to them.
         per_device: Places on each.
-        folder: Where the files are; none: one for all users of this machine.
     """
-    folder = folder or Path(tempfile.gettempdir()) / "sslbench-devices"
-    folder.mkdir(parents=True, exist_ok=True)
-    with suppress(PermissionError):  # another user made it, and did this
-        folder.chmod(0o777)
     places = list(product(range(per_device), enumerate(devices)))  # one on each device first
+    waiting = False
     while True:
         for place, (device, name) in places:
-            lock = FileLock(folder / f"{name}-{place}.lock", mode=0o666)
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                continue
-            try:
+            with socket.socket(socket.AF_UNIX) as holder:
+                try:
+                    holder.bind(f"\0sslbench-device-{name}-{place}")
+                except OSError as error:
+                    if error.errno == errno.EADDRINUSE:
+                        continue
+                    device = os.getpid() % len(devices)
+                    log.warning("GPUs cannot be shared out (%s): taking number %d", error, device)
                 yield device
-            finally:
-                lock.release()
-            return
+                return
+        if not waiting:
+            log.info(
+                "all %d places on GPUs are taken by other cells; waiting for one (device=cuda:0 "
+                "takes that GPU without asking)",
+                len(places),
+            )
+            waiting = True
         time.sleep(POLL_SECONDS)

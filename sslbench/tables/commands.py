@@ -1,5 +1,6 @@
 """The commands that train what is missing, written from the cells that are there."""
 
+import re
 import shlex
 
 from sslbench.cell.folder import RUNNING
@@ -9,12 +10,17 @@ from sslbench.tables.groups import CHECKPOINT, UNKNOWN, Group, overrides
 from sslbench.tables.paper import Row
 
 OF_ALL_METHODS = ("method.epochs", "method.batch_size")
+SETTING = re.compile(r"(?!hydra\b)[a-z]\w*(\.\w+)*=[^\x00-\x1f\x7f]*", re.ASCII)
+"""A word of a command that is a setting, and neither an option nor Hydra's own."""
 DEFAULT_ROOT = "data"
 """Where images are looked for if the command does not say."""
 
 
 def fill(group: Group, row: Row, outputs: str) -> str | None:
-    """Return the command that trains a row's missing seeds, or None where none is known to."""
+    """Return the command that trains a row's missing seeds, or None where none is known to.
+
+    It is written from records, which may be others', to be pasted: none sets more than settings.
+    """
     init = row.init or ""
     cells = group.rows.get(row, {})
     settled = {seed for seed, cell in cells.items() if cell.status in (DONE, RUNNING)}
@@ -35,6 +41,8 @@ def fill(group: Group, row: Row, outputs: str) -> str | None:
         words.append(f"init.from='{start}'" if " " in start else f"init.from={start}")
     words.append("seed=" + ",".join(map(str, seeds)))
     words += [f"outputs={outputs}"] if outputs != "outputs" else []
+    if not all(SETTING.fullmatch(word) for word in [*words, *init.split()[1:]]):
+        return None
     # Only a sweep trains the cell that `init.from` describes.
     multirun = "-m " if init or len(seeds) > 1 else ""
     return f"python -m sslbench.train {multirun}" + " ".join(map(_quoted, words))

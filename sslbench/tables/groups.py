@@ -19,6 +19,8 @@ BUDGET = ("steps", "method.epochs")
 MIN_SEEDS = 3
 PAPER_SETTINGS = "the paper's settings"
 MAX_SLUG = 60
+UNUSUAL = re.compile(r"[^\w\s.,=:()\[\]'\"+-]|\b_|_\b", re.ASCII)
+"""What a slug leaves out, and titles of ours do not have."""
 CHECKPOINT, UNKNOWN = "checkpoint", "unknown weights"
 """Stand for weights that are no cell's, with a digest, and for those of a cell not there."""
 
@@ -127,7 +129,8 @@ def unlabeled_per_labeled(ratio: str | None) -> float:
 
 
 def slug(text: str) -> str:
-    """Make a file's name of a title; long ones are cut and told apart by a hash."""
+    """Make a file's name of a title; what is cut or left out is told apart by a hash."""
     words = re.sub(r"[^a-z0-9.]+", "-", text.lower().replace("=-", "=minus")).strip("-.")
     digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-    return words if len(words) <= MAX_SLUG else f"{words[: MAX_SLUG - 9]}-{digest}"
+    tells = words and len(words) <= MAX_SLUG and not UNUSUAL.search(text)
+    return words if tells else f"{words[: MAX_SLUG - 9]}-{digest}".strip("-")

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from sslbench.atomic import replace_file
 from sslbench.cell.record import DONE
+from sslbench.escape import printable
 from sslbench.tables.contents import Report
 from sslbench.tables.tables import claim_tables
 
@@ -20,7 +21,7 @@ HERE = Path(__file__).parent
 
 def write_page(path: Path, report: Report) -> None:
     """Write the report to one file, all escaped, that forbids requests and scripts of others."""
-    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True)
+    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, finalize=_shown)
     environment.globals["zip"] = zip
     script = (HERE / "report.js").read_text()
     html = environment.get_template("report.html.jinja").render(
@@ -41,6 +42,11 @@ def write_page(path: Path, report: Report) -> None:
     # A folder's name need not be UTF-8.
     contents = html.encode(errors="backslashreplace")
     replace_file(path, lambda file: file.write(contents))
+
+
+def _shown(value: object) -> object:
+    """Show control characters, and those that turn a text around, as escapes."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _base64(data: bytes) -> str:

@@ -1,9 +1,14 @@
 """Tables and verdicts as text, CSV, Markdown and LaTeX."""
 
+import re
 import textwrap
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
+
+from sslbench.escape import markdown, markdown_cell, visible, without_formula
 from sslbench.tables.claims import Claim
 from sslbench.tables.contents import Table
 
@@ -15,7 +20,8 @@ LATEX = {"<": "$<$", ">": "$>$", "±": r"$\pm$"}
 
 def to_text(table: Table) -> str:
     """Lay a table out for a terminal, with the commands that fill its gaps."""
-    lines = [table.title, "", table.frame.to_markdown(tablefmt="simple", **AS_ROUNDED)]
+    cells = table.frame.astype(str).map(visible)
+    lines = [visible(table.title), "", cells.to_markdown(tablefmt="simple", **AS_ROUNDED)]
     if table.commands:
         lines += ["", "to fill the gaps:", *(f"  {command}" for command in table.commands)]
     return "\n".join(lines) + "\n"
@@ -23,9 +29,9 @@ def to_text(table: Table) -> str:
 
 def to_markdown(table: Table) -> str:
     """Write a table in Markdown's pipe syntax."""
-    cells = table.frame.astype(str).map(lambda text: text.replace("|", r"\|"))
+    cells = table.frame.astype(str).map(markdown_cell).rename(columns=markdown_cell)
     rows = cells.to_markdown(tablefmt="pipe", **AS_ROUNDED)
-    parts = [f"## {table.title}", rows, table.note]
+    parts = [f"## {markdown(table.title)}", rows, table.note]
     if table.commands:
         parts += ["To fill the gaps:", "\n".join(["```", *table.commands, "```"])]
     return "\n\n".join(parts) + "\n"
@@ -33,14 +39,26 @@ def to_markdown(table: Table) -> str:
 
 def to_latex(table: Table) -> str:
     """Write the lines of a table for LaTeX; it needs booktabs."""
-    latex = table.frame.astype(str).to_latex(index=False, escape=True)
+    latex = table.frame.astype(str).map(visible).to_latex(index=False, escape=True)
+    # What follows a line's `\\` in brackets would be a distance.
+    latex = re.sub(r"^(?=[\[*])", "{}", latex, flags=re.MULTILINE)
     return latex.translate(str.maketrans(LATEX))
+
+
+def write_csv(frame: pd.DataFrame, path: Path, *, index: bool = True) -> None:
+    """Write a frame with unrounded numbers; names that others chose are no formulas."""
+
+    def safe(value: Any) -> Any:
+        return without_formula(value) if isinstance(value, str) else value
+
+    frame = frame.map(safe).rename(index=safe, columns=safe)
+    frame.to_csv(path, index=index, errors="backslashreplace")  # names need not be UTF-8
 
 
 def write_table(table: Table, folder: Path) -> None:
     """Write `<name>.csv` with unrounded numbers (accuracies as fractions), `.md` and `.tex`."""
     path, lenient = folder / table.name, {"errors": "backslashreplace"}  # names need not be UTF-8
-    table.values.to_csv(f"{path}.csv", index=False, **lenient)
+    write_csv(table.values, Path(f"{path}.csv"), index=False)
     Path(f"{path}.md").write_text(to_markdown(table), **lenient)
     Path(f"{path}.tex").write_text(to_latex(table), **lenient)
 

@@ -2,10 +2,11 @@
 
 import warnings
 from collections.abc import Collection, Iterable
-from itertools import cycle
+from itertools import accumulate, cycle
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
+from unicodedata import east_asian_width
 
 import numpy as np
 import pandas as pd
@@ -16,15 +17,19 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from sslbench.atomic import replace_file
+from sslbench.escape import visible
 from sslbench.palette import LINES
 from sslbench.tables import paper
 from sslbench.tables.contents import Picture, Report
 from sslbench.tables.groups import Group, slug, unlabeled_per_labeled
+from sslbench.tables.render import write_csv
 
 STYLE = Path(__file__).with_name("pictures.mplstyle")
 WIDTH = 7.2
-TITLE_WIDTH, LINE_INCHES = 22, 0.14
-"""Characters that fit along a panel, and the height of a line of them."""
+TITLE_WIDTH, MAX_TITLE_LINES = 22, 4
+LINE_INCHES, LETTER_INCHES = 0.14, 0.07
+"""Characters that fit along a panel and lines that fit above it; a line's height, a letter's width.
+"""
 Way = tuple[str, str | None]
 """How a row was trained: its method, and whose weights it started from."""
 
@@ -94,7 +99,7 @@ class Album:
         stem = name if self.group.is_paper else f"{name}-{slug(self.group.title)}"
         path = self.report.folder / "figures" / f"{stem}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        frame.to_csv(path.with_suffix(".csv"))
+        write_csv(frame, path.with_suffix(".csv"))
         image = rendered(canvas).quantize(256, dither=Image.Dither.NONE)
         replace_file(path, lambda file: image.save(file, format="PNG", dpi=(canvas.dpi,) * 2))
         return Picture(stem, f"{title} ({self.group.title})", caption, path)
@@ -106,7 +111,9 @@ def add_legend(canvas: Canvas, styles: Iterable[tuple[str, tuple[str, str]]], **
         Line2D([], [], color=color, marker=marker, label=short(name), **more)
         for name, (color, marker) in styles
     ]
-    columns = min(5, max(1, int(canvas.get_figwidth() // 1.3)))
+    longest = max((_width(handle.get_label()) for handle in handles), default=0)
+    column_inches = max(1.3, 0.5 + LETTER_INCHES * longest)
+    columns = min(5, max(1, int(canvas.get_figwidth() // column_inches)))
     canvas.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
@@ -121,13 +128,21 @@ def rendered(canvas: Canvas) -> Image.Image:
 
 def wrapped(title: str) -> str:
     """Break a title into lines that fit along a panel."""
-    return "\n".join(wrap(title, TITLE_WIDTH))
+    return "\n".join(wrap(visible(title), TITLE_WIDTH, max_lines=MAX_TITLE_LINES))
 
 
 def short(name: str) -> str:
-    """Cut a long name, and keep it in one line."""
-    name = " ".join(name.split())
-    return name if len(name) <= TITLE_WIDTH else f"{name[: TITLE_WIDTH - 1]}…"
+    """Cut a long name, and keep it in one line that is not empty."""
+    name = visible(name)
+    if _width(name) <= TITLE_WIDTH:
+        return name
+    ends = accumulate(map(_width, name))
+    return name[: sum(end < TITLE_WIDTH for end in ends)] + "…"
+
+
+def _width(text: str) -> int:
+    """Return how many letters wide a text is; one of Chinese or an emoji takes two."""
+    return sum(1 + (east_asian_width(letter) in "WF") for letter in text)
 
 
 def way_words(way: Way) -> tuple[str, str]:
