@@ -2,8 +2,10 @@
 
 import dataclasses
 import logging
+import multiprocessing
 import os
 import sys
+import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -21,7 +23,11 @@ from sslbench.sweep.isolation import run_isolated
 from sslbench.sweep.preflight import Preflight
 
 log = logging.getLogger(__name__)
+RETRIES = 2
+"""Of a cell whose process was lost through no fault of its own."""
 BUSY_EXIT_CODE = os.EX_TEMPFAIL
+KILLING_SECONDS = 0.5
+"""joblib kills what a worker has started before the worker: that is no death of the cell's own."""
 WITH_CELL = ("cell", "outputs")
 """Overrides that `cell=…` goes with: its settings are those it was begun with."""
 
@@ -82,7 +88,7 @@ def _train_here(settings: Settings, context: JobContext) -> None:
     preflight = Preflight()
     cell = _choose_cell(settings, context, preflight)
     record = cell.folder.record()
-    if record is not None and record.status == DONE:
+    if is_done(record):
         print("done before: found, not trained again")
         if is_of_other_code(record):
             path = cell.folder.path
@@ -109,17 +115,32 @@ def _train_unless_done(cell: Cell, train: Callable[[Cell], Record]) -> Record:
     """
     with cell.folder.locked():
         record = cell.folder.record()
-        return record if record is not None and record.status == DONE else train(cell)
+        return record if is_done(record) else train(cell)
+
+
+def is_done(record: Record | None) -> bool:
+    """Whether there is nothing left to do for a cell with such a record."""
+    return record is not None and record.status == DONE
 
 
 def _train_isolated(cell: Cell) -> None:
-    """Train a cell of a sweep in a process of its own; its record tells how it ended."""
+    """Train a cell of a sweep in a process of its own; its record tells how it ended.
+
+    There is a new one unless another sweep has the cell.
+    """
     before = cell.folder.record()
-    if before is not None and before.status == DONE:  # another sweep was faster
+    if is_done(before):  # another sweep was faster
         return
-    code = run_isolated(_cell_process, cell.settings.outputs, cell.id)
+    code, tries = None, 0
+    while code is None and tries <= RETRIES:
+        tries += 1
+        code = run_isolated(_cell_process, cell.settings.outputs, cell.id)
+        if code is None:
+            print(f"{cell.id}: the server of its process was killed", flush=True)
+    if code == BUSY_EXIT_CODE:
+        return
     after = cell.folder.record()
-    if after == before and code != BUSY_EXIT_CODE:
+    if after == before:
         after = _record_death(cell, code, before)
     if after is not None:
         print(summary(after, cell.folder.path), flush=True)
@@ -132,7 +153,7 @@ def _cell_process(outputs: str, cell_id: str) -> None:
         record = _train_unless_done(cell, _train_on_a_free_device)
     except Busy:
         sys.exit(BUSY_EXIT_CODE)
-    sys.exit(0 if record.status == DONE else 1)
+    sys.exit(0 if is_done(record) else 1)
 
 
 def _train_on_a_free_device(cell: Cell) -> Record:
@@ -151,17 +172,31 @@ def _train_on_a_free_device(cell: Cell) -> Record:
         return train_cell(Cell(settings, lambda: cell.request["changes"]))
 
 
-def _record_death(cell: Cell, code: int, before: Record | None) -> Record | None:
-    """Record that a cell's process ended without a word; None if another one has taken over."""
-    cause = f"signal {-code}" if code < 0 else f"exit code {code}"
+def _record_death(cell: Cell, code: int | None, before: Record | None) -> Record | None:
+    """Record that a cell's process ended without a word; None if another one has taken over.
+
+    What an earlier try took counts on: a later one adds to it.
+    """
+    if multiprocessing.parent_process() is not None:
+        time.sleep(KILLING_SECONDS)
+    cause = "its server's death"
+    if code is not None:
+        cause = f"signal {-code}" if code < 0 else f"exit code {code}"
     hint = "; the system may have been out of memory" if code == -9 else ""
-    record = cell.record(
-        FAILED,
-        failures=1 + (before.failures if before else 0),
-        error={"type": "ProcessDied", "message": f"the cell's process ended by {cause}{hint}"},
-    )
     try:
         with cell.folder.locked():
+            found = cell.folder.record()
+            if found != before:
+                return found
+            record = cell.record(
+                FAILED,
+                failures=1 + (before.failures if before else 0),
+                runtime=before.runtime if before else {},
+                error={
+                    "type": "ProcessDied",
+                    "message": f"the cell's process ended by {cause}{hint}",
+                },
+            )
             record.save(cell.folder.path)
     except Busy:
         return None
