@@ -1,7 +1,9 @@
 """Train cells: `python -m sslbench.train model=wrn45_2 method=semi ratio=1:20`."""
 
+import signal
 import sys
 
+from sslbench.exit_codes import CellStopped
 from sslbench.processes import handle, handled, leave
 
 if __name__ == "__main__":
@@ -22,4 +24,9 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except CellStopped as stopped:
+        if stopped.code > 128:
+            handle(signal.SIG_IGN)  # Python would end by a second one while it cleans up
+        raise

@@ -10,10 +10,10 @@ from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import Any
 
-from sslbench.cell.folder import RUNNING, UNREADABLE, Busy
+from sslbench.cell.folder import RUNNING, UNREADABLE, Busy, CellFolder
 from sslbench.cell.record import BLOCKED, FAILED, Record
 from sslbench.exit_codes import CellStopped, UsageError
-from sslbench.processes import available_cores, handle, handled, leave
+from sslbench.processes import ONE_STOP_SECONDS, available_cores, handled
 from sslbench.sweep.estimate import estimate
 from sslbench.sweep.job import RETRIES, is_done
 from sslbench.sweep.live import live_overview
@@ -163,7 +163,7 @@ def _overrides(job: Job) -> list[str]:
 
 
 class _Stop:
-    """A handler that stops a sweep when the running cells have saved; a second signal acts at once.
+    """A handler that stops a sweep when the running cells have saved; a second signal does at once.
 
     joblib, when it is interrupted, kills its workers with all that they started.
     """
@@ -171,24 +171,31 @@ class _Stop:
     def __init__(self, plan: Plan, in_workers: bool) -> None:
         self._plan = plan
         self._in_workers = in_workers
-        self._has_come = self._has_running = False
+        self._came_at: float | None = None
+        self._has_running = self._is_waiting = False
 
     def __call__(self, signal_number: int, frame: FrameType | None) -> None:
-        handle(leave)
-        self._has_come = True
-        if self._in_workers and self._has_running:
-            for worker in multiprocessing.active_children():
-                with suppress(ProcessLookupError):
-                    os.kill(worker.pid, signal.SIGTERM)
-            self._wait_for_running()
+        if self._came_at is None:
+            self._came_at = time.monotonic()
+            if self._in_workers and self._has_running:
+                self._tell_workers()
+                self._wait_for_running()
+        elif time.monotonic() - self._came_at < ONE_STOP_SECONDS or not self._is_waiting:
+            return  # it leaves already
+        self._is_waiting = False
         raise CellStopped(128 + signal_number)
+
+    def _tell_workers(self) -> None:
+        for worker in multiprocessing.active_children():
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGTERM)
 
     def _wait_for_running(self) -> None:
         """Wait until the cells that run now have saved; they finish their step first."""
-        folders = [job.cell.folder for job in self._plan.to_do()]
-        running = [folder for folder in folders if folder.state() == RUNNING]
+        self._is_waiting = True
+        running = [job.cell.folder for job in self._plan.to_do()]
         deadline = time.monotonic() + SAVING_SECONDS
-        while time.monotonic() < deadline and any(it.state() == RUNNING for it in running):
+        while time.monotonic() < deadline and (running := [*filter(_runs_here, running)]):
             time.sleep(SAVING_POLL_SECONDS)
 
     @contextmanager
@@ -198,7 +205,17 @@ class _Stop:
         try:
             yield
         except CellStopped:
-            if self._has_come or not self._in_workers:
+            if self._came_at is not None or not self._in_workers:
                 raise
         finally:
             self._has_running = False
+
+
+def _runs_here(folder: CellFolder) -> bool:
+    """Whether a process of this sweep has a cell, rather than one of another sweep."""
+    if folder.state() != RUNNING:
+        return False
+    try:
+        return os.getpgid(folder.holder()) == os.getpgrp()
+    except ProcessLookupError:  # it has left meanwhile
+        return False
