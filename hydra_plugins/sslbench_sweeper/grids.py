@@ -78,7 +78,9 @@ class GridsSweeper(Sweeper):
         loader = self.hydra_context.config_loader
         workers = num_workers(self.config.hydra.launcher.get("n_jobs", 1))
         if hasattr(self.launcher, "joblib"):
-            self.launcher.joblib |= {"n_jobs": workers, "initializer": exit_with_parent}
+            self.launcher.joblib["n_jobs"] = workers
+            if workers > 1:
+                self.launcher.joblib["initializer"] = exit_with_parent
 
         def launch(jobs: list[list[str]]) -> None:
             with kept_from_children() if workers > 1 else nullcontext():

@@ -134,7 +134,7 @@ def _train_isolated(cell: Cell) -> None:
     code, tries = None, 0
     while code is None and tries <= RETRIES:
         tries += 1
-        code = run_isolated(_cell_process, cell.settings.outputs, cell.id)
+        code = run_isolated(_cell_process, cell.settings.outputs, cell.id, _failures(before))
         if code is None:
             print(f"{cell.id}: the server of its process was killed", flush=True)
     if code == BUSY_EXIT_CODE:
@@ -146,11 +146,22 @@ def _train_isolated(cell: Cell) -> None:
         print(summary(after, cell.folder.path), flush=True)
 
 
-def _cell_process(outputs: str, cell_id: str) -> None:
-    """Train a cell: the whole life of a child process."""
+def _failures(record: Record | None) -> int:
+    return 0 if record is None else record.failures
+
+
+def _cell_process(outputs: str, cell_id: str, failures: int) -> None:
+    """Train a cell, unless it has failed once more since: the whole life of a child process."""
+
+    def train(cell: Cell) -> Record:
+        record = cell.folder.record()
+        if record is not None and record.failures > failures:  # in another sweep
+            return record
+        return _train_on_a_free_device(cell)
+
     cell = load_cell(outputs, cell_id)
     try:
-        record = _train_unless_done(cell, _train_on_a_free_device)
+        record = _train_unless_done(cell, train)
     except Busy:
         sys.exit(BUSY_EXIT_CODE)
     sys.exit(0 if is_done(record) else 1)
@@ -190,7 +201,7 @@ def _record_death(cell: Cell, code: int | None, before: Record | None) -> Record
                 return found
             record = cell.record(
                 FAILED,
-                failures=1 + (before.failures if before else 0),
+                failures=1 + _failures(before),
                 runtime=before.runtime if before else {},
                 error={
                     "type": "ProcessDied",

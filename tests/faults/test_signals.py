@@ -7,8 +7,9 @@ import subprocess
 import time
 
 import pytest
-from helpers.commands import JOBLIB, TINY, records, start
+from helpers.commands import CURVES, JOBLIB, TINY, only_cell, records, start, wait_for
 
+from sslbench.cell.folder import RUNNING
 from sslbench.cell.record import DONE, FAILED
 
 ROUNDS = 50
@@ -86,6 +87,27 @@ def test_a_sweep_that_loses_a_process_ends_with_all_done(kind, victim, seed, tmp
     output = finish(command)
     assert command.returncode == 0, output
     assert {record.status for record in records(tmp_path).values()} == {DONE}
+
+
+@pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["serial", "joblib"])
+def test_a_cell_that_is_killed_has_failed_and_what_it_took_before_counts_on(launcher, tmp_path):
+    arguments = ("-m", *TINY, "steps=2000", *launcher)
+    command = start(tmp_path, *arguments)
+    wait_for(tmp_path, CURVES)
+    command.terminate()
+    finish(command)
+    (interrupted,) = records(tmp_path).values()
+    command = start(tmp_path, *arguments)
+    cell = only_cell(tmp_path)
+    while cell.state() != RUNNING or not cell.holder():
+        time.sleep(0.1)
+    os.kill(cell.holder(), signal.SIGKILL)
+    output = finish(command)
+    assert command.returncode == 1, output
+    (killed,) = records(tmp_path).values()
+    assert (killed.status, killed.failures) == (FAILED, 1)
+    assert killed.runtime["total_seconds"] >= interrupted.runtime["total_seconds"] > 0
+    assert_goes_on(tmp_path, arguments)
 
 
 @pytest.mark.parametrize("seed", range(ROUNDS))
