@@ -27,7 +27,8 @@ RETRIES = 2
 """Of a cell whose process was lost through no fault of its own."""
 BUSY_EXIT_CODE = os.EX_TEMPFAIL
 KILLING_SECONDS = 0.5
-"""joblib kills what a worker has started before the worker: that is no death of the cell's own."""
+"""What is being killed has ended then. joblib kills what a worker has started before the worker:
+that is no death of the cell's own."""
 WITH_CELL = ("cell", "outputs")
 """Overrides that `cell=…` goes with: its settings are those it was begun with."""
 
@@ -136,7 +137,8 @@ def _train_isolated(cell: Cell) -> None:
         tries += 1
         code = run_isolated(_cell_process, cell.settings.outputs, cell.id, _failures(before))
         if code is None:
-            print(f"{cell.id}: the server of its process was killed", flush=True)
+            print(f"{cell.id}: the server of its process was killed; started again", flush=True)
+            time.sleep(KILLING_SECONDS)  # so long it may pass for alive
     if code == BUSY_EXIT_CODE:
         return
     after = cell.folder.record()
