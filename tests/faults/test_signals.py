@@ -91,15 +91,16 @@ def test_a_sweep_that_loses_a_process_ends_with_all_done(kind, victim, seed, tmp
 
 @pytest.mark.parametrize("launcher", [(), JOBLIB], ids=["serial", "joblib"])
 def test_a_cell_that_is_killed_has_failed_and_what_it_took_before_counts_on(launcher, tmp_path):
-    arguments = ("-m", *TINY, "steps=2000", *launcher)
+    arguments = ("-m", *TINY, "steps=300", *launcher)
     command = start(tmp_path, *arguments)
     wait_for(tmp_path, CURVES)
     command.terminate()
     finish(command)
     (interrupted,) = records(tmp_path).values()
-    command = start(tmp_path, *arguments)
     cell = only_cell(tmp_path)
-    while cell.state() != RUNNING or not cell.holder():
+    earlier = cell.holder()
+    command = start(tmp_path, *arguments)
+    while cell.state() != RUNNING or cell.holder() in (0, earlier, command.pid):
         time.sleep(0.1)
     os.kill(cell.holder(), signal.SIGKILL)
     output = finish(command)
