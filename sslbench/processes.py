@@ -1,13 +1,24 @@
-"""The cores that this process may use, and worker processes that end with whoever started them."""
+"""What processes of a sweep owe each other: who gets which signal, and who ends with whom."""
 
+import ctypes
 import multiprocessing
 import os
+import signal
+import sys
 import threading
 import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import Any
 
 POLL_SECONDS = 0.5
 LEAST_THREADS, THREADS_PER_CORE = 64, 4
 """How many are allowed anywhere, and on each core."""
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that ask to stop: Ctrl-C, `kill` or a scheduler, a terminal that is closed."""
+ONE_STOP_SECONDS = 1.0
+"""One request may come several times: to all processes of a group, and passed on by the sweep."""
 
 _watched = threading.Event()
 
@@ -33,6 +44,70 @@ def require_threads(threads: int | None) -> None:
         )
 
 
+def leave(signal_number: int, frame: FrameType | None = None) -> None:
+    """Leave at once, whatever is going on, with the exit code of a signal: a handler.
+
+    What is being written is under a temporary name, and locks go with the process.
+    """
+    with suppress(Exception):  # it may be in the middle of just that
+        sys.stdout.flush()
+    os._exit(128 + signal_number)
+
+
+Handler = Callable[[int, FrameType | None], Any]
+
+
+def handle(handler: Handler) -> dict[int, Any]:
+    """Let a function handle the signals that ask to stop, and return their handlers so far.
+
+    One that is ignored stays ignored, and outside the main thread nothing happens.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    found = {number: signal.getsignal(number) or signal.SIG_DFL for number in STOPS}
+    previous = {number: each for number, each in found.items() if each is not signal.SIG_IGN}
+    for number in previous:
+        signal.signal(number, handler)
+    return previous
+
+
+@contextmanager
+def handled(handler: Handler) -> Iterator[None]:
+    """Let a function handle them for a while."""
+    previous = handle(handler)
+    try:
+        yield
+    finally:
+        for number, each in previous.items():
+            signal.signal(number, each)
+
+
+@contextmanager
+def masked(how: int, signals: Iterable[int]) -> Iterator[None]:
+    """Block or unblock signals in this thread, and in the processes and threads that it starts."""
+    previous = signal.pthread_sigmask(how, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+
+@contextmanager
+def kept_from_children() -> Iterator[None]:
+    """Let signals that ask to stop reach this process, and no process that is started meanwhile.
+
+    A child inherits what the thread that starts it has blocked. So another thread gets them; their
+    handler runs in the main one, as ever, when that is next awake.
+    """
+    over = threading.Event()
+    threading.Thread(target=over.wait, daemon=True).start()
+    try:
+        with masked(signal.SIG_BLOCK, STOPS):
+            yield
+    finally:
+        over.set()
+
+
 def exit_with_parent() -> None:
     """End this process when the one that started it dies, however that ends.
 
@@ -50,3 +125,10 @@ def exit_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def kill_with_parent() -> None:
+    """Have Linux kill this process when the thread that started it ends; elsewhere do nothing."""
+    set_death_signal = 1
+    with suppress(AttributeError):
+        ctypes.CDLL(None).prctl(set_death_signal, signal.SIGKILL)

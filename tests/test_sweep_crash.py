@@ -4,15 +4,30 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import BrokenExecutor
 
 import pytest
-from helpers.commands import CURVES, TINY, only_cell, records, start, train_here, wait_for
+from helpers.commands import (
+    CURVES,
+    JOBLIB,
+    TINY,
+    only_cell,
+    records,
+    share_digits,
+    start,
+    train_here,
+    wait_for,
+)
 
-from sslbench.cell.record import DONE, INTERRUPTED, Record
+from sslbench.cell.record import DONE, FAILED, INTERRUPTED, Record
+from sslbench.config.compose import compose_settings
+from sslbench.exit_codes import CellStopped
+from sslbench.sweep.plan import Planner
+from sslbench.sweep.preflight import Preflight
+from sslbench.sweep.run import run_sweep
 
 GRID = ("-m", *TINY, "method=barlow", "steps=40", "seed=0,1,2")
-JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-ENDLESS = ("-m", *TINY, "steps=100000", "seed=0,1")
+ENDLESS = ("-m", *TINY, "steps=100000")
 
 
 def results(folder):
@@ -107,8 +122,7 @@ def test_ctrl_c_does_not_wait_for_another_sweeps_cells(tmp_path):
 )
 def test_a_signal_saves_the_running_cells_and_is_the_exit_code(number, send, launcher, tmp_path):
     process = start(tmp_path, *ENDLESS, *launcher)
-    running = 2 if launcher else 1  # an idle worker of joblib's would print a traceback of its own
-    wait_for(tmp_path, CURVES, running)
+    wait_for(tmp_path, CURVES)  # one of joblib's two workers is idle
     send(process.pid, number)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + number, output
@@ -116,4 +130,81 @@ def test_a_signal_saves_the_running_cells_and_is_the_exit_code(number, send, lau
     assert "RuntimeWarning" not in output
     assert "the same command goes on" in output
     found = [record.status for record in records(tmp_path).values() if record]
-    assert found == [INTERRUPTED] * running
+    assert found == [INTERRUPTED]
+
+
+@pytest.fixture
+def compose(tmp_path):
+    share_digits(tmp_path / "outputs")
+    return lambda overrides: (
+        compose_settings([*TINY, f"outputs={tmp_path}/outputs", *overrides]),
+        {},
+    )
+
+
+def sweep(compose, launch, *requests):
+    """Run a sweep whose launcher is a function of the cells' ids."""
+    run_sweep(
+        lambda: requests,
+        compose,
+        lambda jobs: launch([overrides[0].removeprefix("cell=") for overrides in jobs]),
+        workers=2,
+        dry_run=False,
+        retry_failed=True,
+        retry_limit=3,
+    )
+
+
+def save(folder, cell, status):
+    accuracies = {split: {"accuracy": 0.5} for split in ("val", "test")}
+    error = {"type": "Sabotage", "message": status} if status == FAILED else None
+    path = folder / "outputs" / "cells" / cell
+    path.mkdir(parents=True, exist_ok=True)
+    Record(cell, status, {}, results=accuracies, error=error).save(path)
+
+
+@pytest.mark.parametrize("death", [BrokenExecutor(), CellStopped(143)], ids=["killed", "told"])
+def test_cells_that_are_lost_with_a_worker_are_started_again(death, compose, tmp_path, capsys):
+    launched = []
+
+    def launch(cells):
+        launched.append(cells)
+        for cell in cells[: len(launched)]:
+            save(tmp_path, cell, DONE)
+        if len(launched) == 1:
+            raise death
+
+    sweep(compose, launch, ["seed=0"], ["seed=1"])
+    (_, second), again = launched
+    assert again == [second]
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "lost" in line] == [
+        f"{second}: has lost its process; started again"
+    ]
+    assert lines[-1] == "all 2 cells are done"
+
+
+def test_a_sweep_gives_up_when_its_workers_die_again_and_again(compose):
+    launched = []
+
+    def launch(cells):
+        launched.append(cells)
+        raise BrokenExecutor
+
+    with pytest.raises(CellStopped) as stopped:
+        sweep(compose, launch, ["seed=0"])
+    assert (stopped.value.code, len(launched)) == (1, 3)
+
+
+def test_a_cell_that_another_sweep_has_done_is_not_blocked(compose, tmp_path):
+    request = ["method=semi", "init.from=barlow"]
+    planner = Planner(compose, Preflight(), retry_failed=True, retry_limit=3, threads=1)
+    child = planner.plan([request]).jobs[-1].cell.id
+
+    def launch(cells):
+        save(tmp_path, cells[0], FAILED)
+        save(tmp_path, child, DONE)
+
+    with pytest.raises(CellStopped):
+        sweep(compose, launch, request)
+    assert {name: record.status for name, record in records(tmp_path).items()}[child] == DONE

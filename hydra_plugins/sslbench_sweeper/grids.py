@@ -4,7 +4,9 @@ Hydra imports this file at every start, so it imports the rest of the project on
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import product
 from math import ceil, prod
 from typing import Any
@@ -79,8 +81,9 @@ class GridsSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from sslbench.config.compose import num_workers, refuse_chdir, to_settings
-        from sslbench.config.settings import Settings
+        from sslbench.config.compose import num_workers, refuse_chdir
+        from sslbench.config.grid import GridComposer
+        from sslbench.processes import exit_with_parent, kept_from_children
         from sslbench.sweep.run import run_sweep
 
         refuse_chdir(self.config.hydra.job.chdir)
@@ -88,15 +91,17 @@ class GridsSweeper(Sweeper):
         workers = num_workers(self.config.hydra.launcher.get("n_jobs", 1))
         if hasattr(self.launcher, "joblib"):
             self.launcher.joblib["n_jobs"] = workers
+            if workers > 1:
+                self.launcher.joblib["initializer"] = exit_with_parent
 
-        def compose(overrides: list[str]) -> tuple[Settings, dict[str, Any]]:
-            config = loader.load_sweep_config(self.config, list(overrides))
-            return to_settings(config), dict(config.hydra.runtime.choices)
+        def launch(jobs: list[list[str]]) -> None:
+            with kept_from_children() if workers > 1 else nullcontext():
+                self.launcher.launch(jobs, initial_job_idx=0)
 
         run_sweep(
             lambda: self.expand(arguments),
-            compose=compose,
-            launch=lambda jobs: self.launcher.launch(jobs, initial_job_idx=0),
+            compose=GridComposer(partial(loader.load_sweep_config, self.config)),
+            launch=launch,
             workers=workers,
             dry_run=self.dry_run,
             retry_failed=self.retry_failed,

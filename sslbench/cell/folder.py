@@ -69,6 +69,13 @@ class CellFolder:
         finally:
             lock.release()
 
+    def holder(self) -> int:
+        """Return the number of the process that holds the cell, or did last; 0 if none has."""
+        try:
+            return int((self.path / ".lock").read_text())
+        except (FileNotFoundError, ValueError):  # it is about to write it
+            return 0
+
     def state(self) -> str:
         """Return the record's status, or what there is instead of a record.
 

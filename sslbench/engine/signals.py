@@ -1,8 +1,12 @@
-"""SIGTERM and Ctrl-C finish the step and save, instead of losing it."""
+"""SIGTERM, SIGHUP and Ctrl-C finish the step and save, instead of losing it."""
 
+import os
 import signal
-import threading
+import time
+from contextlib import ExitStack
 from types import FrameType
+
+from sslbench.processes import ONE_STOP_SECONDS, handled
 
 
 class Interrupted(Exception):
@@ -14,30 +18,26 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """While entered, the first signal is noted in `signal_number`; a second one acts at once.
+    """While entered, the first signal is noted in `signal_number`; a later one acts at once.
 
     A signal that the process ignores stays ignored.
     """
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
-        self._previous: dict[int, object] = {}
+        self._noted_at = 0.0
+        self._handlers = ExitStack()
 
     def _note(self, signal_number: int, frame: FrameType | None) -> None:
-        self.signal_number = signal_number
-        self._restore()
-
-    def _restore(self) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        self._previous = {}
+        if self.signal_number is None:
+            self.signal_number, self._noted_at = signal_number, time.monotonic()
+        elif time.monotonic() - self._noted_at > ONE_STOP_SECONDS:
+            self._handlers.close()
+            os.kill(os.getpid(), signal_number)
 
     def __enter__(self) -> "StopRequest":
-        if threading.current_thread() is threading.main_thread():  # else signals are not ours
-            for number in (signal.SIGTERM, signal.SIGINT):
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    self._previous[number] = signal.signal(number, self._note)
+        self._handlers.enter_context(handled(self._note))
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._restore()
+        self._handlers.close()

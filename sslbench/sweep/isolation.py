@@ -8,19 +8,20 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
 
 from sslbench.exit_codes import CellStopped
-from sslbench.processes import exit_with_parent
+from sslbench.processes import ONE_STOP_SECONDS, STOPS, exit_with_parent, handled, masked
 
-# Imported once by the server that the cells' processes are forked from. The first two are what each
-# of them would import before all else, for the main module of the process that started it; that
-# module itself would be warned of.
+# Imported once by the server that the cells' processes are forked from. The first ends it with this
+# process. The next two are what each cell would import before all else, for the main module of the
+# process that started it; that module itself would be warned of.
 PRELOADED = [
+    "sslbench.sweep.server",
     "sslbench.config.compose",
     "sslbench.sweep.job",
     "sslbench.run",
@@ -28,15 +29,19 @@ PRELOADED = [
     "torchvision.models",
     "sslbench.sweep.preloaded",
 ]
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-SAME_SIGNAL_SECONDS = 1.0
+LOST_EXIT_CODE = 255
+"""What Python says of a process whose server has died: nobody knows how it ends, or has ended."""
 
 
-def run_isolated(function: Callable[..., None], *arguments: object) -> int:
+def run_isolated(function: Callable[..., None], *arguments: object) -> int | None:
     """Call a function in a fresh process and return its exit code; minus n where signal n ended it.
 
-    SIGINT and SIGTERM are passed on as SIGTERM, and the process is waited for. If this process
+    None if the server that it was forked from has died; the process may be there still. SIGINT,
+    SIGTERM and SIGHUP are passed on as SIGTERM, and the process is waited for. If this process
     dies, the other one gets a SIGTERM too. The function and its arguments must be picklable.
+
+    Raises:
+        CellStopped: If there was such a signal, when the process has ended.
     """
     # joblib's workers have a start method of their own, which a child could not take over.
     multiprocessing.set_start_method("forkserver", force=True)
@@ -45,15 +50,31 @@ def run_isolated(function: Callable[..., None], *arguments: object) -> int:
     exit_with_parent()
     level = logging.getLogger().getEffectiveLevel()
     process = context.Process(target=_child, args=(function, arguments, level))
-    process.start()
-    with _signals_passed_on(process):
+    passed_on = _PassedOn(process)
+    # A worker is born with all of them blocked: it is told by the sweep, and by that alone.
+    with handled(passed_on), masked(signal.SIG_UNBLOCK, [signal.SIGTERM]):
+        try:
+            _start_server()
+            process.start()
+        except (EOFError, ConnectionError):
+            return None
         process.join()
-    return process.exitcode
+    passed_on.leave_if_stopped()
+    return None if process.exitcode == LOST_EXIT_CODE else process.exitcode
+
+
+def _start_server() -> None:
+    """Start the server if there is none; it, and what it forks, has the signals blocked."""
+    with masked(signal.SIG_BLOCK, STOPS):
+        resource_tracker.ensure_running()  # it would be started next, and that unblocks them
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        forkserver.ensure_running()
 
 
 def _child(function: Callable[..., None], arguments: tuple, level: int) -> None:
-    # A terminal sends Ctrl-C to all processes of a sweep; this one is told by its parent, once.
+    # A terminal sends Ctrl-C to all processes of a sweep; this one is told by its parent.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)  # the server has them blocked
     logging.basicConfig(level=level, format="%(message)s", stream=sys.stdout)
     parent = multiprocessing.parent_process()
 
@@ -65,31 +86,22 @@ def _child(function: Callable[..., None], arguments: tuple, level: int) -> None:
     function(*arguments)
 
 
-@contextmanager
-def _signals_passed_on(process: BaseProcess) -> Iterator[None]:
-    """Pass signals to the process, then leave with the signal's exit code once it has ended.
+class _PassedOn:
+    """A handler that passes signals on to a process, which ends when it has saved."""
 
-    One Ctrl-C may come twice, from the terminal and from the sweep; passed on twice, the process
-    would not save.
-    """
-    received: list[int] = []
-    last_passed_on = -math.inf
+    def __init__(self, process: BaseProcess) -> None:
+        self._process = process
+        self._received: int | None = None
+        self._told_at = -math.inf
 
-    def pass_on(signal_number: int, frame: FrameType | None) -> None:
-        nonlocal last_passed_on
-        received.append(signal_number)
-        if time.monotonic() - last_passed_on < SAME_SIGNAL_SECONDS:
-            return
-        last_passed_on = time.monotonic()
-        if process.is_alive():
-            os.kill(process.pid, signal.SIGTERM)
+    def __call__(self, signal_number: int, frame: FrameType | None) -> None:
+        self._received = self._received or signal_number
+        if self._process.pid is None:
+            self.leave_if_stopped()
+        if time.monotonic() - self._told_at > ONE_STOP_SECONDS and self._process.is_alive():
+            self._told_at = time.monotonic()
+            os.kill(self._process.pid, signal.SIGTERM)
 
-    in_main_thread = threading.current_thread() is threading.main_thread()
-    previous = {n: signal.signal(n, pass_on) for n in SIGNALS} if in_main_thread else {}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-    if received:
-        raise CellStopped(128 + received[0])
+    def leave_if_stopped(self) -> None:
+        if self._received is not None:
+            raise CellStopped(128 + self._received)

@@ -17,6 +17,7 @@ from typing import Any, Self
 
 from sslbench.config.as_json import model_from_json
 from sslbench.engine.work import PASSES_PER_STEP, count_work
+from sslbench.processes import kill_with_parent
 
 
 class Measurements:
@@ -108,6 +109,7 @@ def _answer(line: str) -> str:
 
 def main() -> None:
     """Answer questions until there are no more."""
+    kill_with_parent()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what an encoder prints is no answer
     _answer(json.dumps(["rate", "auto"]))  # to have it by the time it is asked for

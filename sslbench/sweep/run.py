@@ -3,18 +3,19 @@
 import multiprocessing
 import os
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 from typing import Any
 
-from sslbench.cell.folder import RUNNING, Busy
-from sslbench.cell.record import BLOCKED, DONE, FAILED
+from sslbench.cell.folder import RUNNING, UNREADABLE, Busy, CellFolder
+from sslbench.cell.record import BLOCKED, FAILED, Record
 from sslbench.exit_codes import CellStopped, UsageError
-from sslbench.processes import available_cores
+from sslbench.processes import ONE_STOP_SECONDS, available_cores, handled
 from sslbench.sweep.estimate import estimate
+from sslbench.sweep.job import RETRIES, is_done
 from sslbench.sweep.live import live_overview
 from sslbench.sweep.measure import Measurements
 from sslbench.sweep.plan import Compose, Job, Plan, Planner
@@ -22,13 +23,14 @@ from sslbench.sweep.preflight import Preflight
 from sslbench.sweep.present import exit_report, headline, outcome, plan_table
 
 POLL_SECONDS = 1.0
+Launch = Callable[[list[list[str]]], Any]
 SAVING_SECONDS, SAVING_POLL_SECONDS = 60.0, 0.1
 
 
 def run_sweep(
     requests: Callable[[], list[list[str]]],
     compose: Compose,
-    launch: Callable[[list[list[str]]], Any],
+    launch: Launch,
     *,
     workers: int,
     dry_run: bool,
@@ -67,17 +69,8 @@ def run_sweep(
             return
     print(headline(plan), flush=True)
     stopped = None
-
-    def launch_saving(jobs: list[Job]) -> None:
-        for job in jobs:
-            job.cell.save_request()
-        with _saving_before_interrupt(plan):
-            launch([_overrides(job) for job in jobs])
-
     try:
-        _train(plan, launch_saving)
-    except KeyboardInterrupt:
-        stopped = CellStopped(128 + signal.SIGINT)
+        _train(plan, launch, in_workers=workers > 1)
     except CellStopped as by_signal:
         stopped = by_signal
     report = exit_report(plan)
@@ -88,83 +81,143 @@ def run_sweep(
     raise stopped or CellStopped(1)
 
 
-def _overrides(job: Job) -> list[str]:
-    """Return what a worker composes to load a cell that is planned."""
-    outputs = job.cell.settings.outputs.replace("\\", "\\\\").replace("'", "\\'")
-    return [f"cell={job.cell.id}", f"outputs='{outputs}'"]
-
-
-@contextmanager
-def _saving_before_interrupt(plan: Plan) -> Iterator[None]:
-    """Let Ctrl-C interrupt only when the running cells have saved; a second one acts at once.
-
-    joblib, when it is interrupted, kills its workers with all that they started.
-    """
-    previous = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or previous is signal.SIG_IGN:
-        yield
-        return
-
-    def interrupt(signal_number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGINT, previous)
-        workers = multiprocessing.active_children()
-        for worker in workers:  # a terminal tells them too; `kill` does not
-            with suppress(ProcessLookupError):
-                os.kill(worker.pid, signal.SIGINT)
-        if workers:
-            _wait_for_running(plan)
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, previous)
-
-
-def _wait_for_running(plan: Plan) -> None:
-    """Wait until the cells that run now have saved; they finish their step first."""
-    running = [job.cell.folder for job in plan.to_do() if job.cell.folder.state() == RUNNING]
-    deadline = time.monotonic() + SAVING_SECONDS
-    while time.monotonic() < deadline and any(it.state() == RUNNING for it in running):
-        time.sleep(SAVING_POLL_SECONDS)
-
-
-def _train(plan: Plan, launch: Callable[[list[Job]], None]) -> None:
+def _train(plan: Plan, launch: Launch, *, in_workers: bool) -> None:
     """Train what is to do, parents first, and what another sweep leaves unfinished."""
+    stop = _Stop(plan, in_workers)
     to_start = plan.to_do()
     elsewhere = [job for job in plan.jobs if job.state == RUNNING]
-    announced = False
-    with live_overview(plan):
+    before = {job: _record(job) for job in [*to_start, *elsewhere]}
+    announced, tries = False, 0
+    with handled(stop), live_overview(plan):
         while to_start or elsewhere:
             pending = [*to_start, *elsewhere]
             free = [job for job in to_start if job.parent not in pending]
             to_start = [job for job in to_start if job not in free]
             ready = [job for job in free if not _blocked(job)]
             if ready:
-                launch(ready)
-                elsewhere += [job for job in ready if job.cell.folder.state() == RUNNING]
+                _launch(ready, launch, stop)
+                held = [job for job in ready if job.cell.folder.state() == RUNNING]
+                elsewhere += held
+                left = [job for job in ready if job not in held and not _ended(job, before[job])]
+                tries = tries + 1 if len(left) == len(ready) else 0
+                if tries <= RETRIES:
+                    to_start += left
+                    for job in left:
+                        print(f"{job.cell.id}: has lost its process; started again", flush=True)
             elif not free:
                 if not announced:
                     print(f"waiting for {len(elsewhere)} of another sweep's cells", flush=True)
                     announced = True
                 time.sleep(POLL_SECONDS)
-                ended = [job for job in elsewhere if job.cell.folder.state() != RUNNING]
-                elsewhere = [job for job in elsewhere if job not in ended]
-                finished = (DONE, FAILED)
-                to_start += [job for job in ended if job.cell.folder.state() not in finished]
+                free_again = [job for job in elsewhere if job.cell.folder.state() != RUNNING]
+                elsewhere = [job for job in elsewhere if job not in free_again]
+                to_start += [job for job in free_again if not _ended(job, before[job])]
+
+
+def _record(job: Job) -> Record | None:
+    """Return a job's record; None, too, where it cannot be read."""
+    with suppress(ValueError):
+        return job.cell.folder.record()
+
+
+def _ended(job: Job, before: Record | None) -> bool:
+    """Whether a cell has come to an end that this sweep has to accept, since there was `before`."""
+    if job.cell.folder.state() == UNREADABLE:
+        return True
+    record = _record(job)
+    return is_done(record) or (record is not None and record != before and record.status == FAILED)
 
 
 def _blocked(job: Job) -> bool:
-    """Record a cell as blocked if the cell that it starts from did not finish."""
-    if job.parent is None or job.parent.cell.folder.state() == DONE:
+    """Record a cell as blocked if the cell that it starts from did not finish.
+
+    A cell that another sweep has done meanwhile is left as it is.
+    """
+    if job.parent is None or is_done(_record(job.parent)):
         return False
     message = f"{job.parent.cell.id} did not finish"
     try:
         with job.cell.folder.locked():
+            if is_done(_record(job)) or is_done(_record(job.parent)):
+                return False
             record = job.cell.record(BLOCKED, error={"type": "Blocked", "message": message})
             record.save(job.cell.folder.path)
     except Busy:  # another sweep has found the parent done since
         return False
     print(outcome(job), flush=True)
     return True
+
+
+def _launch(jobs: list[Job], launch: Launch, stop: "_Stop") -> None:
+    """Have jobs run; those that are lost with a worker have no new record afterwards."""
+    for job in jobs:
+        with suppress(Busy), job.cell.folder.locked():  # who has it has written it
+            if not is_done(_record(job)):
+                job.cell.save_request()
+    with stop.of_running(), suppress(BrokenExecutor):  # a worker was killed; joblib kills the rest
+        launch([_overrides(job) for job in jobs])
+
+
+def _overrides(job: Job) -> list[str]:
+    """Return what a worker composes to load a cell that is planned."""
+    outputs = job.cell.settings.outputs.replace("\\", "\\\\").replace("'", "\\'")
+    return [f"cell={job.cell.id}", f"outputs='{outputs}'"]
+
+
+class _Stop:
+    """A handler that stops a sweep when the running cells have saved; a second signal does at once.
+
+    joblib, when it is interrupted, kills its workers with all that they started.
+    """
+
+    def __init__(self, plan: Plan, in_workers: bool) -> None:
+        self._plan = plan
+        self._in_workers = in_workers
+        self._came_at: float | None = None
+        self._has_running = self._is_waiting = False
+
+    def __call__(self, signal_number: int, frame: FrameType | None) -> None:
+        if self._came_at is None:
+            self._came_at = time.monotonic()
+            if self._in_workers and self._has_running:
+                self._tell_workers()
+                self._wait_for_running()
+        elif time.monotonic() - self._came_at < ONE_STOP_SECONDS or not self._is_waiting:
+            return  # it leaves already
+        self._is_waiting = False
+        raise CellStopped(128 + signal_number)
+
+    def _tell_workers(self) -> None:
+        for worker in multiprocessing.active_children():
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGTERM)
+
+    def _wait_for_running(self) -> None:
+        """Wait until the cells that run now have saved; they finish their step first."""
+        self._is_waiting = True
+        running = [job.cell.folder for job in self._plan.to_do()]
+        deadline = time.monotonic() + SAVING_SECONDS
+        while time.monotonic() < deadline and (running := [*filter(_runs_here, running)]):
+            time.sleep(SAVING_POLL_SECONDS)
+
+    @contextmanager
+    def of_running(self) -> Iterator[None]:
+        """Say that cells run meanwhile; a worker that is told to stop does not stop the sweep."""
+        self._has_running = True
+        try:
+            yield
+        except CellStopped:
+            if self._came_at is not None or not self._in_workers:
+                raise
+        finally:
+            self._has_running = False
+
+
+def _runs_here(folder: CellFolder) -> bool:
+    """Whether a process of this sweep has a cell, rather than one of another sweep."""
+    if folder.state() != RUNNING:
+        return False
+    try:
+        return os.getpgid(folder.holder()) == os.getpgrp()
+    except ProcessLookupError:  # it has left meanwhile
+        return False

@@ -26,6 +26,7 @@ PARTS = ("--config-dir", str(ROOT / "tests" / "helpers" / "conf"))
 """Selects the parts from outside that tests use."""
 TINY = ("data=digits", "tracking=off", "threads=1", "log_every=2")
 TINY += ("model.channels=8", "method.batch_size=8", "precision=fp32")
+JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 CURVES = "outputs/cells/*/metrics.jsonl"
 
 
