@@ -36,14 +36,14 @@ class Sight:
     """Errors of the report and of `load_encoder` that are not for users."""
 
 
-def look(outputs: Path, cell_id: str, *, with_files: bool = True) -> Sight:
-    """Look at a cell; its folder may be damaged or gone."""
+def look(outputs: Path, cell_id: str, parent_id: str | None = None) -> Sight:
+    """Look at a cell, and at the files of its parent; their folders may be damaged or gone."""
     sight = Sight()
     folder = cells_folder(outputs) / cell_id
-    if with_files:
-        for path in sorted(folder.glob("*")):
+    for prefix, cell in (("", cell_id), ("parent's ", parent_id)):
+        for path in sorted((cells_folder(outputs) / cell).glob("*")) if cell else ():
             if path.suffix in READERS:
-                sight.contents[path.name] = _read(path)
+                sight.contents[prefix + path.name] = _read(path)
     record = sight.contents.get("record.json", _read(folder / "record.json"))
     sight.status = record.get("status") if isinstance(record, dict) else None
     sight.record = record
@@ -82,6 +82,11 @@ def new_notes(record: Any, known: Any, path: str = "") -> list[str]:
         found = [new_notes(each, inner.get(key), f"{path}.{key}") for key, each in pairs]
         return [note for notes in found for note in notes]
     return [f"{path}: {record}"] if known in (None, "", False) and record != known else []
+
+
+def without_tracebacks(text: str) -> str:
+    """Leave the frames of tracebacks out; what they end with stays."""
+    return re.sub(r"Traceback \(most recent call last\):\n([ \t].*\n)*", "", text)
 
 
 def new_lines(text: str, known: str) -> str:

@@ -5,7 +5,7 @@ import random
 import shutil
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from faults.cells import KINDS, Kind, Stage
@@ -26,8 +26,11 @@ from faults.disturb import (
 from sslbench.data.layout import FOLDER
 
 NEW, STOPPED, DONE = "new", "stopped", "done"
-FILES = ("last", "best", "record", "settings", "metrics", "embeddings", "snapshot", "statistics")
-FILES += ("card", "images", "train.log", ".lock", "")
+MANY, ONCE = ("last", "best", ""), ("record", "settings", "metrics", "embeddings", "card", "images")
+"""Files that a run writes several times and once, by a part of their names; all have the empty."""
+AS_THEY_COME = ("train.log", ".lock")
+"""Files that are not written beside their place and renamed."""
+ANOTHERS, EARLIER = "another cell's", "an earlier step's"
 DAY = 86_400.0
 
 
@@ -52,7 +55,14 @@ class Round:
     """A regular expression of what names the fault, besides the file."""
     refusable: bool = False
     """Whether the command may refuse to go on for good, as the fault stays."""
-    hits_results: list[str] = field(default_factory=list)
+    must_say: bool = False
+    """Whether it is to be said even where the cell is as if undisturbed."""
+
+    @property
+    def names_a_file(self) -> bool:
+        return self.kind.startswith(
+            ("data", "parent:", "lock", *DAMAGES, *ERRORS, ANOTHERS, EARLIER)
+        )
 
     def __str__(self) -> str:
         return f"{self.kind} of {self.what} ({self.cell.name}, {self.moment})"
@@ -70,6 +80,12 @@ def _a_cell(rng: random.Random, *names: str) -> Kind:
     return KINDS[rng.choice(names or ("supervised", "barlow", "semi", "child"))]
 
 
+def _a_file(rng: random.Random, *more: str) -> tuple[str, int]:
+    """Return a part of a file's name, and which of the files of that name is meant."""
+    name = rng.choice([*MANY, *MANY, *ONCE, *more])
+    return name, rng.choice([1, 1, 2, 3, 5] if name == "" else [1, 2] if name in MANY else [1])
+
+
 def _kill(seed: int, rng: random.Random) -> Round:
     number = rng.choice([signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
     moment, name = rng.choice([NEW, STOPPED]), signal.Signals(number).name
@@ -81,8 +97,7 @@ def _kill(seed: int, rng: random.Random) -> Round:
 
 
 def _kill_in_file(seed: int, rng: random.Random) -> Round:
-    name, moment = rng.choice(FILES), rng.choice([NEW, STOPPED])
-    nth = rng.choice([1, 1, 2, 3])
+    (name, nth), moment = _a_file(rng), rng.choice([NEW, STOPPED])
     fault: Fault
     if rng.random() < 0.5:
         kind, fault = "kill in the middle", KillInFile(name, nth, rng.random())
@@ -94,8 +109,11 @@ def _kill_in_file(seed: int, rng: random.Random) -> Round:
 def _refusal(seed: int, rng: random.Random) -> Round:
     error = rng.choice(list(ERRORS))
     call = rng.choice(["open", "write", "fsync", "rename"])
-    name, moment = rng.choice(FILES), rng.choice([NEW, NEW, STOPPED, DONE])
-    fault = Refusal(call, name, rng.choice([1, 1, 2, 3, 5]), ERRORS[error], rng.random() < 0.5)
+    name, nth = _a_file(rng, *AS_THEY_COME * (call in ("open", "write")))
+    moment = rng.choice([NEW, NEW, STOPPED])
+    if call == "open" and name == "" and rng.random() < 0.3:
+        moment, nth = DONE, 1
+    fault = Refusal(call, name, nth, ERRORS[error], rng.random() < 0.5)
     words = f"{os.strerror(ERRORS[error])}|disk|full|quota|read-only|writ"
     what = f"{call} {name or 'any file'}"
     return Round(seed, error, what, moment, _a_cell(rng), fault, words=words)
@@ -131,7 +149,7 @@ CELL_WORDS = r"checksum|digest|damaged"
 
 def _damage(seed: int, rng: random.Random) -> Round:
     """One file of the cell, whichever it has."""
-    kind = rng.choice([*DAMAGES, "flip", "flip", "another cell's", "an earlier step's"])
+    kind = rng.choice([*DAMAGES, "flip", "flip", ANOTHERS, EARLIER])
     moment = rng.choice([STOPPED, DONE, DONE])
     found = Round(seed, kind, "", moment, _a_cell(rng), words=CELL_WORDS)
 
@@ -141,7 +159,7 @@ def _damage(seed: int, rng: random.Random) -> Round:
         if kind in DAMAGES:
             DAMAGES[kind](target, rng)
             return
-        state = "early" if kind == "an earlier step's" else f"other-{moment}"
+        state = "early" if kind == EARLIER else f"other-{moment}"
         own = stage.cell_id(found.cell, state=state)
         folder = stage.kept(found.cell, state) / "outputs" / "cells" / own
         if (folder / path.name).exists():
@@ -175,6 +193,7 @@ def _damage_data(seed: int, rng: random.Random) -> Round:
     def strike(stage: Stage) -> None:
         path = rng.choice(Files.of_data(stage))
         found.what = path.name
+        found.must_say = path.parent.name == FOLDER
         DAMAGES[kind](stage.work / path, rng)
 
     found.strike = strike
@@ -183,7 +202,7 @@ def _damage_data(seed: int, rng: random.Random) -> Round:
 
 def _clock(seed: int, rng: random.Random) -> Round:
     cell, moment = _a_cell(rng), rng.choice([NEW, STOPPED])
-    fault = ClockBack(rng.randint(0, 40), rng.choice([1.0, 3600.0, 365 * DAY]))
+    fault = ClockBack(rng.randint(0, 5), rng.choice([1.0, 3600.0, 365 * DAY]))
     found = Round(seed, "clock back", f"after {fault.after} looks", moment, cell, fault)
 
     def strike(stage: Stage) -> None:
@@ -192,7 +211,7 @@ def _clock(seed: int, rng: random.Random) -> Round:
             os.utime(path, (then, then))
 
     if rng.random() < 0.5:
-        found.what, found.strike = "files of tomorrow", strike
+        found.what, found.strike, found.fault = "files of tomorrow", strike, None
     return found
 
 
@@ -222,7 +241,7 @@ def _folder(seed: int, rng: random.Random) -> Round:
         found.what, folder = "own folder", stage.cells / own
         if kind == "copied":
             shutil.copytree(folder, stage.cells / f"{own}-copy")
-            found.words = f"{own}-copy"
+            found.words, found.must_say = f"{own}-copy", True
             return
         state = f"other-{moment}"
         other = stage.cell_id(found.cell, state=state)
@@ -278,4 +297,3 @@ TABLE: list[tuple[Callable[[int, random.Random], Round], int]] = [
     (_other_code, 6),
 ]
 """Makers of rounds, and how often each is drawn."""
-assert FOLDER

@@ -21,7 +21,7 @@ from queue import Queue
 
 from faults.cells import Kind, Stage
 from faults.command import Ending, Fault
-from faults.judge import Sight, differences, look, new_lines, new_notes
+from faults.judge import Sight, differences, look, new_lines, new_notes, without_tracebacks
 from faults.kinds import DONE, Round, draw
 
 MAX_RUNS = 3
@@ -33,7 +33,8 @@ NOT_PLAYED = "not played"
 DEFECTS = (LOST, SILENT, TRACEBACK, BUG, HANG, UNNAMED, NOT_PLAYED)
 """`not named`: all is well in the end, but a run that failed did not say of what. `not played`: an
 error of this harness, or no undisturbed cell to compare with."""
-WAY_OUT = r"delet|remov|again|anew|restor|copy|resume=|retrain|pick|leave|set |free|make room"
+WAY_OUT = r"delet|remov|again|anew|restor|resume=|retrain|pick|leave|make room"
+"""What a message says that leads on from a cell that cannot be finished as it is."""
 
 
 @dataclass
@@ -82,7 +83,7 @@ class Player:
             with self.stage.set_aside():
                 self.stage.enter(kind, "new")
                 runs = [self.stage.run(kind), self.stage.run(kind)]
-                sight = look(self.stage.outputs, cell_id)
+                sight = look(self.stage.outputs, cell_id, self.stage.parent_id(kind))
                 log = self._log(kind)
             assert sight.status == "done", runs
             texts = [*(ending.said for ending in runs), log, sight.report]
@@ -99,7 +100,8 @@ class Player:
         ending = self.stage.run(kind, *more, fault=fault)
         own = self.stage.cell_id(kind)
         elsewhere = [p.name for p in self.stage.cells.glob("*/") if p.name not in {own, *before}]
-        found = look(self.stage.outputs, elsewhere[0] if elsewhere else own)
+        shown = elsewhere[0] if elsewhere else own
+        found = look(self.stage.outputs, shown, self.stage.parent_id(kind))
         said = [new_lines(ending.said, usual), *new_notes(found.record, expected.record)]
         said += [new_lines(found.report, expected.report), *found.crashes]
         said += [found.load] * found.load.startswith("refused")
@@ -118,7 +120,7 @@ class Player:
             later = it.fault if it.refusable else None
             runs.append(self.stage.run(it.cell, *it.more, fault=later))
         cell_id = self.stage.cell_id(it.cell)
-        found = look(self.stage.outputs, cell_id)
+        found = look(self.stage.outputs, cell_id, self.stage.parent_id(it.cell))
         others.add(cell_id)
         elsewhere = [p.name for p in self.stage.cells.glob("*/") if p.name not in others]
         outcome = _judge(it, runs, found, expected, usual + self._log(it.cell), elsewhere)
@@ -130,6 +132,27 @@ class Player:
         return path.read_text(errors="replace") if path.is_file() else ""
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What a round is judged by."""
+
+    round: Round
+    runs: list[Ending]
+    found: Sight
+    different: list[str]
+    """Files that are not as they would be without the fault."""
+    said_by: list[str]
+    """Who named the fault."""
+    told: str
+    """What the commands said, without the frames of tracebacks."""
+    elsewhere: list[str]
+    """Other cells that the commands made."""
+
+    @property
+    def is_done(self) -> bool:
+        return self.found.status == "done"
+
+
 def _judge(
     it: Round,
     runs: list[Ending],
@@ -138,22 +161,20 @@ def _judge(
     usual: str,
     elsewhere: list[str],
 ) -> Outcome:
-    said = "\n".join(ending.said for ending in runs)
-    names = it.what.removeprefix("parent's ").split()[-1:]
-    if it.what in ("any file", "some time", "the rest", "own folder", "parent"):
-        names = []
-    stems = [re.escape(Path(name).stem) for name in names if len(Path(name).stem) > 2]
-    words = "|".join(filter(None, [*stems, it.words])) or "(?!)"
+    told = without_tracebacks("\n".join(ending.said for ending in runs))
     speakers = {
-        "command": new_lines(said, usual),
+        "command": new_lines(told, usual),
         "record": "\n".join(new_notes(found.record, expected.record)),
         "report": new_lines(found.report, expected.report),
         "load_encoder": found.load if found.load.startswith("refused") else "",
     }
+    words = _words(it)
     said_by = [who for who, text in speakers.items() if re.search(words, text, re.I)]
     different = differences(found, expected)
-    done = found.status == "done"
-    outcome, details = _classify(it, runs, found, different, said_by, done, elsewhere, speakers)
+    evidence = Evidence(it, runs, found, different, said_by, told, elsewhere)
+    outcome, details = _classify(evidence)
+    if outcome in (UNDISTURBED, SAID, UNNAMED):
+        outcome, details = _noise(evidence) or (outcome, details)
     return Outcome(
         *(it.seed, str(it), it.kind, it.what, it.moment, it.cell.name, outcome, details),
         exit_codes=[ending.exit_code for ending in runs],
@@ -163,40 +184,47 @@ def _judge(
     )
 
 
-def _classify(
-    it: Round,
-    runs: list[Ending],
-    found: Sight,
-    different: list[str],
-    said_by: list[str],
-    done: bool,
-    elsewhere: list[str],
-    speakers: dict[str, str],
-) -> tuple[str, str]:
-    codes, text = [ending.exit_code for ending in runs], "\n".join(run.said for run in runs)
-    summary = ", ".join(different)
+def _words(it: Round) -> str:
+    """Return a regular expression of what names the fault: its file's name, and its own words."""
+    name = re.search(r"[\w-]+\.\w+|\w+$", it.what) if it.names_a_file else None
+    stem = re.escape(Path(name[0]).stem) if name else ""
+    return "|".join(filter(None, [stem, it.words])) or "(?!)"
+
+
+def _classify(it: Evidence) -> tuple[str, str]:
+    codes, summary = [ending.exit_code for ending in it.runs], ", ".join(it.different)
+    silent = not it.said_by
     if None in codes:
         return HANG, ""
-    if re.search(r"(is|be) a bug|bug in sslbench", text):
-        return BUG, summary
-    if "Traceback (most recent call last)" in text or found.crashes:
-        return TRACEBACK, "; ".join([*found.crashes, summary])
-    if not different and codes[-1] == 0:
-        failed = [run for run in runs if (run.exit_code or 0) > 0 and run.exit_code < 128]
-        if failed and not said_by:
-            return UNNAMED, f"exit code {failed[0].exit_code}"
-        return UNDISTURBED, ""
-    if elsewhere and codes[-1] == 0:
-        return SAID, f"another cell: {', '.join(elsewhere)}"
-    if not done and it.moment == DONE and "record.json" not in it.what:
-        return LOST, f"the record is gone: {summary}"
-    if not said_by:
-        return SILENT, summary
-    if not done and not it.refusable and not re.search(WAY_OUT, speakers["command"], re.I):
-        return LOST, f"never finished: {summary}"
-    if not done and codes[-1] == 0:
-        return SILENT, f"exit code 0 without a result: {summary}"
-    return SAID, summary
+    if it.elsewhere and codes[-1] == 0:
+        return SAID, f"another cell: {', '.join(it.elsewhere)}"
+    if not it.different and codes[-1] == 0:
+        if it.round.must_say and silent:
+            return SILENT, "as if nothing had happened"
+        failed = [code for code in codes if code is not None and 0 < code < 128]
+        if failed and silent:
+            return UNNAMED, f"exit code {failed[0]}"
+        return (SAID if it.round.must_say else UNDISTURBED), ""
+    if not it.is_done:
+        if it.round.moment == DONE and "record.json" not in it.round.what:
+            return LOST, f"the record is gone: {summary}"
+        if codes[-1] == 0:
+            return SILENT, f"exit code 0 without a result: {summary}"
+        if not it.round.refusable and not re.search(WAY_OUT, it.told, re.I):
+            return LOST, f"never finished: {summary}"
+    return (SILENT if silent else SAID), summary
+
+
+def _noise(it: Evidence) -> tuple[str, str] | None:
+    """Return what is wrong with how things were said."""
+    said = "\n".join(ending.said for ending in it.runs)
+    if it.found.crashes:
+        return TRACEBACK, "; ".join(it.found.crashes)
+    if re.search(r"(is|be) a bug|bug in sslbench", said):
+        return BUG, ", ".join(it.different)
+    if "Traceback (most recent call last)" in said:
+        return TRACEBACK, ", ".join(it.different)
+    return None
 
 
 def play_all(seeds: Iterable[int], jobs: int, root: Path) -> Iterable[Outcome]:
@@ -261,6 +289,8 @@ def main() -> None:
         print(json.dumps(asdict(outcomes[0]), indent=2, ensure_ascii=False))
         print(outcomes[0].said)
     print(table(outcomes))
+    speakers = Counter(who for it in outcomes if it.outcome == SAID for who in it.said_by)
+    print(f"said by: {dict(speakers)}; not met: {sum(not it.struck for it in outcomes)}")
     print(f"{len(outcomes)} rounds, {time.monotonic() - began:.0f} s")
     sys.exit(any(outcome.outcome in DEFECTS for outcome in outcomes))
 
