@@ -15,8 +15,8 @@ from sslbench.cell.folder import cells_folder
 from sslbench.report import build_report
 
 UNREADABLE = "unreadable"
-OF_RUNTIME = ("runtime",)
-"""Parts of a record that no two trainings share."""
+OF_RUNTIME = ("runtime", "failures")
+"""Parts of a record that are of how it came about, not of what the cell is."""
 
 
 @dataclass
@@ -81,7 +81,8 @@ def new_notes(record: Any, known: Any, path: str = "") -> list[str]:
         inner = dict(known.items() if isinstance(known, dict) else enumerate(known or []))
         found = [new_notes(each, inner.get(key), f"{path}.{key}") for key, each in pairs]
         return [note for notes in found for note in notes]
-    return [f"{path}: {record}"] if known in (None, "", False) and record != known else []
+    said_nothing = known is None or known is False or known == ""
+    return [f"{path}: {record}"] if said_nothing and record != known else []
 
 
 def without_tracebacks(text: str) -> str:

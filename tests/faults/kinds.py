@@ -4,11 +4,13 @@ import os
 import random
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from faults.cells import KINDS, Kind, Stage
+from faults.cells import KINDS, Kind, Stage, tinted_layout
 from faults.command import Fault
 from faults.damage import DAMAGES, replace
 from faults.disturb import (
@@ -57,6 +59,9 @@ class Round:
     """Whether the command may refuse to go on for good, as the fault stays."""
     must_say: bool = False
     """Whether it is to be said even where the cell is as if undisturbed."""
+
+    loses_its_record: bool = False
+    """Whether the record is not where the command looks for it, by the fault itself."""
 
     @property
     def names_a_file(self) -> bool:
@@ -186,7 +191,8 @@ def _damage_parent(seed: int, rng: random.Random) -> Round:
 
 
 def _damage_data(seed: int, rng: random.Random) -> Round:
-    kind, moment = rng.choice([*DAMAGES, "flip", "flip"]), rng.choice([STOPPED, DONE])
+    kind = rng.choice([*DAMAGES, "flip", "flip", "another set's"])
+    moment = rng.choice([STOPPED, DONE])
     cell = _a_cell(rng, "supervised", "barlow", "semi", "child", "digits", "digits")
     found = Round(seed, f"data: {kind}", "", moment, cell, words=DATA_WORDS, refusable=True)
 
@@ -194,7 +200,15 @@ def _damage_data(seed: int, rng: random.Random) -> Round:
         path = rng.choice(Files.of_data(stage))
         found.what = path.name
         found.must_say = path.parent.name == FOLDER
-        DAMAGES[kind](stage.work / path, rng)
+        if kind in DAMAGES:
+            DAMAGES[kind](stage.work / path, rng)
+            return
+        with tempfile.TemporaryDirectory() as other:
+            theirs = tinted_layout(Path(other), seed=1) / path.name
+            if theirs.exists() and theirs.read_bytes() != (stage.work / path).read_bytes():
+                replace(stage.work / path, theirs)
+            else:
+                DAMAGES["flip"](stage.work / path, rng)
 
     found.strike = strike
     return found
@@ -233,21 +247,22 @@ def _lock(seed: int, rng: random.Random) -> Round:
 
 
 def _folder(seed: int, rng: random.Random) -> Round:
-    kind, moment = rng.choice(["copied", "swapped"]), rng.choice([STOPPED, DONE])
-    found = Round(seed, f"folder {kind}", "", moment, _a_cell(rng), refusable=kind == "swapped")
+    kind, moment = rng.choice(["copied", "renamed", "swapped"]), rng.choice([STOPPED, DONE])
+    found = Round(seed, f"folder {kind}", "own folder", moment, _a_cell(rng))
 
     def strike(stage: Stage) -> None:
         own = stage.cell_id(found.cell)
-        found.what, folder = "own folder", stage.cells / own
-        if kind == "copied":
-            shutil.copytree(folder, stage.cells / f"{own}-copy")
-            found.words, found.must_say = f"{own}-copy", True
+        folder, other = stage.cells / own, stage.cells / f"{own}-other"
+        if kind == "swapped":
+            state = f"other-{moment}"
+            name = stage.cell_id(found.cell, state=state)
+            shutil.rmtree(folder)
+            shutil.copytree(stage.kept(found.cell, state) / "outputs" / "cells" / name, folder)
+            found.words, found.refusable = r"another cell|settings of|belongs|is of", True
             return
-        state = f"other-{moment}"
-        other = stage.cell_id(found.cell, state=state)
-        shutil.rmtree(folder)
-        shutil.copytree(stage.kept(found.cell, state) / "outputs" / "cells" / other, folder)
-        found.words = other
+        (folder.rename if kind == "renamed" else partial(shutil.copytree, folder))(other)
+        found.words, found.must_say = other.name, True
+        found.loses_its_record = kind == "renamed"
 
     found.strike = strike
     return found

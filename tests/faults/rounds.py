@@ -172,7 +172,7 @@ def _judge(
     said_by = [who for who, text in speakers.items() if re.search(words, text, re.I)]
     different = differences(found, expected)
     evidence = Evidence(it, runs, found, different, said_by, told, elsewhere)
-    outcome, details = _classify(evidence)
+    outcome, details = classify(evidence)
     if outcome in (UNDISTURBED, SAID, UNNAMED):
         outcome, details = _noise(evidence) or (outcome, details)
     return Outcome(
@@ -191,7 +191,8 @@ def _words(it: Round) -> str:
     return "|".join(filter(None, [stem, it.words])) or "(?!)"
 
 
-def _classify(it: Evidence) -> tuple[str, str]:
+def classify(it: Evidence) -> tuple[str, str]:
+    """Return a round's outcome, and its details."""
     codes, summary = [ending.exit_code for ending in it.runs], ", ".join(it.different)
     silent = not it.said_by
     if None in codes:
@@ -206,7 +207,8 @@ def _classify(it: Evidence) -> tuple[str, str]:
             return UNNAMED, f"exit code {failed[0]}"
         return (SAID if it.round.must_say else UNDISTURBED), ""
     if not it.is_done:
-        if it.round.moment == DONE and "record.json" not in it.round.what:
+        kept = "record.json" not in it.round.what and not it.round.loses_its_record
+        if it.round.moment == DONE and kept:
             return LOST, f"the record is gone: {summary}"
         if codes[-1] == 0:
             return SILENT, f"exit code 0 without a result: {summary}"

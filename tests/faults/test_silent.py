@@ -311,7 +311,7 @@ WRONGS = [
         "confusion|agree|record.json",
         edit_record(lambda it: it["results"]["test"].update(accuracy=0.875)),
     ),
-    Wrong("another cell's folder", "settings of|another cell|folder|is of", rename_other),
+    Wrong("another cell's folder", r"settings of|another cell|belongs|is of", rename_other),
     Wrong("a copied folder", "supervised-copy", copy_folder),
     Wrong("NaN in a file of embeddings", "embeddings-test", nan_in_embeddings),
     Wrong(
