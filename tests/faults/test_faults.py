@@ -19,7 +19,7 @@ from faults.rounds import (
     classify,
 )
 
-FAST = (5, 10, 38)
+FAST = (5, 10)
 """Seeds of rounds of one cell that need no process of their own."""
 ROUNDS = 100
 

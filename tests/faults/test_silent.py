@@ -255,7 +255,6 @@ WRONGS = [
         "a record's setting",
         "settings|checksum",
         in_own("record.json", lambda it: edit_text(it, '"batch_size": 8', '"batch_size": 9')),
-        marks=[],
     ),
     Wrong(
         "settings of another batch size",
