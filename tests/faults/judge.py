@@ -15,8 +15,11 @@ from sslbench.cell.folder import cells_folder
 from sslbench.report import build_report
 
 UNREADABLE = "unreadable"
-OF_RUNTIME = ("runtime", "failures")
-"""Parts of a record that are of how it came about, not of what the cell is."""
+CHECKSUMS = "checksum|digest|crc|files"
+LOOKED_AT = r"(best|last)\.pt|(record|settings)\.json|.*\.(jsonl|npz)"
+"""Files whose contents make a cell; what else is there serves them."""
+OF_CELL = ("cell", "status", "settings", "changes", "streams", "data", "results", "error")
+"""Parts of a record that are of what the cell is, not of how it came about."""
 
 
 @dataclass
@@ -42,7 +45,7 @@ def look(outputs: Path, cell_id: str, parent_id: str | None = None) -> Sight:
     folder = cells_folder(outputs) / cell_id
     for prefix, cell in (("", cell_id), ("parent's ", parent_id)):
         for path in sorted((cells_folder(outputs) / cell).glob("*")) if cell else ():
-            if path.suffix in READERS:
+            if re.fullmatch(LOOKED_AT, path.name):
                 sight.contents[prefix + path.name] = _read(path)
     record = sight.contents.get("record.json", _read(folder / "record.json"))
     sight.status = record.get("status") if isinstance(record, dict) else None
@@ -69,8 +72,8 @@ def differences(found: Sight, expected: Sight) -> list[str]:
         mine = found.contents.get(name, "missing")
         if isinstance(mine, str):
             different.append(f"{name} {mine}")
-        elif not _equal(mine, contents):
-            different.append(name)
+        elif (place := _difference(mine, contents)) is not None:
+            different.append(f"{name}{place}")
     return different + ["load_encoder"] * (found.load != expected.load)
 
 
@@ -113,7 +116,7 @@ def _read_json(path: Path) -> Any:
     contents = json.loads(path.read_text())
     if path.name != "record.json":
         return contents
-    return {name: value for name, value in contents.items() if name not in OF_RUNTIME}
+    return {name: value for name, value in contents.items() if name in OF_CELL}
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -123,7 +126,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 def _read_weights(path: Path) -> dict[str, Any]:
     state = checkpoint.load(path)
-    where = {name: state[name] for name in ("cell", "step")}
+    where = {name: state.get(name) for name in ("cell", "step")}
     return where | {name: value.numpy() for name, value in state["method"].items()}
 
 
@@ -135,11 +138,23 @@ READERS: dict[str, Callable[[Path], Any]] = {
 }
 
 
-def _equal(mine: Any, other: Any) -> bool:
-    """Compare bit for bit; what a new version adds to a file is not looked at in arrays."""
-    if isinstance(other, dict):
-        return mine.keys() >= other.keys() and all(_equal(mine[k], other[k]) for k in other)
-    if isinstance(other, np.ndarray):
+def _difference(mine: Any, other: Any, path: str = "") -> str | None:
+    """Return the first place where two contents are not the same bit for bit.
+
+    What only the first one has is no difference, nor are checksums of whole files.
+    """
+    if isinstance(other, dict) and isinstance(mine, dict):
+        for key in other:
+            if not re.search(CHECKSUMS, str(key)):
+                found = _difference(mine.get(key), other[key], f"{path}.{key}")
+                if found is not None:
+                    return found
+        return None
+    if isinstance(other, list) and isinstance(mine, list) and len(mine) == len(other):
+        pairs = enumerate(zip(mine, other, strict=True))
+        found = [_difference(*pair, f"{path}.{number}") for number, pair in pairs]
+        return next((each for each in found if each is not None), None)
+    if isinstance(other, np.ndarray) and isinstance(mine, np.ndarray):
         same = mine.dtype == other.dtype and mine.shape == other.shape
-        return same and mine.tobytes() == other.tobytes()
-    return mine == other
+        return None if same and mine.tobytes() == other.tobytes() else path
+    return None if type(mine) is type(other) and mine == other else path

@@ -88,7 +88,7 @@ def _a_cell(rng: random.Random, *names: str) -> Kind:
 def _a_file(rng: random.Random, *more: str) -> tuple[str, int]:
     """Return a part of a file's name, and which of the files of that name is meant."""
     name = rng.choice([*MANY, *MANY, *ONCE, *more])
-    return name, rng.choice([1, 1, 2, 3, 5] if name == "" else [1, 2] if name in MANY else [1])
+    return name, rng.choice([1, 1, 2, 3, 5] if name == "" else [1, 2] if name == "last" else [1])
 
 
 def _kill(seed: int, rng: random.Random) -> Round:
@@ -216,7 +216,7 @@ def _damage_data(seed: int, rng: random.Random) -> Round:
 
 def _clock(seed: int, rng: random.Random) -> Round:
     cell, moment = _a_cell(rng), rng.choice([NEW, STOPPED])
-    fault = ClockBack(rng.randint(0, 5), rng.choice([1.0, 3600.0, 365 * DAY]))
+    fault = ClockBack(rng.randint(0, 2), rng.choice([1.0, 3600.0, 365 * DAY]))
     found = Round(seed, "clock back", f"after {fault.after} looks", moment, cell, fault)
 
     def strike(stage: Stage) -> None:
@@ -292,9 +292,9 @@ def _other_code(seed: int, rng: random.Random) -> Round:
     words = "threads" if more else r"other code|code"
     kind = "other threads" if more else "other code"
     cell, fault = _a_cell(rng), OtherNumbers() if more else OtherCode()
-    return Round(
-        seed, kind, "the rest", moment, cell, fault, more=more, words=words, refusable=True
-    )
+    found = Round(seed, kind, "the rest", moment, cell, fault, more=more, words=words)
+    found.refusable = found.must_say = True
+    return found
 
 
 TABLE: list[tuple[Callable[[int, random.Random], Round], int]] = [

@@ -2,10 +2,11 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from faults.command import Ending
-from faults.judge import Sight, new_notes
+from faults.judge import Sight, differences, new_notes
 from faults.kinds import TABLE, draw
 from faults.rounds import (
     DEFECTS,
@@ -89,3 +90,15 @@ def test_new_notes_are_those_of_places_where_nothing_was_said() -> None:
         "error": {"type": "E"},
     }
     assert new_notes(said, known) == [".warnings.0: best.pt was damaged", ".error.type: E"]
+
+
+def test_differences_are_bit_by_bit_and_name_their_place():
+    expected = Sight({"last.pt": {"w": np.zeros(2)}, "record.json": {"results": {"a": [1, 0.5]}}})
+    assert differences(expected, expected) == []
+    other = {"last.pt": {"w": -np.zeros(2)}, "record.json": {"results": {"a": [1, 0.25]}}}
+    assert differences(Sight(other), expected) == ["last.pt.w", "record.json.results.a.1"]
+    assert differences(Sight(load="refused"), expected) == [
+        "last.pt missing",
+        "record.json missing",
+        "load_encoder",
+    ]
