@@ -36,8 +36,6 @@ class Job:
     parent: "Job | None" = None
     """The one whose encoder it starts from."""
     state: str = TO_DO
-    flaws: list[str] = field(default_factory=list)
-    """What is wrong with its files, where it is done and not sound."""
 
 
 @dataclass
@@ -121,7 +119,7 @@ class Planner:
             threads = settings.threads or cell.folder.begun_threads() or self.threads
             settings = replace(settings, threads=threads)
             cell = Cell(settings, partial(find_changes, settings, choices))
-            job = Job(cell, overrides, parent, *self._state(cell))
+            job = Job(cell, overrides, parent, self._state(cell))
             if job.state == TO_DO:
                 pending = parent is not None and parent.state != DONE
                 self.preflight.check(
@@ -155,17 +153,17 @@ class Planner:
                 return found[0]
         return self._add(words, settings, choices)
 
-    def _state(self, cell: Cell) -> tuple[str, list[str]]:
-        state, flaws = state_of(cell)
+    def _state(self, cell: Cell) -> str:
+        state, _ = state_of(cell)
         if state in (DONE, RUNNING):
-            return state, []
+            return state
         if state in (DAMAGED, STALE):
-            return (TO_DO, []) if is_to_do(state, cell.settings.resume) else (state, flaws)
+            return TO_DO if is_to_do(state, cell.settings.resume) else state
         if state == FAILED:
             record = cell.folder.record()
             tried_enough = record.failures >= self.retry_limit and not is_of_other_code(record)
-            return (FAILED if tried_enough or not self.retry_failed else TO_DO), []
-        return TO_DO, []
+            return FAILED if tried_enough or not self.retry_failed else TO_DO
+        return TO_DO
 
 
 def listing(problems: Mapping[str, list[str]]) -> list[str]:

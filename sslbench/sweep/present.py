@@ -1,7 +1,7 @@
 """What a person reads about a sweep: its plan, and what failed."""
 
 from sslbench.cell.record import DONE, FAILED
-from sslbench.cell.soundness import STALE, WAYS_OUT, ignored, is_stale
+from sslbench.cell.soundness import WAYS_OUT, ignored, state_of
 from sslbench.cell.versions import is_of_other_code
 from sslbench.data import is_here
 from sslbench.redact import redacted
@@ -96,16 +96,12 @@ def plan_table(plan: Plan, costs: dict[str, Cost | str], workers: int) -> str:
 def outcome(job: Job) -> str:
     """Say in a line or two how a cell of a sweep ended."""
     cell = job.cell
-    if job.flaws:
-        return "\n      ".join([f"{cell.id}: {job.state}", *job.flaws, WAYS_OUT])
-    try:
-        record = cell.folder.record()
-    except ValueError as error:
-        return f"{cell.id}: {error}"
+    state, flaws = state_of(cell)
+    if flaws:
+        return "\n      ".join([f"{cell.id}: {state}", *flaws, WAYS_OUT])
+    record = cell.folder.record()
     if record is None:
         return f"{cell.id}: not run"
-    if record.status == DONE and not _is_sound(job):
-        return f"{cell.id}: {STALE}, its start was trained anew; resume=restart trains it too"
     if record.status == DONE:
         val, test = (record.results[split]["accuracy"] for split in ("val", "test"))
         return f"{cell.id}: val {val:.2%}, test {test:.2%}"
@@ -114,16 +110,9 @@ def outcome(job: Job) -> str:
     return f"{line}\n      log: {cell.folder.log_path}" if record.status == FAILED else line
 
 
-def _is_sound(job: Job) -> bool:
-    """Whether a cell is done, and its start has not been trained anew since, in this sweep."""
-    if job.flaws or job.cell.folder.state() != DONE:
-        return False
-    return job.parent is None or not is_stale(job.cell.settings.outputs, job.cell.folder.record())
-
-
 def exit_report(plan: Plan) -> str | None:
     """List what did not finish and why; None if all cells are done."""
-    unfinished = [job for job in plan.jobs if not _is_sound(job)]
+    unfinished = [job for job in plan.jobs if state_of(job.cell)[0] != DONE]
     if not unfinished:
         return None
     settings = distinctions(plan)

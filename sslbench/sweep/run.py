@@ -11,7 +11,8 @@ from types import FrameType
 from typing import Any
 
 from sslbench.cell.folder import RUNNING, UNREADABLE, Busy, CellFolder
-from sslbench.cell.record import BLOCKED, FAILED, Record
+from sslbench.cell.record import BLOCKED, DONE, FAILED, Record
+from sslbench.cell.soundness import state_of
 from sslbench.exit_codes import CellStopped, UsageError
 from sslbench.processes import ONE_STOP_SECONDS, available_cores, handled
 from sslbench.sweep.estimate import estimate
@@ -152,7 +153,7 @@ def _launch(jobs: list[Job], launch: Launch, stop: "_Stop") -> None:
     """Have jobs run; those that are lost with a worker have no new record afterwards."""
     for job in jobs:
         with suppress(Busy), job.cell.folder.locked():  # who has it has written it
-            if not is_done(_record(job)):
+            if state_of(job.cell, is_mine=True)[0] != DONE:
                 job.cell.save_request()
     with stop.of_running(), suppress(BrokenExecutor):  # a worker was killed; joblib kills the rest
         launch([_overrides(job) for job in jobs])
