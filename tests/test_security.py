@@ -24,6 +24,7 @@ from omegaconf import OmegaConf
 
 from sslbench import tracking, wandb_run
 from sslbench.cell.record import Record
+from sslbench.checksums import read_sealed
 from sslbench.config.as_json import settings_to_json
 from sslbench.config.compose import compose_config, compose_settings, to_settings
 from sslbench.config.settings import Tracking
@@ -31,7 +32,6 @@ from sslbench.data import download as downloads
 from sslbench.data import stl10
 from sslbench.data.download import Unavailable, check_available, check_url, download
 from sslbench.data.layout import read_layout
-from sslbench.data.statistics import cached_statistics
 from sslbench.data.stl10 import how_to_get, unpack
 from sslbench.escape import markdown, markdown_code, printable, visible, without_formula
 from sslbench.exit_codes import UsageError
@@ -260,14 +260,14 @@ def test_a_huge_file_of_data_is_refused_by_its_size(name, tmp_path):
     folder = make_layout(tmp_path, folds=True)
     sparse(folder / name)
     with pytest.raises(ValueError, match=rf"{name}: {HUGE:,} bytes, expected at most .*copy"):
-        read_layout(folder, "copy it again")
+        read_layout(folder, "copy it again", tmp_path)
 
 
-def test_a_huge_statistic_is_refused_by_its_size(tmp_path):
-    (tmp_path / "cache").mkdir()
-    sparse(tmp_path / "cache" / "statistics-f.json")
+@pytest.mark.parametrize("name", ["record.json", "settings.json", "statistics.json"])
+def test_a_huge_file_of_ours_is_refused_by_its_size(name, tmp_path):
+    sparse(tmp_path / name)
     with pytest.raises(ValueError, match="expected at most"):
-        cached_statistics(None, "f", tmp_path)
+        read_sealed(tmp_path / name)
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
@@ -289,7 +289,7 @@ def test_a_class_is_not_named_by_what_moves_the_cursor(letter, tmp_path):
     folder = make_layout(tmp_path)
     (folder / "class_names.txt").write_bytes(f"bird\nc{letter}at\n".encode())
     with pytest.raises(ValueError, match=r"line 2.*control characters.*copy it") as refused:
-        read_layout(folder, "copy it again")
+        read_layout(folder, "copy it again", tmp_path)
     assert letter not in str(refused.value)
     assert letter not in printable(f"a{letter}b")
 

@@ -76,7 +76,7 @@ def test_what_is_not_the_machines_is_not(error):
 @pytest.mark.parametrize(
     ("fault", "told"),
     [
-        (save_to_a_full_disk, "best.pt: the disk is full ("),
+        (save_to_a_full_disk, "last.pt: the disk is full ("),
         ({}.__getitem__, "KeyError: "),
     ],
 )
