@@ -42,7 +42,7 @@ from sslbench.sweep.present import distinctions
 from sslbench.sweep.slots import device_slot
 from sslbench.tables.contents import Table
 from sslbench.tables.groups import slug
-from sslbench.tables.render import to_latex, to_markdown, to_text, write_csv
+from sslbench.tables.render import to_latex, to_markdown, to_text, write_csv, write_table
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRET = "s3cr3t"
@@ -215,8 +215,10 @@ def test_a_drip_is_given_up_and_what_came_is_kept(server, tmp_path, monkeypatch)
 def test_a_head_that_never_ends_is_given_up(server, monkeypatch):
     server.sends_head = False
     monkeypatch.setattr(downloads, "ANSWER_SECONDS", 0.1)
+    began = time.monotonic()
     with pytest.raises(Unavailable, match="no answer within 0.1 seconds"):
         check_available(server.url, 10)
+    assert time.monotonic() - began < 3
     server.sends_head = True
 
 
@@ -343,6 +345,8 @@ def test_a_spreadsheet_gets_no_formula(name, tmp_path):
     found = pd.read_csv(tmp_path / "a.csv", index_col=0)
     assert found["number"].tolist() == [-0.5]
     cells = [found.index[0], found.columns[0], found.iloc[0, 0]]
+    write_table(table(name), tmp_path)
+    cells.append(pd.read_csv(tmp_path / "name.csv").loc[0, "model"])
     assert all(cell.startswith("'") or cell[0] not in "=+-@\t\r" for cell in cells)
 
 
