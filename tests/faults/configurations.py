@@ -123,22 +123,37 @@ def choices() -> dict[str, list[str]]:
 
 
 @cache
-def keys() -> list[str]:
-    """Return all settings there are, those of all choices among them."""
-    found = set(OF_HYDRA)
+def known() -> dict[str, object]:
+    """Return all settings there are, those of all choices among them, with a value of each."""
+    found: dict[str, object] = dict.fromkeys(OF_HYDRA, "")
     for group in ("model", "method", "augmentation", "optimizer", "tracking"):
         for choice in choices()[group]:
             made = settings_to_json(compose_settings([f"{group}={choice}", "data=digits"]))
-            found |= {key for key in flatten(made) if not key.endswith(TYPE)}
-    return sorted(found)
+            found |= {key: it for key, it in flatten(made).items() if not key.endswith(TYPE)}
+    return dict(sorted(found.items()))
+
+
+@cache
+def keys() -> list[str]:
+    return list(known())
+
+
+@cache
+def number_keys() -> list[str]:
+    """Return the settings that are numbers, or none, or lists of numbers."""
+    return [
+        key
+        for key, value in known().items()
+        if value is None or (isinstance(value, int | float | list) and not isinstance(value, bool))
+    ]
 
 
 def values() -> st.SearchStrategy[str]:
     text = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=12)
     number = st.one_of(st.integers().map(str), st.floats().map(repr))
-    known = [choice for names in choices().values() for choice in names]
+    names = [choice for names in choices().values() for choice in names]
     return st.one_of(
-        st.sampled_from(TYPICAL), st.sampled_from(VALUES), st.sampled_from(known), number, text
+        st.sampled_from(TYPICAL), st.sampled_from(VALUES), st.sampled_from(names), number, text
     )
 
 
@@ -156,7 +171,9 @@ def overrides() -> st.SearchStrategy[str]:
     bare = st.one_of(
         values(), st.sampled_from(keys()), st.sampled_from(["--", "-x", "--cfg", "-h"])
     )
-    return st.one_of(*[setting] * 12, group, group, ratio, bare)
+    extreme = st.sampled_from([*NUMBERS.split(), *LISTS.split()])
+    hard = st.builds(lambda k, v: f"{k}={v}", st.sampled_from(number_keys()), extreme)
+    return st.one_of(*[setting] * 6, *[hard] * 6, group, group, ratio, bare)
 
 
 def command_lines() -> st.SearchStrategy[tuple[str, ...]]:
