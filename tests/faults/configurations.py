@@ -6,10 +6,10 @@
 
 import argparse
 import json
-import logging
 import multiprocessing
 import os
 import re
+import resource
 import signal
 import sys
 import tempfile
@@ -29,6 +29,8 @@ from helpers.commands import train_here
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
+from sslbench.build import build
+from sslbench.cell.cell import Cell
 from sslbench.cell.record import flatten
 from sslbench.config.as_json import TYPE, settings_to_json
 from sslbench.config.compose import compose_settings, conf_dir
@@ -38,7 +40,8 @@ from sslbench.sweep.plan import Plan
 
 SECONDS, WALL_SECONDS = 10.0, 60.0
 """Of the processor, as others may be busy on it too; and by the clock, for what only waits."""
-GROWTH_BYTES = 1_500_000_000
+GROWTH_BYTES, ROOM_BYTES = 1_500_000_000, 4_000_000_000
+"""What a command line may take, and what there is for it in a process that may die of it."""
 MAX_LINES, MAX_WIDTH = 12, 120
 OF_ONE_SEED = 100
 GROUPS = ("model", "method", "augmentation", "ratio", "optimizer", "data", "tracking", "experiment")
@@ -123,22 +126,37 @@ def choices() -> dict[str, list[str]]:
 
 
 @cache
-def keys() -> list[str]:
-    """Return all settings there are, those of all choices among them."""
-    found = set(OF_HYDRA)
+def known() -> dict[str, object]:
+    """Return all settings there are, those of all choices among them, with a value of each."""
+    found: dict[str, object] = dict.fromkeys(OF_HYDRA, "")
     for group in ("model", "method", "augmentation", "optimizer", "tracking"):
         for choice in choices()[group]:
             made = settings_to_json(compose_settings([f"{group}={choice}", "data=digits"]))
-            found |= {key for key in flatten(made) if not key.endswith(TYPE)}
-    return sorted(found)
+            found |= {key: it for key, it in flatten(made).items() if not key.endswith(TYPE)}
+    return dict(sorted(found.items()))
+
+
+@cache
+def keys() -> list[str]:
+    return list(known())
+
+
+@cache
+def number_keys() -> list[str]:
+    """Return the settings that are numbers, or none, or lists of numbers."""
+    return [
+        key
+        for key, value in known().items()
+        if value is None or (isinstance(value, int | float | list) and not isinstance(value, bool))
+    ]
 
 
 def values() -> st.SearchStrategy[str]:
     text = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), max_size=12)
     number = st.one_of(st.integers().map(str), st.floats().map(repr))
-    known = [choice for names in choices().values() for choice in names]
+    names = [choice for names in choices().values() for choice in names]
     return st.one_of(
-        st.sampled_from(TYPICAL), st.sampled_from(VALUES), st.sampled_from(known), number, text
+        st.sampled_from(TYPICAL), st.sampled_from(VALUES), st.sampled_from(names), number, text
     )
 
 
@@ -156,7 +174,9 @@ def overrides() -> st.SearchStrategy[str]:
     bare = st.one_of(
         values(), st.sampled_from(keys()), st.sampled_from(["--", "-x", "--cfg", "-h"])
     )
-    return st.one_of(*[setting] * 12, group, group, ratio, bare)
+    extreme = st.sampled_from([*NUMBERS.split(), *LISTS.split()])
+    hard = st.builds(lambda k, v: f"{k}={v}", st.sampled_from(number_keys()), extreme)
+    return st.one_of(*[setting] * 6, *[hard] * 6, group, group, ratio, bare)
 
 
 def command_lines() -> st.SearchStrategy[tuple[str, ...]]:
@@ -200,8 +220,11 @@ class Hang(BaseException):
     """A command took too long."""
 
 
-def check(folder: Path, arguments: tuple[str, ...]) -> str:
-    """Plan a command line in this process; return what is wrong with what it does, or nothing."""
+def check(folder: Path, arguments: tuple[str, ...], *, builds: bool = False) -> str:
+    """Plan a command line in this process; return what is wrong with what it does, or nothing.
+
+    `builds`: a cell is built too, which may take this process with it.
+    """
     began, before = time.monotonic(), peak_memory()
 
     def give_up(*_: object) -> None:
@@ -210,7 +233,7 @@ def check(folder: Path, arguments: tuple[str, ...]) -> str:
     previous = signal.signal(signal.SIGPROF, give_up)
     signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
-        with untrained():
+        with untrained(builds=builds):
             result = train_here(folder, *arguments)
     except Hang:
         return f"hang: {_where()}"
@@ -267,10 +290,18 @@ def _where() -> str:
 
 
 @contextmanager
-def untrained() -> Iterator[None]:
+def untrained(*, builds: bool = False) -> Iterator[None]:
     """Let a cell that would train be done at once, measure nothing, and have no network."""
 
-    def would_train(*_: object, **__: object) -> None:
+    def would_train(cell: Cell, **_: object) -> None:
+        if builds:
+            try:
+                build(cell.settings)
+            except (ValueError, MemoryError):
+                pass
+            except RuntimeError as error:
+                if "alloc" not in str(error):
+                    raise
         raise CellStopped(0)
 
     def unknown_costs(plan: Plan, *_: object) -> dict[str, str]:
@@ -340,14 +371,15 @@ def _answer(connection: Connection) -> str | None:
 
 
 def _work(connection: Connection, lines: list[tuple[str, ...]]) -> None:
-    logging.disable(logging.CRITICAL)
     sys.argv = ["sslbench.train"]
+    size = int(re.search(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+    resource.setrlimit(resource.RLIMIT_AS, (size + ROOM_BYTES, size + ROOM_BYTES))
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root) / "a" / "b"
         folder.mkdir(parents=True)
         os.chdir(folder)
         for arguments in lines:
-            connection.send(check(folder, arguments))
+            connection.send(check(folder, arguments, builds=True))
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ NOT_PLAYED = "not played"
 DEFECTS = (LOST, SILENT, TRACEBACK, BUG, HANG, UNNAMED, NOT_PLAYED)
 """`not named`: all is well in the end, but a run that failed did not say of what. `not played`: an
 error of this harness, or no undisturbed cell to compare with."""
-WAY_OUT = r"delet|remov|again|anew|restor|resume=|retrain|pick|leave|make room"
+WAY_OUT = r"\b(delet\w+|remov\w+|again|anew|restor\w+|retrain|pick|leave|make room)\b|resume="
 """What a message says that leads on from a cell that cannot be finished as it is."""
 
 
@@ -213,7 +213,7 @@ def classify(it: Evidence) -> tuple[str, str]:
             return LOST, f"the record is gone: {summary}"
         if codes[-1] == 0:
             return SILENT, f"exit code 0 without a result: {summary}"
-        if not it.round.refusable and not re.search(WAY_OUT, it.told, re.I):
+        if not it.round.refusable and not re.search(WAY_OUT, it.told):
             return LOST, f"never finished: {summary}"
     return (SILENT if silent else SAID), summary
 
