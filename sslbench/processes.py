@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from types import FrameType
 from typing import Any
 
@@ -93,6 +94,15 @@ def masked(how: int, signals: Iterable[int]) -> Iterator[None]:
 
 
 @contextmanager
+def stops_blocked() -> Iterator[None]:
+    """Block the signals that ask to stop in this thread, and in the processes that it starts."""
+    with masked(signal.SIG_BLOCK, STOPS):
+        resource_tracker.ensure_running()  # unblocks two of them, now or later
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        yield
+
+
+@contextmanager
 def kept_from_children() -> Iterator[None]:
     """Let signals that ask to stop reach this process, and no process that is started meanwhile.
 
@@ -102,7 +112,7 @@ def kept_from_children() -> Iterator[None]:
     over = threading.Event()
     threading.Thread(target=over.wait, daemon=True).start()
     try:
-        with masked(signal.SIG_BLOCK, STOPS):
+        with stops_blocked():
             yield
     finally:
         over.set()

@@ -83,7 +83,7 @@ def test_a_child_waits_for_a_parent_of_another_sweep_and_takes_over_what_it_leav
     def hold_and_leave():
         with parent.locked():
             is_held.set()
-            time.sleep(1.5)
+            time.sleep(2.5)
             Record(parent.cell_id, INTERRUPTED, {}).save(parent.path)
 
     holder = threading.Thread(target=hold_and_leave)

@@ -9,13 +9,20 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from multiprocessing import forkserver, resource_tracker
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
 
 from sslbench.exit_codes import CellStopped
-from sslbench.processes import ONE_STOP_SECONDS, STOPS, exit_with_parent, handled, masked
+from sslbench.processes import (
+    ONE_STOP_SECONDS,
+    STOPS,
+    exit_with_parent,
+    handled,
+    masked,
+    stops_blocked,
+)
 
 # Imported once by the server that the cells' processes are forked from. The first ends it with this
 # process. The next two are what each cell would import before all else, for the main module of the
@@ -54,21 +61,14 @@ def run_isolated(function: Callable[..., None], *arguments: object) -> int | Non
     # A worker is born with all of them blocked: it is told by the sweep, and by that alone.
     with handled(passed_on), masked(signal.SIG_UNBLOCK, [signal.SIGTERM]):
         try:
-            _start_server()
+            with stops_blocked():
+                forkserver.ensure_running()
             process.start()
         except (EOFError, ConnectionError):
             return None
         process.join()
     passed_on.leave_if_stopped()
     return None if process.exitcode == LOST_EXIT_CODE else process.exitcode
-
-
-def _start_server() -> None:
-    """Start the server if there is none; it, and what it forks, has the signals blocked."""
-    with masked(signal.SIG_BLOCK, STOPS):
-        resource_tracker.ensure_running()  # it would be started next, and that unblocks them
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
-        forkserver.ensure_running()
 
 
 def _child(function: Callable[..., None], arguments: tuple, level: int) -> None:
