@@ -33,6 +33,7 @@ def assert_refused(result, *words):
         (["experiment=table1"], ["-m experiment=table1"]),
         (["hydra.sweeper.dry_run=true", "data=digits"], ["dry_run=true", "add -m"]),
         (["-m", "steps=2,abc", "data=digits"], ["1 of 2", "steps=abc", "whole number"]),
+        (["data=digits", "-m", "steps=2,0"], ["1 of 2", "steps=0: must be greater than 0"]),
         (["-m", "experiment=[table1,table4]"], ["one choice at a time", "experiment=paper"]),
         (["-m", "seed=range(0,1e15)"], ["asks for 1e+15 cells", "at most 10,000"]),
         (["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], ["n_jobs=0: must be from 1"]),
