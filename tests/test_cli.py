@@ -35,6 +35,7 @@ def assert_refused(result, *words):
         (["-m", "steps=2,abc", "data=digits"], ["1 of 2", "steps=abc", "whole number"]),
         (["data=digits", "-m", "steps=2,0"], ["1 of 2", "steps=0: must be greater than 0"]),
         (["-m", "experiment=[table1,table4]"], ["one choice at a time", "experiment=paper"]),
+        (["-m", "model=glob(none)"], ["model=glob(none): there is no such value"]),
         (["-m", "seed=range(0,1e15)"], ["asks for 1e+15 cells", "at most 10,000"]),
         (["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=0"], ["n_jobs=0: must be from 1"]),
         (["threads=100000", "data=digits"], ["threads=100000: at most"]),
