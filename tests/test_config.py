@@ -130,6 +130,12 @@ def test_values_out_of_range_are_named(override):
         ("seed='1", "seed='1: ' is not closed; as text it would be 'seed=\"1\"'\n"),
         ("seed=1#2", "seed=1#2: '#' stands only in quotes; as text it would be 'seed=\"1#2\"'\n"),
         ("seed", "seed: write key=value, as in seed=1; --help lists the keys\n"),
+        ("=3", "=3: write key=value, as in seed=1; --help lists the keys\n"),
+        ("outputs=x", "outputs: cannot be set, as a folder of this name beside the configuration"),
+        ("device=${foo}", "Interpolation key 'foo' not found"),
+        ("steps=" + "9" * 5000, "(5,007 characters) has too many digits\n"),
+        ("seed=range(1,3)", "seed=range(1,3): several values are a sweep: add -m as the first"),
+        ("experiment=bare", "In 'experiment/bare': begin the file with the line: # @package _glob"),
         ("séed=1", "séed=1: séed is no key; keys are letters, digits and dots, as in optimizer.lr"),
         ("seed=1.5", "sslbench: seed=1.5: must be a whole number\n"),
         ("optimizer.betas=1", "sslbench: optimizer.betas=1: must be a list, as in [1,2]\n"),
@@ -174,6 +180,7 @@ def test_what_hydra_refuses_is_one_line(arguments, message, tmp_path):
     (tmp_path / "experiment" / "untrue.yaml").write_text(
         "# @package _global_\ndefaults: [{override /tracking: off}]"
     )
+    (tmp_path / "experiment" / "bare.yaml").write_text("seed: 1")
     (tmp_path / "experiment" / "typo.yaml").write_text("# @package _global_\noptimizer: {lrr: 1}")
     refused = train_here(tmp_path, "--config-dir", str(tmp_path), *arguments.split())
     assert refused.returncode == 2

@@ -129,7 +129,11 @@ def test_home_and_variables_are_expanded_in_every_path(monkeypatch):
         "/home/me/last.pt",
     )
     assert expand("outputs", "a~b") == "a~b"
-    for path, words in (("$NO_SUCH/a", "no variable \\$NO_SUCH"), ("~no-such/a", "user no-such")):
+    for path, words in (
+        ("$NO_SUCH/a", r"no variable \$NO_SUCH"),
+        ("~no-such/a", "user no-such"),
+        ("", "empty"),
+    ):
         with pytest.raises(ValueError, match=words):
             expand("outputs", path)
 

@@ -163,5 +163,8 @@ def _values(override: Any) -> list[str]:
         if override.is_range_sweep():
             axis = override.value()
             _require_few(ceil((axis.stop - axis.start) / axis.step), override.input_line)
-        return [f"{key}={value}" for value in override.sweep_string_iterator()]
+        values = [f"{key}={value}" for value in override.sweep_string_iterator()]
+        if not values:
+            raise ValueError(f"{override.input_line}: there is no such value, so no cells")
+        return values
     return [override.input_line]

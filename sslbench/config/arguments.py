@@ -17,6 +17,7 @@ TEXTS = re.compile(
 )
 """Settings that are any text, such as a path."""
 GROUPS = [field.name for field in fields(Settings) if is_dataclass(field.type)] + ["experiment"]
+MULTIRUN = {"-m", "--multirun"}
 PART_GROUPS = ("model", "method", "augmentation", "optimizer")
 """Groups whose choices have settings of their own."""
 MOST_VALUES = 1000
@@ -46,9 +47,9 @@ def as_hydra_reads_it() -> Iterator[None]:
                 f"{argument}: {argument.count(',') + 1:,} values in one argument, and at most "
                 f"{MOST_VALUES:,} are read; write range(0,10), or put them into a file of conf/"
             )
-    parser, sweeps = OverridesParser.create(), {"-m", "--multirun"}.intersection(typed)
-    sys.argv = [typed[0]]
-    for argument in typed[1:]:
+    parser, sweeps = OverridesParser.create(), not MULTIRUN.isdisjoint(typed)
+    sys.argv = [typed[0], *["-m"] * sweeps]  # before all settings, which argparse takes in one go
+    for argument in [it for it in typed[1:] if it not in MULTIRUN]:
         quoted = _quoted(parser, argument) if TEXTS.match(argument) else argument
         sys.argv.append(_swept(parser, quoted) if sweeps else quoted)
     try:

@@ -189,11 +189,12 @@ def job_context() -> JobContext:
     """Return how Hydra runs the job that calls this."""
     config = HydraConfig.get()
     is_grid = bool(config.sweeper.get("params") or config.sweeper.get("grids"))
+    typed = OmegaConf.to_container(config.overrides)  # as typed: without what `${…}` stands for
     of_sweeps = ("hydra.sweeper.", "hydra/launcher=", "hydra.launcher.")
-    options = [override for override in config.overrides.hydra if override.startswith(of_sweeps)]
-    in_sweep, typed = config.mode == RunMode.MULTIRUN, list(config.overrides.task)
+    options = [override for override in typed["hydra"] if override.startswith(of_sweeps)]
+    in_sweep = config.mode == RunMode.MULTIRUN
     choices, chdir = config.runtime.choices, config.job.chdir
-    return JobContext(in_sweep, choices, is_grid, typed, options, chdir)
+    return JobContext(in_sweep, choices, is_grid, typed["task"], options, chdir)
 
 
 def to_settings(config: Config, choices: Mapping[str, Any] | None = None) -> Settings:

@@ -35,15 +35,36 @@ OUR_CODE = re.compile(r"[/\\](sslbench|hydra_plugins[/\\]sslbench_sweeper)[/\\]"
 ENTRY = ("train.py", "compose.py", "arguments.py")
 NUM_LISTED = 8
 """Choices of a group in a message."""
-SEVERAL = "several values are a sweep: add -m as the first argument, or put one value in quotes"
-
-
-WANTED = {
-    "Integer": "must be a whole number",
-    "Float": "must be a number",
-    "Boolean": "must be true or false",
-    "String": "must be text",
-}
+SEVERAL = "{}: several values are a sweep: add -m as the first argument, or put one value in quotes"
+SETTINGS = "|".join(field.name for field in fields(Settings))
+SAID = (
+    (r"Sweep parameters '(.+?)' requires --multirun", SEVERAL),
+    (r"Ambiguous value for argument '(.+)'", SEVERAL),
+    (r"Multiple values for (\S+?)\. .*: (\S+)'", "{0}: chosen twice; leave + out, as in {0}={1}"),
+    (
+        "Unsupported item value in defaults : bool",
+        'defaults: YAML reads off, on, yes and no as truth values; write "off" in quotes',
+    ),
+    (
+        r"Unsupported item value in defaults : (\w+)",
+        "defaults: a choice is a name, and YAML reads one as {}; put it in quotes",
+    ),
+    (
+        rf"Could not override '({SETTINGS})'\. No match in the defaults list",
+        "{}: cannot be set, as a folder of this name beside the configuration makes it a group; "
+        "give --config-dir a folder of its own",
+    ),
+)
+"""What Hydra says, and what it is in a user's words."""
+DETAILS = (
+    ("could not be converted to Integer", "must be a whole number"),
+    ("could not be converted to Float", "must be a number"),
+    ("is not a valid bool|could not be converted to Boolean", "must be true or false"),
+    (r"Cannot convert '\w+' to string", "must be text"),
+    ("is not a ListConfig", "must be a list, as in [1,2]"),
+    ("is not Optional", "must not be empty or null"),
+)
+"""What OmegaConf says of a value, and what it is in a user's words."""
 
 
 def reason(error: Exception, overrides: Sequence[str]) -> str:
@@ -54,27 +75,32 @@ def reason(error: Exception, overrides: Sequence[str]) -> str:
     """
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
-        return f"{os.path.relpath(mark.name)}: line {mark.line + 1}: {error.problem}"
+        near = os.path.relpath(mark.name)
+        file = mark.name if near.startswith("..") else near
+        return f"{file}: line {mark.line + 1}: {error.problem}"
     if isinstance(error, YAMLError):
         return " ".join(str(error).split())
+    if isinstance(error, UnicodeDecodeError):
+        return f"a file of the configuration is not written in UTF-8 ({error})"
     if isinstance(error, OverrideParseException):
         return unreadable(error.override, error.message)
     if isinstance(error, MissingConfigException):
         return _no_choice(error)
     text = str(error)
     if text.startswith("Config group override must be"):
-        return _no_name(overrides) or text
-    if text.startswith("Unsupported item value in defaults"):
-        return _no_default(text)
-    if text.startswith("Ambiguous value for argument"):
-        override = text.splitlines()[0].partition("'")[2].removesuffix("'")
-        return f"{override}: {SEVERAL}"
-    if twice := re.match(r"Multiple values for (\S+?)\. .*: (\S+)'", text):
-        return f"{twice[1]}: chosen twice; leave + out, as in {twice[1]}={twice[2]}"
+        without_key = [unreadable(it, "") for it in overrides if it.startswith("=")]
+        return _no_name(overrides) or next(iter(without_key), text)
+    if text.startswith("Exceeds the limit"):
+        return f"{max(overrides, key=len, default='')}: has too many digits"
+    for pattern, words in SAID:
+        if found := re.match(pattern, text):
+            return words.format(*found.groups())
     cause = error.__cause__ or error.__context__
     composing = isinstance(error, ConfigCompositionException)
     if composing and isinstance(cause, ConfigKeyError | ConfigAttributeError):
         file, colon, _ = text.partition(" ConfigKeyError raised")
+        if colon and cause.full_key == "experiment":
+            return f"{file} begin the file with the line: # @package _global_"
         return (f"{file} " if colon else "") + unknown_key(cause.parent_node, cause.full_key)
     if isinstance(error, ValueError) and not isinstance(error, OmegaConfBaseException):
         return text
@@ -91,15 +117,9 @@ def _in_few_words(text: str, cause: str) -> str:
     if not merging:
         where = override
     cause = cause or text
-    if found := re.search(r"could not be converted to (\w+)", cause):
-        detail = WANTED.get(found[1], f"is no {found[1]}")
-    elif "is not a ListConfig" in cause:
-        detail = "must be a list, as in [1,2]"
-    elif "is not Optional" in cause:
-        detail = "must not be empty or null"
-    else:
-        detail = re.sub(r"^Could not create instance of `\w+`: ", "", _first_line(cause))
-        detail = detail.partition(" value: {")[0]
+    known = [words for pattern, words in DETAILS if re.search(pattern, cause)]
+    first = re.sub(r"^Could not create instance of `\w+`: ", "", _first_line(cause))
+    detail = known[0] if known else first.partition(" value: {")[0]
     key = re.search(r"full_key: (\S+)", cause)
     if not override and key:
         detail = f"{key[1]}: {detail}"
@@ -129,14 +149,6 @@ def _no_choice(error: MissingConfigException) -> str:
     return f"{group}={choice}: no such choice; {hint}{listed}"
 
 
-def _no_default(text: str) -> str:
-    """Say that YAML has read a choice in a defaults list as a number or a truth value."""
-    kind = text.rpartition(" : ")[2].partition(".")[0]
-    if kind == "bool":
-        return 'defaults: YAML reads off, on, yes and no as truth values; write "off" in quotes'
-    return f"defaults: a choice is a name, and YAML reads one as {kind}; put it in quotes"
-
-
 def _no_name(overrides: Sequence[str]) -> str | None:
     """Name the override that chooses what Hydra reads as a number, or as nothing."""
     parser = OverridesParser.create()
@@ -157,6 +169,8 @@ def refused_by_hydra(error: Exception, overrides: Sequence[str]) -> str | None:
     ours = [it for it in files if OUR_CODE.search(it) and not it.endswith(ENTRY)]
     if ours or (find_trouble(error) and getattr(error, "errno", None) != errno.ENAMETOOLONG):
         return None
+    if isinstance(error, RecursionError):
+        return "a file of the configuration refers to itself, or is nested too deeply"
     hydras = [it for it in overrides if it.lstrip("+~").startswith(("hydra.", "hydra/"))]
     if getattr(error, "errno", None) == errno.ENAMETOOLONG:
         return f"{max(overrides, key=len)}: longer than a file's name may be"

@@ -7,6 +7,7 @@ from sslbench.data import is_here
 from sslbench.redact import redacted
 from sslbench.sweep.estimate import Cost
 from sslbench.sweep.plan import Job, Plan, listing
+from sslbench.wording import fold
 
 GIB = 2**30
 IN_ID = ("model", "method", "ratio", "seed", "data", "data.name", "experiment")
@@ -106,7 +107,7 @@ def outcome(job: Job) -> str:
         val, test = (record.results[split]["accuracy"] for split in ("val", "test"))
         return f"{cell.id}: val {val:.2%}, test {test:.2%}"
     cause = f"{record.error['type']}: {record.error['message']}" if record.error else ""
-    line = f"{cell.id}: {record.status}, {cause}"
+    line = fold(f"{cell.id}: {record.status}, {cause}")
     return f"{line}\n      log: {cell.folder.log_path}" if record.status == FAILED else line
 
 
