@@ -22,14 +22,15 @@ def layout(root, **fields):
 
 def test_auto_is_stl10_where_its_folder_is_and_never_falls_back_from_a_part_of_it(tmp_path):
     folder, settings = make_layout(tmp_path), stl10(tmp_path, "auto")
-    found = concrete_data(settings, tmp_path)
-    assert found == replace(settings, name="stl10") == concrete_data(found, tmp_path)
-    dataset = open_dataset(found, tmp_path / "outputs", make_release(folder))
+    release = make_release(folder)
+    found = concrete_data(settings, tmp_path, release)
+    assert found == replace(settings, name="stl10") == concrete_data(found, tmp_path, release)
+    dataset = open_dataset(found, tmp_path / "outputs", release)
     assert (dataset.name, dataset.files.class_names) == ("stl10", CLASSES)
     for name in ("class_names.txt", "train_X.bin"):
         (folder / name).unlink()
         with pytest.raises(ValueError, match=f"{name}: missing"):
-            open_dataset(concrete_data(settings, tmp_path), tmp_path)
+            concrete_data(settings, tmp_path, release)
 
 
 @pytest.mark.parametrize("download", [True, False])
@@ -95,7 +96,7 @@ def spoil(folder, flaw):
     """Write images that no file shows to be wrong."""
     train, test = (folder / f"{split}_X.bin" for split in ("train", "test"))
     image = test.read_bytes()[:IMAGE_BYTES]
-    if flaw == "test images are train images too":
+    if flaw == "test images are among the train images":
         test.write_bytes(train.read_bytes() + test.read_bytes()[20 * IMAGE_BYTES :])
     if flaw == "test images are there more than once":
         test.write_bytes(image * 30)
@@ -108,7 +109,7 @@ def spoil(folder, flaw):
 @pytest.mark.parametrize(
     "flaw",
     [
-        "test images are train images too",
+        "test images are among the train images",
         "test images are there more than once",
         "test images are blank",
         "train images are blank",

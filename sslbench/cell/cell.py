@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from sslbench.cell.folder import CellFolder, cells_folder
@@ -51,6 +52,8 @@ def load_cell(outputs: str, cell: str) -> Cell:
         ValueError: If there is none, or its settings are damaged or of another version.
     """
     path = cells_folder(outputs) / cell / SETTINGS
+    if Path(cell).name != cell:
+        raise ValueError(f"cell={cell}: give the id of a cell, the name of its folder")
     try:
         contents = read_sealed(path)
         settings = settings_from_json(contents["settings"] | {"outputs": outputs})

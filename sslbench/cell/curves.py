@@ -18,10 +18,11 @@ class CurveFile:
         self.text = ""
         """All points so far."""
 
-    def restore(self, text: str) -> None:
-        """Begin with what a checkpoint holds, whatever the file says."""
-        self.text = text
-        replace_file(self._path, lambda file: file.write(self.text.encode()))
+    def restore(self, text: str) -> bool:
+        """Begin with what a checkpoint holds, and return whether the file had begun so too."""
+        self.text, before = text, self._path.read_bytes() if self._path.exists() else b""
+        replace_file(self._path, lambda file: file.write(text.encode()))
+        return before.startswith(text.encode())
 
     def append(self, point: dict[str, Any]) -> None:
         line = json.dumps(finite_numbers(point), allow_nan=False) + "\n"

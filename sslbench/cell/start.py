@@ -52,7 +52,7 @@ def concrete_initial(settings: Settings) -> Settings:
         file, digest = split
         _require_digest(file, digest)
         source = f"{file.resolve()}{SEPARATOR}{digest}"
-    elif Path(source).name != source or not (below / source).is_dir():
+    elif path.name != source or not (below / source).is_dir():
         raise ValueError(
             f"init.from={source}: neither a checkpoint, nor a cell's folder, nor a cell below "
             f"{below}"

@@ -71,13 +71,15 @@ class Dataset:
 def concrete_data(settings: Data, outputs: Path, release: Release = OFFICIAL) -> Data:
     """Settle what the data is, downloading STL-10 if need be: `name` is no longer `auto`.
 
-    What is not known by its name has a `fingerprint`: a layout, and STL-10's folds.
+    Its files are those that its name stands for, or its `fingerprint`: of a layout, of STL-10's
+    folds.
 
     Raises:
         ValueError: If the data is not there, or a download broke off.
     """
     match settings.name:
         case "digits":
+            open_digits(outputs)
             return settings
         case "layout":
             found = _open_layout(settings, outputs).fingerprint
@@ -92,12 +94,10 @@ def concrete_data(settings: Data, outputs: Path, release: Release = OFFICIAL) ->
             raise _not_there(settings, release, str(error)) from error
         advice = how_to_get(root, settings.url, release)
         log.warning("%s", STAND_IN_WARNING.format(bar="=" * 80, reason=error, advice=advice))
-        return dataclasses.replace(settings, name="digits")
-    settings = dataclasses.replace(settings, name="stl10")
-    if settings.fold is None:
-        return settings
+        return concrete_data(dataclasses.replace(settings, name="digits"), outputs)
     found = open_stl10(root, memory_of(outputs), release).fingerprint
-    return dataclasses.replace(settings, fingerprint=found)
+    of_folds = "" if settings.fold is None else found
+    return dataclasses.replace(settings, name="stl10", fingerprint=of_folds)
 
 
 def open_dataset(settings: Data, outputs: Path, release: Release = OFFICIAL) -> Dataset:

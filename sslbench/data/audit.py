@@ -14,7 +14,7 @@ class Flaw(NamedTuple):
     """So many of the images of a split are not as they should be."""
 
     text: str
-    """As in "test images are labelled train images too"."""
+    """As in "test images are among the train images"."""
     number: int
     of: int
     spoils: bool
@@ -38,11 +38,21 @@ def find_flaws(splits: Mapping[str, np.ndarray]) -> list[Flaw]:
     for name, images in (("val", val), ("test", test)):
         twice = f"{name} images are there more than once"
         found += [
-            Flaw(f"{name} images are train images too", _count(images, train), len(images), True),
+            Flaw(
+                f"{name} images are among the train images",
+                _count(images, train),
+                len(images),
+                True,
+            ),
             Flaw(twice, len(images) - len(np.unique(images)), len(images), True),
-            Flaw(f"{name} images are unlabeled too", _count(images, pool), len(images), False),
+            Flaw(
+                f"{name} images are among the unlabelled ones",
+                _count(images, pool),
+                len(images),
+                False,
+            ),
         ]
-    found.append(Flaw("test images are val images too", _count(test, val), len(test), True))
+    found.append(Flaw("test images are among the val images", _count(test, val), len(test), True))
     twice = len(train) - len(np.unique(train))
     found.append(Flaw("train images are there more than once", twice, len(train), False))
     return [flaw for flaw in found if flaw.number]

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from sslbench.cell import checkpoint
-from sslbench.cell.curves import CurveFile
+from sslbench.cell.curves import CURVES, CurveFile
 from sslbench.engine.means import Means
 from sslbench.engine.progress import ProgressReport
 from sslbench.engine.signals import Interrupted, StopRequest
@@ -198,4 +198,5 @@ class LoopState:
             self.window.load_state_dict(state["window"], self.training.device)
             self.epoch.load_state_dict(state["epoch"], self.training.device)
             log.info("resumed after step %d", self.progress.step)
-        self.curves.restore("" if state is None else state["curves"])
+        if not self.curves.restore("" if state is None else state["curves"]):
+            log.warning("%s was damaged; it is restored from the checkpoint", CURVES)
