@@ -7,12 +7,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from filelock import FileLock
+from helpers import cells
 from helpers.commands import PARTS, TINY, records, share_digits, train_here
 from rich.console import Console
 
 from sslbench.cell.folder import CellFolder
 from sslbench.cell.record import Record
-from sslbench.cell.soundness import manifest
 from sslbench.cell.versions import code_digest
 from sslbench.config.compose import compose_settings
 from sslbench.config.parts import IMAGE_SIDE
@@ -34,10 +34,7 @@ def planner(tmp_path, **options):
 
 def save_record(job, status, **more):
     job.cell.save_request()
-    record, folder = job.cell.record(status, **more), job.cell.folder.path
-    (folder / "best.pt").touch()
-    record.files = manifest(folder)
-    record.save(folder)
+    cells.save_record(job.cell.folder.path, status, **more)
 
 
 class TestPlan:

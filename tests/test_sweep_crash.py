@@ -7,6 +7,7 @@ import time
 from concurrent.futures import BrokenExecutor
 
 import pytest
+from helpers.cells import save_record
 from helpers.commands import (
     CURVES,
     JOBLIB,
@@ -152,15 +153,14 @@ def sweep(compose, launch, *requests):
         dry_run=False,
         retry_failed=True,
         retry_limit=3,
+        skip_invalid=False,
     )
 
 
 def save(folder, cell, status):
     accuracies = {split: {"accuracy": 0.5} for split in ("val", "test")}
     error = {"type": "Sabotage", "message": status} if status == FAILED else None
-    path = folder / "outputs" / "cells" / cell
-    path.mkdir(parents=True, exist_ok=True)
-    Record(cell, status, {}, results=accuracies, error=error).save(path)
+    save_record(folder / "outputs" / "cells" / cell, status, results=accuracies, error=error)
 
 
 @pytest.mark.parametrize("death", [BrokenExecutor(), CellStopped(143)], ids=["killed", "told"])
@@ -199,12 +199,13 @@ def test_a_sweep_gives_up_when_its_workers_die_again_and_again(compose):
 def test_a_cell_that_another_sweep_has_done_is_not_blocked(compose, tmp_path):
     request = ["method=semi", "init.from=barlow"]
     planner = Planner(compose, Preflight(), retry_failed=True, retry_limit=3, threads=1)
-    child = planner.plan([request]).jobs[-1].cell.id
+    child = planner.plan([request]).jobs[-1].cell
+    child.save_request()
 
     def launch(cells):
         save(tmp_path, cells[0], FAILED)
-        save(tmp_path, child, DONE)
+        save(tmp_path, child.id, DONE)
 
     with pytest.raises(CellStopped):
         sweep(compose, launch, request)
-    assert {name: record.status for name, record in records(tmp_path).items()}[child] == DONE
+    assert {name: record.status for name, record in records(tmp_path).items()}[child.id] == DONE

@@ -13,6 +13,7 @@ from helpers.commands import TINY, share_digits
 from sslbench.cell.cell import Cell, load_cell
 from sslbench.cell.record import Record
 from sslbench.config.compose import compose_settings
+from sslbench.processes import STOPS
 from sslbench.sweep.isolation import PRELOADED
 from sslbench.sweep.job import train_cell
 from sslbench.sweep.preflight import Preflight
@@ -43,6 +44,8 @@ def in_process(function: Callable[..., Any], cell: Cell, *arguments: Any) -> int
 
 
 def _load_and_call(function: Callable[..., Any], outputs: str, cell: str, *arguments: Any) -> None:
+    # The server was perhaps started by a sweep, which blocks these for all that it starts.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     function(load_cell(outputs, cell), *arguments)
 
 
