@@ -16,12 +16,12 @@ import torch
 
 from benchmarks.command import Table, command_parser, print_tables, scratch_folder
 from benchmarks.measure import interleave, spread
-from sslbench import checksums
-from sslbench.atomic import replace_file
 from sslbench.cell import checkpoint
 from sslbench.config.compose import compose_settings
 from sslbench.data.content import read_content
 from sslbench.data.layout import IMAGE_BYTES
+from sslbench.files import checksums
+from sslbench.files.atomic import replace_file
 
 
 def main() -> None:

@@ -5,8 +5,8 @@ They are subclasses of SystemExit, so that Hydra lets them through.
 
 import sys
 
-from sslbench.redact import redacted
-from sslbench.wording import fold, shorten
+from sslbench.words.redact import redacted
+from sslbench.words.wording import fold, shorten
 
 
 class UsageError(SystemExit):

@@ -11,9 +11,9 @@ from sslbench.augment.views import PlainView
 from sslbench.cell.checkpoint import encoder_weights
 from sslbench.cell.folder import cells_folder
 from sslbench.cell.record import DONE, RECORD, SETTINGS, Record, load_record
-from sslbench.checksums import file_sha256
 from sslbench.config.as_json import model_from_json
 from sslbench.config.parts import IMAGE_SIDE
+from sslbench.files.checksums import file_sha256
 
 OVERSHOOT = 0.45
 """How far bicubic resizing may leave the range 0 to 1; beyond that images are on another scale."""

@@ -13,9 +13,9 @@ from sslbench.cell.curves import CurveFile
 from sslbench.cell.record import RECORD, Record
 from sslbench.cell.resume import begin_anew
 from sslbench.cell.soundness import flaws_of, manifest
-from sslbench.checksums import file_sha256
 from sslbench.config.settings import EVALUATE, RESTART
 from sslbench.evaluate.cell import evaluate_cell
+from sslbench.files.checksums import file_sha256
 
 log = logging.getLogger(__name__)
 WRITTEN_AGAIN = ("metrics.jsonl", "embeddings-")

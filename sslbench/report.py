@@ -52,11 +52,11 @@ def _parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> None:
     """Print and write the report, and leave with its exit code."""
     options = _parser().parse_args(arguments)
-    from sslbench.escape import printable
     from sslbench.exit_codes import UsageError
     from sslbench.tables.claims import failed_claims
     from sslbench.tables.render import to_text, verdicts_to_text
-    from sslbench.trouble import find_trouble
+    from sslbench.words.escape import printable
+    from sslbench.words.trouble import find_trouble
 
     report = build_report(options.outputs)
     lines = [TO_TRAIN.format(options.outputs / "cells")]

@@ -10,14 +10,13 @@ from typing import Any
 
 import torch
 
-from sslbench.atomic import remove_temporaries
 from sslbench.build import build
 from sslbench.cell import checkpoint
 from sslbench.cell.card import CARD, save_card
 from sslbench.cell.cell import Cell
 from sslbench.cell.record import DONE, FAILED, INTERRUPTED, Record
 from sslbench.cell.resume import CannotGoOn, Origin, Standing, find_origin, take_up
-from sslbench.cell.soundness import manifest
+from sslbench.cell.soundness import drop_damaged, manifest
 from sslbench.cell.start import start_digest
 from sslbench.cell.versions import code_digest, versions
 from sslbench.config.parts import LABELED
@@ -28,9 +27,10 @@ from sslbench.engine.loop import NonFiniteLoss, Progress, fit
 from sslbench.engine.signals import Interrupted, StopRequest
 from sslbench.engine.training import Training
 from sslbench.evaluate.cell import evaluate_cell, save_snapshot, validate
+from sslbench.files.atomic import remove_temporaries
 from sslbench.tracking import Tracker, exit_code
-from sslbench.trouble import find_trouble, wants_traceback
-from sslbench.wording import shorten
+from sslbench.words.trouble import find_trouble, wants_traceback
+from sslbench.words.wording import shorten
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +77,7 @@ def run(cell: Cell, tracker: Tracker, stop: StopRequest, *, show_bar: bool = Fal
         record.results |= _training_results(training, progress, record) | {"weights": weights}
         record.results["start_sha256"] = start_digest(cell.settings)
         record.runtime |= _cost(training, progress)
+        record.notes += drop_damaged(folder, progress.snapshots)
         _finish(record, folder, training)
     except Interrupted as interruption:
         record.status = INTERRUPTED

@@ -4,7 +4,7 @@ import signal
 import sys
 
 from sslbench.exit_codes import CellStopped
-from sslbench.processes import handle, handled, leave
+from sslbench.machine.processes import handle, handled, leave
 
 if __name__ == "__main__":
     handle(leave)  # imports take a second

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sslbench.redact import redacted
+from sslbench.words.redact import redacted
 
 if TYPE_CHECKING:
     import wandb

@@ -23,8 +23,8 @@ from sslbench.config.compose import (
     to_settings,
 )
 from sslbench.config.ratio import RULE
-from sslbench.hardware import auto_precision
-from sslbench.processes import available_cores
+from sslbench.machine.hardware import auto_precision
+from sslbench.machine.processes import available_cores
 
 CONF = Path(conf_dir())
 FILES = [path for path in sorted(CONF.rglob("*.yaml")) if path.parent.name != "local"]

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from helpers.layouts import CLASSES, make_layout
 
-from sslbench import checksums
 from sslbench.data import content
 from sslbench.data.layout import IMAGE_BYTES, read_layout
+from sslbench.files import checksums
 
 MICRO = Path(__file__).resolve().parents[2] / "shared" / "data" / "stl10_micro" / "stl10_binary"
 

@@ -24,7 +24,6 @@ from omegaconf import OmegaConf
 
 from sslbench import tracking, wandb_run
 from sslbench.cell.record import Record
-from sslbench.checksums import read_sealed
 from sslbench.config.as_json import settings_to_json
 from sslbench.config.compose import compose_config, compose_settings, to_settings
 from sslbench.config.settings import Tracking
@@ -33,16 +32,17 @@ from sslbench.data import stl10
 from sslbench.data.download import Unavailable, check_available, check_url, download
 from sslbench.data.layout import read_layout
 from sslbench.data.stl10 import how_to_get, unpack
-from sslbench.escape import markdown, markdown_code, printable, visible, without_formula
 from sslbench.exit_codes import UsageError
-from sslbench.files import read_small
-from sslbench.redact import redacted
+from sslbench.files.checksums import read_sealed
+from sslbench.files.small import read_small
 from sslbench.report import build_report
 from sslbench.sweep.present import distinctions
 from sslbench.sweep.slots import device_slot
 from sslbench.tables.contents import Table
 from sslbench.tables.groups import slug
 from sslbench.tables.render import to_latex, to_markdown, to_text, write_csv, write_table
+from sslbench.words.escape import markdown, markdown_code, printable, visible, without_formula
+from sslbench.words.redact import redacted
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRET = "s3cr3t"

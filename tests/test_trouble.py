@@ -9,9 +9,9 @@ from helpers.commands import TINY, only_cell, train_here
 
 from sslbench.config.paths import expand
 from sslbench.engine import room
-from sslbench.memory import available_memory, free_disk, size
-from sslbench.trouble import find_trouble
-from sslbench.wording import fold, shorten
+from sslbench.machine.memory import available_memory, free_disk, size
+from sslbench.words.trouble import find_trouble
+from sslbench.words.wording import fold, shorten
 
 GIB = 2**30
 

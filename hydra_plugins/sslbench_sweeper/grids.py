@@ -83,7 +83,7 @@ class GridsSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         from sslbench.config.compose import num_workers, refuse_chdir
         from sslbench.config.grid import GridComposer
-        from sslbench.processes import exit_with_parent, kept_from_children
+        from sslbench.machine.processes import exit_with_parent, kept_from_children
         from sslbench.sweep.run import run_sweep
 
         refuse_chdir(self.config.hydra.job.chdir)

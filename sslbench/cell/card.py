@@ -6,9 +6,9 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from scipy.stats import binomtest
 
-from sslbench.atomic import replace_file
 from sslbench.cell.record import DATA_TITLES, Record
-from sslbench.escape import markdown, markdown_code
+from sslbench.files.atomic import replace_file
+from sslbench.words.escape import markdown, markdown_code
 
 CARD = "card.md"
 

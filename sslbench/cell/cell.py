@@ -8,9 +8,9 @@ from typing import Any
 from sslbench.cell.folder import CellFolder, cells_folder
 from sslbench.cell.identity import cell_id
 from sslbench.cell.record import SETTINGS, Changes, Record
-from sslbench.checksums import read_sealed, write_sealed
 from sslbench.config.as_json import settings_from_json, settings_to_json
 from sslbench.config.settings import Settings
+from sslbench.files.checksums import read_sealed, write_sealed
 
 
 class Cell:

@@ -13,7 +13,7 @@ from sslbench.cell.record import Changes, flatten
 from sslbench.config.as_json import TYPE, settings_to_json
 from sslbench.config.compose import compose_settings
 from sslbench.config.settings import Settings
-from sslbench.hardware import auto_precision
+from sslbench.machine.hardware import auto_precision
 
 
 def find_changes(settings: Settings, choices: Mapping[str, Any]) -> Changes:

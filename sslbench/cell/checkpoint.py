@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sslbench.atomic import replace_file
+from sslbench.files.atomic import replace_file
+from sslbench.files.zips import require_whole
 from sslbench.interfaces import MethodModule
-from sslbench.zip_files import require_whole
 
 LAST, BEFORE_LAST, BEST = "last.pt", "before-last.pt", "best.pt"
 

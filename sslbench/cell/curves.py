@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from sslbench.atomic import replace_file
-from sslbench.checksums import finite_numbers
+from sslbench.files.atomic import replace_file
+from sslbench.files.checksums import finite_numbers
 
 CURVES = "metrics.jsonl"
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from sslbench.atomic import replace_file
-from sslbench.zip_files import load_arrays
+from sslbench.files.atomic import replace_file
+from sslbench.files.zips import load_arrays
 
 if TYPE_CHECKING:
     from torch import Tensor

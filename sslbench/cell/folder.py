@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 
 from sslbench.cell.curves import CURVES
 from sslbench.cell.record import INTERRUPTED, SETTINGS, Record, load_record
-from sslbench.checksums import read_sealed
+from sslbench.files.checksums import read_sealed
 
 RUNNING, PLANNED, MISSING, UNREADABLE = "running", "planned", "missing", "unreadable"
 PATIENCE_SECONDS = 1.0

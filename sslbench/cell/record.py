@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sslbench.checksums import read_sealed, write_sealed
+from sslbench.files.checksums import read_sealed, write_sealed
 
 RECORD, SETTINGS = "record.json", "settings.json"
 CELL_FILES = ("best.pt", "last.pt", "metrics.jsonl", "embeddings-*.npz", "snapshot-*.npz")

@@ -7,9 +7,9 @@ from sslbench.cell.cell import Cell
 from sslbench.cell.folder import UNREADABLE, cells_folder
 from sslbench.cell.identity import cell_id
 from sslbench.cell.record import CELL_FILES, DONE, SETTINGS, Record, flatten, load_record
-from sslbench.checksums import file_sha256, file_state, read_sealed, write_sealed
 from sslbench.config.as_json import settings_from_json, settings_to_json
 from sslbench.config.settings import EVALUATE, RESTART, Settings
+from sslbench.files.checksums import file_sha256, file_state, read_sealed, write_sealed
 
 CHECKED = ".checked.json"
 """Names the files that were compared, and their states then."""
@@ -23,6 +23,17 @@ def manifest(folder: Path) -> dict[str, str]:
     """Return the SHA-256 of the files that a finished cell's results and weights are in."""
     paths = {path for pattern in CELL_FILES for path in folder.glob(pattern)}
     return {path.name: file_sha256(path) for path in sorted(paths)}
+
+
+def drop_damaged(folder: Path, expected: dict[str, str]) -> list[str]:
+    """Delete files of which the SHA-256 is not the expected one, and say so of each."""
+    found = []
+    for name, sha256 in expected.items():
+        path = folder / name
+        if not path.is_file() or file_sha256(path) != sha256:
+            path.unlink(missing_ok=True)
+            found.append(f"{name}: damaged while the cell was stopped; it is left out")
+    return found
 
 
 def flaws_of(folder: Path, record: Record) -> list[str]:

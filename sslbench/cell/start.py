@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from sslbench.cell.folder import cells_folder
 from sslbench.cell.identity import SEPARATOR
 from sslbench.cell.record import DONE, load_record
-from sslbench.checksums import file_sha256
 from sslbench.config.settings import Settings
+from sslbench.files.checksums import file_sha256
 
 if TYPE_CHECKING:
     from torch import nn

@@ -8,7 +8,7 @@ from typing import Any
 from sslbench.config.classes import find_class
 from sslbench.config.parts import Model, Part
 from sslbench.config.settings import Settings
-from sslbench.redact import redacted
+from sslbench.words.redact import redacted
 
 TYPE, DESCRIPTION = "type", "description"
 

@@ -37,9 +37,9 @@ from sslbench.config.errors import (
 from sslbench.config.ratio import RatioSource
 from sslbench.config.settings import Settings
 from sslbench.exit_codes import CellStopped, UsageError
-from sslbench.hardware import num_gpus
-from sslbench.processes import available_cores
-from sslbench.trouble import WITH_TRACEBACK, report_failure, wants_traceback
+from sslbench.machine.hardware import num_gpus
+from sslbench.machine.processes import available_cores
+from sslbench.words.trouble import WITH_TRACEBACK, report_failure, wants_traceback
 
 Config = DictConfig
 PLUGINS = "sslbench.plugins"

@@ -26,7 +26,7 @@ from sslbench.config import ratio
 from sslbench.config.arguments import GROUPS, unreadable
 from sslbench.config.parts import Part
 from sslbench.config.settings import Settings
-from sslbench.trouble import describe, find_trouble
+from sslbench.words.trouble import describe, find_trouble
 
 REFUSALS = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
 """What Hydra raises where a user's settings are wrong."""

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sslbench.atomic import replace_file
-from sslbench.checksums import file_state
-from sslbench.processes import available_cores
-from sslbench.zip_files import load_arrays
+from sslbench.files.atomic import replace_file
+from sslbench.files.checksums import file_state
+from sslbench.files.zips import load_arrays
+from sslbench.machine.processes import available_cores
 
 log = logging.getLogger(__name__)
 

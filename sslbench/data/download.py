@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from sslbench.escape import has_invisible
-from sslbench.redact import is_redacted, redacted
+from sslbench.words.escape import has_invisible
+from sslbench.words.redact import is_redacted, redacted
 
 log = logging.getLogger(__name__)
 

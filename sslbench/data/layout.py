@@ -8,8 +8,8 @@ import numpy as np
 
 from sslbench.config.parts import IMAGE_SIDE
 from sslbench.data.content import read_content
-from sslbench.escape import has_invisible
-from sslbench.files import MIB, read_small
+from sslbench.files.small import MIB, read_small
+from sslbench.words.escape import has_invisible
 
 FOLDER = "stl10_binary"
 IMAGE_SHAPE = (3, IMAGE_SIDE, IMAGE_SIDE)

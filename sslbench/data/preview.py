@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from sslbench.atomic import replace_file
 from sslbench.config.parts import IMAGE_SIDE as SIDE
 from sslbench.data import Dataset
 from sslbench.data.feed import Feed
+from sslbench.files.atomic import replace_file
 
 PREVIEW = "images.png"
 COLUMNS, LABELED_ROWS = 10, 4

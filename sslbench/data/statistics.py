@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sslbench.checksums import read_sealed, write_sealed
+from sslbench.files.checksums import read_sealed, write_sealed
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from sslbench.checksums import read_sealed, write_sealed
 from sslbench.data.download import (
     Unavailable,
     check_available,
@@ -30,8 +29,9 @@ from sslbench.data.layout import (
     Layout,
     read_layout,
 )
-from sslbench.files import MIB
-from sslbench.redact import is_redacted
+from sslbench.files.checksums import read_sealed, write_sealed
+from sslbench.files.small import MIB
+from sslbench.words.redact import is_redacted
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from sslbench.hardware import cpu_has_bf16
-from sslbench.processes import available_cores
+from sslbench.machine.hardware import auto_precision
+from sslbench.machine.processes import available_cores
 
 # mallopt's parameter numbers, from glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -56,18 +56,9 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
-def has_native_bf16(device: torch.device) -> bool:
-    """Whether bf16 products run in hardware; elsewhere they are emulated and slower than fp32."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    return cpu_has_bf16()
-
-
 def choose_precision(precision: str, device: torch.device) -> str:
     """Turn `auto`, `fp32` or `bf16` into `fp32` or `bf16`."""
-    if precision == "auto":
-        return "bf16" if has_native_bf16(device) else "fp32"
-    return precision
+    return auto_precision(str(device)) if precision == "auto" else precision
 
 
 def autocast(precision: str, device: torch.device) -> Callable[[], AbstractContextManager]:

@@ -15,6 +15,7 @@ from sslbench.engine.means import Means
 from sslbench.engine.progress import ProgressReport
 from sslbench.engine.signals import Interrupted, StopRequest
 from sslbench.engine.training import Training
+from sslbench.files.checksums import file_sha256
 from sslbench.randomness import derive_seed
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ class Progress:
     last_means: dict[str, float] = field(default_factory=dict)
     """Of the `last_window` training steps up to the last validation."""
     last_window: int = 0
+    snapshots: dict[str, str] = field(default_factory=dict)
+    """SHA-256 of the files of snapshots so far, by name."""
     best: dict[str, Any] | None = None
     """The weights of `best_step`, on the CPU, where the method selects them."""
 
@@ -55,7 +58,7 @@ def fit(
     state: dict[str, Any] | None,
     kept: Callable[[], dict[str, Any]],
     validate: Callable[[], dict[str, float]],
-    save_snapshot: Callable[[int], None],
+    save_snapshot: Callable[[int], Path],
     track: Callable[[dict[str, Any]], None],
     stop: StopRequest,
     show_bar: bool = False,
@@ -65,7 +68,7 @@ def fit(
     Args:
         kept: Returns what checkpoints hold beside the state; the cell's id, as `cell`, among it.
         validate: Returns validation metrics, `accuracy` among them.
-        save_snapshot: Keeps embeddings after so many steps.
+        save_snapshot: Keeps embeddings after so many steps, and returns their file.
         track: Takes points of the curves, as `Tracker.log` does.
 
     Raises:
@@ -93,7 +96,8 @@ def fit(
                 loop.log("train", means | {"lr": training.rate(step)})
                 report.update(progress.step, means)
             if schedule.keeps_snapshot_after(progress.step):
-                save_snapshot(progress.step)
+                path = save_snapshot(progress.step)
+                progress.snapshots[path.name] = file_sha256(path)
             if schedule.evaluates_after(progress.step):
                 progress.last_window = loop.epoch.count
                 progress.last_means = loop.take(loop.epoch)

@@ -5,7 +5,7 @@ from dataclasses import fields
 from sslbench.config.parts import IMAGE_SIDE, LABELED, Part, Sizes
 from sslbench.config.settings import Settings
 from sslbench.engine.work import COPIES_OF_WEIGHTS, Work, count_layers
-from sslbench.memory import available_memory, size
+from sslbench.machine.memory import available_memory, size
 
 SURE = 1.5
 """An estimate is refused only beyond so many times what there is: passes without gradient, such as

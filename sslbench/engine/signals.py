@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 from types import FrameType
 
-from sslbench.processes import ONE_STOP_SECONDS, handled
+from sslbench.machine.processes import ONE_STOP_SECONDS, handled
 
 
 class Interrupted(Exception):

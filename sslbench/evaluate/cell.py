@@ -149,12 +149,13 @@ def find_collapse(result: SplitResult, class_names: Sequence[str]) -> str | None
     return None
 
 
-def save_snapshot(training: Training, folder: Path, step: int) -> None:
-    """Keep the embeddings of the validation images after so many steps."""
+def save_snapshot(training: Training, folder: Path, step: int) -> Path:
+    """Keep the embeddings of the validation images after so many steps, and return their file."""
     training.method.eval()
     embeddings, labels = embed_split(training, training.images.val)
     path = folder / f"snapshot-{step:06d}.npz"
     save_embeddings(path, embeddings, labels, training.images.val.indices)
+    return path
 
 
 def _require_finite(values: Tensor, what: str) -> None:

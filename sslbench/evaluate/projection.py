@@ -9,10 +9,10 @@ import numpy as np
 from joblib import Parallel, delayed
 from joblib import hash as hash_of
 
-from sslbench.atomic import replace_file
 from sslbench.cell.embeddings import Embeddings
-from sslbench.processes import available_cores, exit_with_parent
-from sslbench.zip_files import load_arrays
+from sslbench.files.atomic import replace_file
+from sslbench.files.zips import load_arrays
+from sslbench.machine.processes import available_cores, exit_with_parent
 
 MAX_POINTS = 500
 PERPLEXITY = 30.0

@@ -11,7 +11,7 @@ from sslbench.cell.record import DONE, load_record
 from sslbench.config.as_json import settings_to_json
 from sslbench.config.settings import Settings
 from sslbench.engine.work import PASSES_PER_STEP, Work
-from sslbench.processes import available_cores
+from sslbench.machine.processes import available_cores
 from sslbench.sweep.measure import Measurements
 from sslbench.sweep.plan import Plan
 from sslbench.sweep.preflight import Preflight

@@ -15,7 +15,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 
 from sslbench.exit_codes import CellStopped
-from sslbench.processes import (
+from sslbench.machine.processes import (
     ONE_STOP_SECONDS,
     STOPS,
     exit_with_parent,

@@ -21,12 +21,12 @@ from sslbench.config.compose import Config, JobContext, job_context, refuse_chdi
 from sslbench.config.settings import Settings
 from sslbench.engine.room import require_room
 from sslbench.exit_codes import CellStopped, UsageError
-from sslbench.log_file import LogFile
-from sslbench.processes import available_cores
+from sslbench.files.log_file import LogFile
+from sslbench.machine.processes import available_cores
 from sslbench.sweep.isolation import run_isolated
 from sslbench.sweep.preflight import Preflight
-from sslbench.trouble import name_file, report_failure
-from sslbench.wording import fold
+from sslbench.words.trouble import name_file, report_failure
+from sslbench.words.wording import fold
 
 log = logging.getLogger(__name__)
 RETRIES = 2

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from sslbench.config.as_json import model_from_json
 from sslbench.engine.work import PASSES_PER_STEP, count_work
-from sslbench.processes import kill_with_parent
+from sslbench.machine.processes import kill_with_parent
 
 
 class Measurements:

@@ -18,7 +18,7 @@ from sslbench.cell.versions import is_of_other_code
 from sslbench.config.errors import reason
 from sslbench.config.settings import Settings
 from sslbench.sweep.preflight import Preflight
-from sslbench.trouble import find_trouble
+from sslbench.words.trouble import find_trouble
 
 TO_DO = "to do"
 NUM_LISTED = 5

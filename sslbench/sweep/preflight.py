@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-from sslbench.atomic import make_writable_folder
 from sslbench.cell.identity import effective_ratio
 from sslbench.cell.start import concrete_initial
 from sslbench.config.parts import LABELED, UNLABELED
@@ -12,8 +11,9 @@ from sslbench.data import concrete_data, count_images, is_here, open_dataset
 from sslbench.data.splits import pool_size
 from sslbench.engine.room import require_room_for_images
 from sslbench.engine.schedule import Schedule, build_schedule
-from sslbench.hardware import auto_precision
-from sslbench.processes import require_threads
+from sslbench.files.atomic import make_writable_folder
+from sslbench.machine.hardware import auto_precision
+from sslbench.machine.processes import require_threads
 
 
 class Preflight:

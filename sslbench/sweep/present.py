@@ -4,10 +4,10 @@ from sslbench.cell.record import DONE, FAILED
 from sslbench.cell.soundness import WAYS_OUT, ignored, state_of
 from sslbench.cell.versions import is_of_other_code
 from sslbench.data import is_here
-from sslbench.redact import redacted
 from sslbench.sweep.estimate import Cost
 from sslbench.sweep.plan import Job, Plan, listing
-from sslbench.wording import fold
+from sslbench.words.redact import redacted
+from sslbench.words.wording import fold
 
 GIB = 2**30
 IN_ID = ("model", "method", "ratio", "seed", "data", "data.name", "experiment")

@@ -14,7 +14,7 @@ from sslbench.cell.folder import RUNNING, UNREADABLE, Busy, CellFolder
 from sslbench.cell.record import BLOCKED, DONE, FAILED, Record
 from sslbench.cell.soundness import state_of
 from sslbench.exit_codes import CellStopped, UsageError
-from sslbench.processes import ONE_STOP_SECONDS, available_cores, handled
+from sslbench.machine.processes import ONE_STOP_SECONDS, available_cores, handled
 from sslbench.sweep.estimate import estimate
 from sslbench.sweep.job import RETRIES, is_done
 from sslbench.sweep.live import live_overview

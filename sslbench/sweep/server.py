@@ -3,6 +3,6 @@
 A sweep that dies meanwhile would leave it behind until it looks whether it is still needed.
 """
 
-from sslbench.processes import kill_with_parent
+from sslbench.machine.processes import kill_with_parent
 
 kill_with_parent()

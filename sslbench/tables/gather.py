@@ -6,8 +6,8 @@ from pathlib import Path
 from sslbench.cell.folder import CellFolder, cells_folder
 from sslbench.cell.record import DONE, SETTINGS, Record
 from sslbench.cell.soundness import flaws_of, is_stale
-from sslbench.checksums import read_sealed
 from sslbench.data import dataset_name
+from sslbench.files.checksums import read_sealed
 from sslbench.tables.paper import Metric
 
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)

@@ -10,11 +10,11 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from sslbench.atomic import replace_file
 from sslbench.cell.record import DONE
-from sslbench.escape import printable
+from sslbench.files.atomic import replace_file
 from sslbench.tables.contents import Report
 from sslbench.tables.tables import claim_tables
+from sslbench.words.escape import printable
 
 HERE = Path(__file__).parent
 

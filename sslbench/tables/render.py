@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from sslbench.escape import markdown, markdown_cell, visible, without_formula
 from sslbench.tables.claims import Claim
 from sslbench.tables.contents import Table
+from sslbench.words.escape import markdown, markdown_cell, visible, without_formula
 
 INDENT = " " * 14
 AS_ROUNDED = {"index": False, "disable_numparse": True}

@@ -7,9 +7,9 @@ import torch
 from sslbench.cell.cell import Cell
 from sslbench.cell.record import SETTINGS, Record
 from sslbench.cell.soundness import manifest
-from sslbench.checksums import read_sealed
 from sslbench.config.compose import compose_settings, conf_dir
 from sslbench.config.parts import LABELED
+from sslbench.files.checksums import read_sealed
 from sslbench.sweep.job import train_cell
 from sslbench.sweep.preflight import Preflight
 

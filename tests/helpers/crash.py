@@ -13,7 +13,7 @@ from helpers.commands import TINY, share_digits
 from sslbench.cell.cell import Cell, load_cell
 from sslbench.cell.record import Record
 from sslbench.config.compose import compose_settings
-from sslbench.processes import STOPS
+from sslbench.machine.processes import STOPS
 from sslbench.sweep.isolation import PRELOADED
 from sslbench.sweep.job import train_cell
 from sslbench.sweep.preflight import Preflight

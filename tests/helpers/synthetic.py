@@ -12,7 +12,7 @@ import numpy as np
 
 from sslbench.cell.record import DONE, Record
 from sslbench.cell.soundness import manifest
-from sslbench.checksums import read_sealed, write_sealed
+from sslbench.files.checksums import read_sealed, write_sealed
 
 CLASSES = {
     "stl10": ["airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck"],

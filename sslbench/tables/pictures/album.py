@@ -16,13 +16,13 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from sslbench.atomic import replace_file
-from sslbench.escape import visible
+from sslbench.files.atomic import replace_file
 from sslbench.palette import LINES
 from sslbench.tables import paper
 from sslbench.tables.contents import Picture, Report
 from sslbench.tables.groups import Group, slug, unlabeled_per_labeled
 from sslbench.tables.render import write_csv
+from sslbench.words.escape import visible
 
 STYLE = Path(__file__).with_name("pictures.mplstyle")
 WIDTH = 7.2

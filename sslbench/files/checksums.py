@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from sslbench.atomic import write_json
-from sslbench.files import MIB, read_small
+from sslbench.files.atomic import write_json
+from sslbench.files.small import MIB, read_small
 
 SEAL = "sha256"
 MAX_BYTES = 100 * MIB

@@ -17,14 +17,24 @@ def cpu_has_bf16() -> bool:
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)
 
 
+def gpu_has_bf16(device: str) -> bool:
+    """Whether a GPU, `cuda` or `cuda:N`, has products in bf16."""
+    import torch
+
+    return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
 def auto_precision(device: str) -> str:
     """Return what `precision=auto` is on a device, `cuda:0` for one: `bf16` where hardware has it.
 
-    Raises:
-        ValueError: If there is no such device here.
+    Where there is no such device here, whoever uses it says so.
     """
-    if device == "cpu" or num_gpus() == 0:
-        return "bf16" if cpu_has_bf16() else "fp32"
-    from sslbench.engine.device import choose_device, choose_precision  # torch knows its GPUs
+    if device != "cpu" and num_gpus() > 0:
+        import torch
 
-    return choose_precision("auto", choose_device(device))
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        if device != "cpu" and torch.cuda.is_available():
+            in_range = int(device.partition(":")[2] or 0) < torch.cuda.device_count()
+            return "bf16" if in_range and gpu_has_bf16(device) else "fp32"
+    return "bf16" if cpu_has_bf16() else "fp32"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from sslbench.trouble import name_file
+from sslbench.words.trouble import name_file
 
 
 def replace_file(

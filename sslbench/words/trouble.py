@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from sslbench.memory import available_memory, free_disk, size
-from sslbench.wording import fold, shorten
+from sslbench.machine.memory import available_memory, free_disk, size
+from sslbench.words.wording import fold, shorten
 
 WITH_TRACEBACK = "SSLBENCH_FULL_ERROR"
 """Set where the user has set HYDRA_FULL_ERROR, which Hydra is then told whatever it was."""
