@@ -16,7 +16,7 @@ from sslbench.cell.curves import CURVES, read_curves
 from sslbench.cell.soundness import state_of
 from sslbench.engine.loop import NotFinite
 from sslbench.evaluate.cell import evaluate
-from sslbench.sweep.job import train_cell, train_unless_done
+from sslbench.sweep.training import train_cell, train_unless_done
 
 TYPED = ("method=supervised", "steps=18")  # validated after steps 8, 15 and 18
 

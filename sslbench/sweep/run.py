@@ -16,12 +16,13 @@ from sslbench.cell.soundness import state_of
 from sslbench.exit_codes import CellStopped, UsageError
 from sslbench.machine.processes import ONE_STOP_SECONDS, available_cores, handled
 from sslbench.sweep.estimate import estimate
-from sslbench.sweep.job import RETRIES, is_done
+from sslbench.sweep.isolated import RETRIES
 from sslbench.sweep.live import live_overview
 from sslbench.sweep.measure import Measurements
 from sslbench.sweep.plan import Compose, Job, Plan, Planner
 from sslbench.sweep.preflight import Preflight
 from sslbench.sweep.present import exit_report, headline, outcome, plan_table
+from sslbench.sweep.training import is_done
 
 POLL_SECONDS = 1.0
 Launch = Callable[[list[list[str]]], Any]

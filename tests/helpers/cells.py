@@ -10,8 +10,8 @@ from sslbench.cell.soundness import manifest
 from sslbench.config.compose import compose_settings, conf_dir
 from sslbench.config.parts import LABELED
 from sslbench.files.checksums import read_sealed
-from sslbench.sweep.job import train_cell
 from sslbench.sweep.preflight import Preflight
+from sslbench.sweep.training import train_cell
 
 CPU = torch.device("cpu")
 TINY = ("data=digits", "tracking=off", "threads=1", "method.batch_size=8", "log_every=2")

@@ -15,8 +15,8 @@ from sslbench.cell.record import Record
 from sslbench.config.compose import compose_settings
 from sslbench.machine.processes import STOPS
 from sslbench.sweep.isolation import PRELOADED
-from sslbench.sweep.job import train_cell
 from sslbench.sweep.preflight import Preflight
+from sslbench.sweep.training import train_cell
 
 
 def tiny_cell(outputs: Path, *overrides: str) -> Cell:
