@@ -9,7 +9,7 @@ from typing import Any
 from sslbench.files.checksums import read_sealed, write_sealed
 
 RECORD, SETTINGS = "record.json", "settings.json"
-CELL_FILES = ("best.pt", "last.pt", "metrics.jsonl", "embeddings-*.npz", "snapshot-*.npz")
+CELL_FILES = ("best.pt", "last.pt", "metrics.jsonl", "embeddings-*.npz", "snapshot-*.npz", SETTINGS)
 """What a finished cell's record vouches for."""
 DONE, FAILED, INTERRUPTED, BLOCKED = "done", "failed", "interrupted", "blocked"
 STATUSES = (DONE, FAILED, INTERRUPTED, BLOCKED)

@@ -6,7 +6,7 @@ from pathlib import Path
 from sslbench.cell.cell import Cell
 from sslbench.cell.folder import UNREADABLE, cells_folder
 from sslbench.cell.identity import cell_id
-from sslbench.cell.record import CELL_FILES, DONE, SETTINGS, Record, flatten, load_record
+from sslbench.cell.record import CELL_FILES, DONE, Record, flatten, load_record
 from sslbench.config.as_json import settings_from_json, settings_to_json
 from sslbench.config.settings import EVALUATE, RESTART, Settings
 from sslbench.files.checksums import file_sha256, file_state, read_sealed, write_sealed
@@ -122,13 +122,8 @@ def _checked(folder: Path) -> dict[str, list[int]]:
 
 
 def _foreign_settings(folder: Path, record: Record) -> list[str]:
-    found = []
-    try:
-        read_sealed(folder / SETTINGS)
-    except (OSError, ValueError) as error:
-        found.append(f"{folder / SETTINGS}: damaged ({error})")
     with suppress(ValueError):  # a part from outside that is not to be found here
         named = cell_id(settings_from_json(record.settings))
         if named != record.cell:
-            found.append(f"{folder}: the settings in its record are those of {named}")
-    return found
+            return [f"{folder}: the settings in its record are those of {named}"]
+    return []
