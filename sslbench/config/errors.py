@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
+from functools import cache
 
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
@@ -206,8 +207,14 @@ def unknown_key(node: DictConfig, full_key: str) -> str:
 
 def _keys_of_choices(group: str) -> dict[str, list[str]]:
     """Return the keys of each choice of a group, also those from outside the package."""
+    return _keys_of(group, tuple(_options(group)))
+
+
+@cache
+def _keys_of(group: str, choices: tuple[str, ...]) -> dict[str, list[str]]:
+    """Compose each choice once, however many cells of a sweep have the same fault."""
     found = {}
-    for choice in _options(group):
+    for choice in choices:
         with suppress(*REFUSALS):  # one that cannot be composed has nothing to say
             found[choice] = [str(key) for key in compose("config", [f"{group}={choice}"])[group]]
     return found

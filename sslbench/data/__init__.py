@@ -172,7 +172,8 @@ def _find_flaws(
 
 def _not_there(settings: Data, release: Release, reason: str) -> ValueError:
     return ValueError(
-        f"data=stl10: STL-10 is not there: {reason}\n"
+        f"data=stl10: STL-10 is not there\n"
+        f"  Why: {reason}.\n"
         f"{how_to_get(Path(settings.root), settings.url, release)}\n"
         "  data=digits runs without it, on the built-in stand-in."
     )

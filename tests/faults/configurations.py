@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections import Counter
@@ -272,7 +273,8 @@ def judge(message: str, arguments: tuple[str, ...]) -> str:
     lines = without_values.splitlines()
     if len(lines) > MAX_LINES:
         return f"{len(lines)} lines: {shown}"
-    longest = max(lines, key=len)
+    # A usage is argparse's, which breaks it as it likes.
+    longest = max((line for line in lines if not line.startswith("usage:")), key=len, default="")
     return f"a line of {len(longest)}: {shown}" if len(longest) > MAX_WIDTH else ""
 
 
@@ -326,6 +328,9 @@ def peak_memory() -> int:
     return peak
 
 
+ONE_AT_A_TIME = threading.Lock()
+
+
 @dataclass(frozen=True)
 class Finding:
     """What is wrong with a command line."""
@@ -337,7 +342,9 @@ class Finding:
 
 def survey(number: int) -> list[Finding]:
     """Check the command lines of a seed, in processes that may hang and die."""
-    found, lines = [], draw(number)
+    found: list[Finding] = []
+    with ONE_AT_A_TIME:  # Hydra composes, and hypothesis draws, in one thread
+        lines = draw(number)
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*PRELOADED, "sslbench.train"])
     position = 0
