@@ -9,7 +9,8 @@ from sslbench.build import build
 from sslbench.cell import checkpoint
 from sslbench.cell.card import CARD, save_card
 from sslbench.cell.cell import Cell
-from sslbench.cell.curves import CurveFile
+from sslbench.cell.curves import CURVES, CurveFile
+from sslbench.cell.embeddings import EMBEDDINGS
 from sslbench.cell.record import RECORD, Record
 from sslbench.cell.resume import begin_anew
 from sslbench.cell.soundness import flaws_of, manifest
@@ -18,13 +19,15 @@ from sslbench.evaluate.cell import evaluate_cell
 from sslbench.files.checksums import file_sha256
 
 log = logging.getLogger(__name__)
-WRITTEN_AGAIN = ("metrics.jsonl", "embeddings-")
 SET_ASIDE = "record.before.json"
 """The record of a cell that was trained anew."""
 
 
-def mend(cell: Cell, train: Callable[[Cell], Record]) -> Record:
+def mend(cell: Cell, flaws: list[str], train: Callable[[Cell], Record]) -> Record:
     """Evaluate or train a finished cell that is not sound, as its `resume` says.
+
+    Args:
+        flaws: What is wrong with it.
 
     Raises:
         ValueError: If its weights, which are to be evaluated, are damaged.
@@ -35,12 +38,15 @@ def mend(cell: Cell, train: Callable[[Cell], Record]) -> Record:
         except ValueError as error:
             log.warning("%s", error)
             _set_aside(cell, weights_too=False)
-            return train(cell)
+            return train(cell)  # which begins after the last step
         assert record is not None, "a finished cell"
         return _evaluate_again(cell, record)
     assert cell.settings.resume == RESTART, "else it is refused before"
     _set_aside(cell, weights_too=True)
-    return train(cell)
+    record = train(cell)
+    record.notes += [f"{flaw}: the cell was trained anew" for flaw in flaws]
+    record.save(cell.folder.path)
+    return record
 
 
 def _set_aside(cell: Cell, *, weights_too: bool) -> None:
@@ -75,13 +81,15 @@ def _evaluate_again(cell: Cell, record: Record) -> Record:
     if changed:
         record.notes.append(f"evaluated again, {', '.join(changed)} differ from before")
     record.results |= results
+    written = ["settings.json", *(EMBEDDINGS.format(split) for split in ("val", "test"))]
     if _is_sound(folder, record, checkpoint.LAST):
         CurveFile(folder).restore(checkpoint.load_own(folder / checkpoint.LAST, cell.id)["curves"])
+        written.append(CURVES)
     cell.save_request()
     renewed = manifest(folder)
     for gone in sorted(record.files.keys() - renewed.keys()):
         record.notes.append(f"{gone} is gone")
-    for lost in _still_damaged(record, renewed):
+    for lost in _still_damaged(record, renewed, written):
         (folder / lost).unlink()
         renewed.pop(lost)
         record.notes.append(f"{lost} was damaged, and is gone")
@@ -96,7 +104,7 @@ def _is_sound(folder: Path, record: Record, name: str) -> bool:
     return path.is_file() and file_sha256(path) == record.files.get(name)
 
 
-def _still_damaged(record: Record, renewed: dict[str, str]) -> list[str]:
+def _still_damaged(record: Record, renewed: dict[str, str], written: list[str]) -> list[str]:
     """Return the files that are others than those recorded, and were not written again."""
-    changed = [name for name, sha in renewed.items() if record.files.get(name, sha) != sha]
-    return [name for name in changed if not name.startswith(WRITTEN_AGAIN)]
+    known = record.files
+    return [name for name in renewed if known.get(name) != renewed[name] and name not in written]

@@ -46,12 +46,16 @@ def run(cell: Cell, tracker: Tracker, stop: StopRequest, *, show_bar: bool = Fal
     record, elapsed = _begin(cell), Stopwatch()
     try:
         cell.save_request()
+        start = start_digest(cell.settings)
         training = build(cell.settings)
-        origin = _describe(record, training)
+        if start_digest(cell.settings) != start:
+            raise ValueError(f"{cell.settings.init_from} was trained anew meanwhile; start again")
+        origin = _describe(record, training, start)
         selects_best = cell.settings.method.select == "best"
         standing = take_up(folder, cell.id, origin, cell.settings.resume, selects_best=selects_best)
-        record.notes = standing.notes
-        for note in standing.notes:
+        flaws = [f"data={training.dataset.name}: {flaw}" for flaw in training.dataset.flaws]
+        record.notes = list(dict.fromkeys([*standing.notes, *flaws]))
+        for note in record.notes:
             log.warning("%s", note)
         elapsed.add(_seconds_before(standing, cell))
         if not (folder / PREVIEW).exists():
@@ -75,7 +79,7 @@ def run(cell: Cell, tracker: Tracker, stop: StopRequest, *, show_bar: bool = Fal
         weights = _select_weights(training, progress, folder, cell.id)
         record.results = evaluate_cell(training, folder)
         record.results |= _training_results(training, progress, record) | {"weights": weights}
-        record.results["start_sha256"] = start_digest(cell.settings)
+        record.results["start_sha256"] = start
         record.runtime |= _cost(training, progress)
         record.notes += drop_damaged(folder, progress.snapshots)
         _finish(record, folder, training)
@@ -122,21 +126,16 @@ def _seconds_before(standing: Standing, cell: Cell) -> float:
     return max(standing.state["total_seconds"], recorded)
 
 
-def _describe(record: Record, training: Training) -> Origin:
+def _describe(record: Record, training: Training, start: str | None) -> Origin:
     """Record what the cell trains on, and return what its bits depend on."""
     record.data = training.dataset.describe()
-    for flaw in training.dataset.flaws:
-        log.warning("data=%s: %s", training.dataset.name, flaw)
     record.runtime |= {
         "device": str(training.device),
         "processor": describe(training.device),
         "precision": training.precision,
         "threads": torch.get_num_threads(),
     }
-    more = {
-        "images": record.data["fingerprint"],
-        "start": start_digest(training.settings) or "none",
-    }
+    more = {"images": record.data["fingerprint"], "start": start or "none"}
     return find_origin(training.device, training.precision, record.runtime["versions"], more)
 
 

@@ -134,7 +134,7 @@ def test_values_out_of_range_are_named(override):
         ("outputs=x", "outputs: cannot be set, as a folder of this name beside the configuration"),
         ("device=${foo}", "Interpolation key 'foo' not found"),
         ("steps=" + "9" * 5000, "(5,007 characters) has too many digits\n"),
-        ("seed=range(1,3)", "seed=range(1,3): several values are a sweep: add -m as the first"),
+        ("seed=range(1,3)", "seed=range(1,3): several values are a sweep; add -m as the first"),
         ("experiment=bare", "In 'experiment/bare': begin the file with the line: # @package _glob"),
         ("séed=1", "séed=1: séed is no key; keys are letters, digits and dots, as in optimizer.lr"),
         ("seed=1.5", "sslbench: seed=1.5: must be a whole number\n"),
@@ -144,7 +144,7 @@ def test_values_out_of_range_are_named(override):
             "model=resnet",
             "model=resnet: no such choice; did you mean resnet18? there are con",
         ),
-        ("model=convnet,resnet18", "model=convnet,resnet18: several values are a sweep: add -m"),
+        ("model=convnet,resnet18", "model=convnet,resnet18: several values are a sweep; add -m"),
         ("+model=resnet18", "model: chosen twice; leave + out, as in model=resnet18\n"),
         ("~method", "method=…: one choice at a time; to try several, sweep them: -m method=a,b\n"),
         (

@@ -16,6 +16,7 @@ from sslbench.cell.curves import CURVES, read_curves
 from sslbench.cell.soundness import state_of
 from sslbench.engine.loop import NotFinite
 from sslbench.evaluate.cell import evaluate
+from sslbench.sweep.isolated import train_isolated
 from sslbench.sweep.training import train_cell, train_unless_done
 
 TYPED = ("method=supervised", "steps=18")  # validated after steps 8, 15 and 18
@@ -139,3 +140,29 @@ def test_embeddings_that_are_not_finite_stop_an_evaluation(done):
         next(training.method.encoder.parameters()).fill_(torch.nan)
     with pytest.raises(NotFinite, match="the embeddings of 107 of 107 images are not finite"):
         evaluate(training, ("val",))
+
+
+def test_what_a_sweep_cannot_evaluate_again_keeps_its_results(done, tmp_path):
+    cell = copied(done, tmp_path / "outputs", resume="evaluate")
+    before = cell.folder.record()
+    flip(cell.folder.path / "best.pt")
+    cell.save_request()
+    train_isolated(cell)
+    assert cell.folder.record() == before
+    (cell.folder.path / "record.json").unlink()
+    record = train(cell)
+    assert "there are no weights to evaluate" in record.error["message"]
+    assert (cell.folder.path / "last.pt").exists()
+
+
+def test_nothing_of_an_earlier_training_passes_for_a_later_ones(done, tmp_path):
+    cell = copied(done, tmp_path, resume="restart")
+    shutil.copy(cell.folder.path / "embeddings-val.npz", cell.folder.path / "snapshot-000003.npz")
+    flip(cell.folder.path / "best.pt")
+    record = train_unless_done(cell, train_cell)
+    assert not (cell.folder.path / "snapshot-000003.npz").exists()
+    assert any("best.pt" in note and "trained anew" in note for note in record.notes)
+    state_of(cell)  # remembers what was compared
+    record.files["best.pt"] = "0" * 64
+    record.save(cell.folder.path)
+    assert state_of(cell)[0] == "damaged"

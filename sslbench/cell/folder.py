@@ -43,6 +43,8 @@ class CellFolder:
 
     def begun_threads(self) -> int | None:
         """Return the threads that the cell was begun with, which it goes on with; None if not."""
+        if not any(self.path.glob("*last.pt")):
+            return None
         try:
             return read_sealed(self.path / SETTINGS)["settings"]["threads"]
         except (OSError, ValueError, KeyError, TypeError):  # not yet, or whoever loads it says so

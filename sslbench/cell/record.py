@@ -2,11 +2,12 @@
 
 import dataclasses
 import math
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sslbench.files.checksums import read_sealed, write_sealed
+from sslbench.files.checksums import Unsealed, read_sealed, write_sealed
 
 RECORD, SETTINGS = "record.json", "settings.json"
 CELL_FILES = ("best.pt", "last.pt", "metrics.jsonl", "embeddings-*.npz", "snapshot-*.npz", SETTINGS)
@@ -57,11 +58,13 @@ def load_record(folder: Path) -> Record | None:
         _require_consistent(record)
     except FileNotFoundError:
         return None
+    except Unsealed as error:
+        raise ValueError(f"{path}: {error}; move its folder away, and ask for it anew") from error
     except (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         raise ValueError(
             f"{path}: not a record ({error}); resume=evaluate makes it anew from the cell's weights"
         ) from error
-    if record.cell != folder.resolve().name:
+    if record.cell != Path(os.path.abspath(folder)).name:  # noqa: PTH100  a link has its own name
         raise ValueError(
             f"{path}: the record of another cell, {record.cell}, in a folder that was renamed or "
             "copied; give it that name again, or delete it"

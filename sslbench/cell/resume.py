@@ -9,11 +9,13 @@ import torch
 
 from sslbench.cell import checkpoint
 from sslbench.cell.curves import CURVES
-from sslbench.config.settings import FORCE, RESTART
+from sslbench.config.settings import EVALUATE, FORCE, RESTART
 
+NO_WEIGHTS = "there are no weights to evaluate; resume=restart trains the cell anew"
 Origin = dict[str, str]
 """What a cell's bits depend on beside its settings: `code`, `torch` and so on."""
-PROGRESS_FILES = (checkpoint.LAST, checkpoint.BEFORE_LAST, checkpoint.BEST, CURVES)
+OF_TRAINING = ("*.pt", CURVES, "embeddings-*.npz", "snapshot-*.npz")
+"""Files that a cell's training makes."""
 
 
 class CannotGoOn(ValueError):
@@ -57,29 +59,35 @@ def take_up(
     """
     state, problems = checkpoint.load_latest(folder, cell)
     if state is None:
-        if problems:
-            begin_anew(folder)
+        if problems and resume == EVALUATE:
+            raise CannotGoOn(f"{problems[0]}; {NO_WEIGHTS}")
+        begin_anew(folder)
         return Standing(None, [f"{problem}: the cell began anew" for problem in problems])
     if problems:  # what is damaged must not become the one before the last
         (folder / checkpoint.BEFORE_LAST).replace(folder / checkpoint.LAST)
     if selects_best and (problem := _find_best(state, folder, cell)) is not None:
+        if resume == EVALUATE:
+            raise CannotGoOn(f"{problem}; {NO_WEIGHTS}")
         begin_anew(folder)
         return Standing(None, [*problems, f"{problem}: the cell began anew"])
     step = state["step"]
-    notes = [*state["notes"], *(f"{it}: the cell went on after step {step}" for it in problems)]
-    changes = _changes(state["origin"], origin)
+    notes = [
+        *state.get("notes", []),
+        *(f"{it}: the cell went on after step {step}" for it in problems),
+    ]
+    changes = _changes(state.get("origin", {}), origin)
     if not changes:
         return Standing(state, notes)
     if resume == RESTART:
         begin_anew(folder)
         return Standing(None, [f"the cell began anew after step {step}: {changes}"])
-    if resume != FORCE:
+    if resume != FORCE and not (resume == EVALUATE and "optimizer" not in state):
         raise CannotGoOn(
             f"it stands at step {step}, and would not go on to the same bits: {changes}; go back "
             "to that, or take resume=force to go on all the same, resume=restart to begin anew"
         )
     return Standing(
-        state, [*notes, f"the cell went on after step {step} by resume=force: {changes}"]
+        state, [*notes, f"the cell went on after step {step} by resume={resume}: {changes}"]
     )
 
 
@@ -108,6 +116,7 @@ def _changes(then: Origin, now: Origin) -> str:
 
 
 def begin_anew(folder: Path) -> None:
-    """Drop how far a cell has come."""
-    for name in PROGRESS_FILES:
-        (folder / name).unlink(missing_ok=True)
+    """Drop how far a cell has come, so that nothing of it passes for what comes now."""
+    for pattern in OF_TRAINING:
+        for path in folder.glob(pattern):
+            path.unlink()

@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from sslbench.cell.cell import Cell
 from sslbench.cell.folder import UNREADABLE, cells_folder
@@ -12,11 +13,14 @@ from sslbench.config.settings import EVALUATE, RESTART, Settings
 from sslbench.files.checksums import file_sha256, file_state, read_sealed, write_sealed
 
 CHECKED = ".checked.json"
-"""Names the files that were compared, and their states then."""
+"""Names the files that were compared: what with, and their states then."""
 DAMAGED, STALE = "damaged", "stale"
 APART = {"outputs", "resume", "cell", "data.root", "data.url", "data.download"}
 """Settings that say where things are, and change nothing of a finished cell."""
-WAYS_OUT = "resume=evaluate evaluates its weights again, resume=restart trains it anew"
+WAYS_OUT = {
+    DAMAGED: "resume=evaluate evaluates its weights again, resume=restart trains it anew",
+    STALE: "resume=restart trains it anew",
+}
 
 
 def manifest(folder: Path) -> dict[str, str]:
@@ -26,8 +30,14 @@ def manifest(folder: Path) -> dict[str, str]:
 
 
 def drop_damaged(folder: Path, expected: dict[str, str]) -> list[str]:
-    """Delete files of which the SHA-256 is not the expected one, and say so of each."""
+    """Delete snapshots of which the SHA-256 is not the expected one, and say so of each.
+
+    Those of an earlier training, of which nothing is expected, go without a word.
+    """
     found = []
+    for path in folder.glob("snapshot-*.npz"):
+        if path.name not in expected:
+            path.unlink()
     for name, sha256 in expected.items():
         path = folder / name
         if not path.is_file() or file_sha256(path) != sha256:
@@ -42,16 +52,17 @@ def flaws_of(folder: Path, record: Record) -> list[str]:
     A file that was not touched since it was last compared is not read again.
     """
     if not record.files:
-        return [f"{folder}: its record names no files: of an older version; {WAYS_OUT}"]
+        return [f"{folder}: its record names no files: of an older version"]
     checked, found, now = _checked(folder), [], {}
     for name, sha256 in record.files.items():
         path = folder / name
         try:
             state = file_state(path)
-            if (state is None or state != checked.get(name)) and file_sha256(path) != sha256:
+            known = state is not None and checked.get(name) == [sha256, *state]
+            if not known and file_sha256(path) != sha256:
                 found.append(f"{path}: damaged, or changed since the cell was done")
             elif state is not None:
-                now[name] = state
+                now[name] = [sha256, *state]
         except OSError as error:
             found.append(f"{path}: cannot be read ({error.strerror})")
     with suppress(OSError):  # of a read-only folder: all is compared each time
@@ -110,11 +121,12 @@ def ignored(record: Record, settings: Settings, overrides: list[str]) -> list[st
     """
     typed = {override.partition("=")[0].lstrip("+~") for override in overrides} - APART
     then, now = flatten(record.settings), flatten(settings_to_json(settings))
-    asked = [key for key in now if any(key == it or key.startswith(f"{it}.") for it in typed)]
+    of_tracking = [key for key in now if "tracking" in typed and key.startswith("tracking.")]
+    asked = [*typed.intersection(now), *of_tracking]
     return sorted(f"{key}={now[key]}" for key in asked if now[key] != then.get(key))
 
 
-def _checked(folder: Path) -> dict[str, list[int]]:
+def _checked(folder: Path) -> dict[str, list[Any]]:
     try:
         return read_sealed(folder / CHECKED)
     except (OSError, ValueError):  # none yet, or a torn one

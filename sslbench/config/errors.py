@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from functools import cache
+from textwrap import wrap
 
 from hydra import compose
 from hydra.core.global_hydra import GlobalHydra
@@ -28,6 +29,7 @@ from sslbench.config.arguments import GROUPS, unreadable
 from sslbench.config.parts import Part
 from sslbench.config.settings import Settings
 from sslbench.words.trouble import describe, find_trouble
+from sslbench.words.wording import WIDTH
 
 REFUSALS = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
 """What Hydra raises where a user's settings are wrong."""
@@ -36,12 +38,16 @@ OUR_CODE = re.compile(r"[/\\](sslbench|hydra_plugins[/\\]sslbench_sweeper)[/\\]"
 ENTRY = ("train.py", "compose.py", "arguments.py")
 NUM_LISTED = 8
 """Choices of a group in a message."""
-SEVERAL = "{}: several values are a sweep: add -m as the first argument, or put one value in quotes"
+SEVERAL = "{}: several values are a sweep; add -m as the first argument, or put one value in quotes"
 SETTINGS = "|".join(field.name for field in fields(Settings))
 SAID = (
     (r"Sweep parameters '(.+?)' requires --multirun", SEVERAL),
     (r"Ambiguous value for argument '(.+)'", SEVERAL),
     (r"Multiple values for (\S+?)\. .*: (\S+)'", "{0}: chosen twice; leave + out, as in {0}={1}"),
+    (
+        r"Config group override deletion value must be a string.*input_line='(.*?)'",
+        "{}: a choice is a name; --help lists them",
+    ),
     (
         "Unsupported item value in defaults : bool",
         'defaults: YAML reads off, on, yes and no as truth values; write "off" in quotes',
@@ -201,8 +207,9 @@ def unknown_key(node: DictConfig, full_key: str) -> str:
         known.append("experiment")  # a group that leaves no key
     near = difflib.get_close_matches(key, known, 1)
     meant = f"{group}.{near[0]}" if group and near else "".join(near)
-    hint = f"did you mean {meant}?" if near else f"known: {', '.join(names)}"
-    return f"unknown key {full_key}; {hint}"
+    listed = "\n    ".join(wrap(f"known: {', '.join(names)}", WIDTH - 4))
+    hint = f" did you mean {meant}?" if near else f"\n    {listed}"
+    return f"unknown key {full_key};{hint}"
 
 
 def _keys_of_choices(group: str) -> dict[str, list[str]]:

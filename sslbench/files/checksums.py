@@ -18,6 +18,10 @@ SETTLED_NS = 2_000_000_000
 """A file that was written since may be written again within one tick of the clock."""
 
 
+class Unsealed(ValueError):
+    """A file has no checksum."""
+
+
 def write_sealed(path: Path, contents: dict[str, Any]) -> None:
     """Write an object as indented JSON with its checksum, whole or not at all.
 
@@ -32,6 +36,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If there is no such file.
+        Unsealed: If it has no checksum.
         ValueError: If it is no JSON object, or not as it was written.
     """
     contents = json.loads(read_small(path, MAX_BYTES), parse_constant=_refuse)
@@ -39,7 +44,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
         raise ValueError("no object")
     seal = contents.pop(SEAL, None)
     if seal is None:
-        raise ValueError("no checksum in it: cut short, or of an older version")
+        raise Unsealed("without a checksum: of an older version, or changed by hand")
     if seal != _digest(contents):
         raise ValueError("it does not match its checksum: damaged, or changed by hand")
     return contents

@@ -92,6 +92,9 @@ def _record_death(cell: Cell, code: int | None, before: Record | None) -> Record
             found = cell.folder.record()
             if found != before:
                 return found
+            if is_done(found):  # it was to be evaluated again: its results stay
+                print(f"{cell.id}: not mended, the cell's process ended by {cause}{hint}")
+                return found
             record = cell.record(
                 FAILED,
                 failures=1 + _failures(before),

@@ -23,7 +23,7 @@ from sslbench.sweep.training import summary, train_cell, train_unless_done
 from sslbench.words.trouble import name_file, report_failure
 
 log = logging.getLogger(__name__)
-WITH_CELL = ("cell", "outputs", "resume")
+WITH_CELL = ("cell", "outputs", "resume", "data.root")
 """Overrides that `cell=…` goes with: its settings are those it was begun with."""
 
 
@@ -84,6 +84,9 @@ def _choose_cell(settings: Settings, context: JobContext, preflight: Preflight) 
         )
     found = load_cell(settings.outputs, settings.cell)
     asked = dataclasses.replace(found.settings, resume=settings.resume)
+    if any(it.startswith("data.root=") for it in context.overrides):
+        data = dataclasses.replace(asked.data, root=settings.data.root)
+        asked = dataclasses.replace(asked, data=data)
     return Cell(asked, lambda: found.request["changes"])
 
 
@@ -95,7 +98,10 @@ def _train_here(settings: Settings, context: JobContext) -> None:
         record = cell.folder.record()
         print("\n".join(_told_of_done(record, cell, context)))
     elif state in (DAMAGED, STALE) and not is_to_do(state, cell.settings.resume):
-        print("\n".join(["sslbench: " + flaws[0], *flaws[1:], f"  {WAYS_OUT}"]), file=sys.stderr)
+        print(
+            "\n".join(["sslbench: " + flaws[0], *flaws[1:], f"  {WAYS_OUT[state]}"]),
+            file=sys.stderr,
+        )
         raise CellStopped(1)
     else:
         preflight.check(cell.settings)

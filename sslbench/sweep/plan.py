@@ -140,7 +140,7 @@ class Planner:
             raise ValueError(
                 f"init.from={child.init_from}: there is no such cell beside this one; if an "
                 "experiment's file sets what only one of both methods has, set it in "
-                f"hydra.sweeper.params or in init.from: {reason(error, words)}"
+                f"hydra.sweeper.params or in init.from\n{reason(error, words)}"
             ) from error
         if len(child.init_from.split()) == 1:  # nothing more is said of it
             wanted = _apart_from_method(self.preflight.make_concrete(settings))

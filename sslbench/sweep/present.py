@@ -1,7 +1,7 @@
 """What a person reads about a sweep: its plan, and what failed."""
 
 from sslbench.cell.record import DONE, FAILED
-from sslbench.cell.soundness import WAYS_OUT, ignored, state_of
+from sslbench.cell.soundness import DAMAGED, STALE, WAYS_OUT, ignored, state_of
 from sslbench.cell.versions import is_of_other_code
 from sslbench.data import is_here
 from sslbench.sweep.estimate import Cost
@@ -99,7 +99,7 @@ def outcome(job: Job) -> str:
     cell = job.cell
     state, flaws = state_of(cell)
     if flaws:
-        return "\n      ".join([f"{cell.id}: {state}", *flaws, WAYS_OUT])
+        return "\n      ".join([f"{cell.id}: {state}", *flaws, WAYS_OUT[state]])
     record = cell.folder.record()
     if record is None:
         return f"{cell.id}: not run"
@@ -122,7 +122,7 @@ def exit_report(plan: Plan) -> str | None:
         told = settings[job.cell.id]
         lines += [f"  {outcome(job)}", *[f"      settings: {told}"] * bool(told)]
     left = [job for job in unfinished if job.state == FAILED]
-    if len(left) < len(unfinished):
+    if any(job.state not in (FAILED, DAMAGED, STALE) for job in unfinished):
         lines.append("the same command goes on with them; the others are kept")
     if left:
         limit = 1 + max(job.cell.folder.record().failures for job in left)

@@ -31,10 +31,10 @@ def train_unless_done(cell: Cell, train: Callable[[Cell], Record]) -> Record:
         if state not in (DAMAGED, STALE):
             return train(cell)
         if not is_to_do(state, cell.settings.resume):
-            raise ValueError("\n".join([*flaws, f"  {WAYS_OUT}"]))
+            raise ValueError("\n".join([*flaws, f"  {WAYS_OUT[state]}"]))
         from sslbench.repair import mend
 
-        return mend(cell, train)
+        return mend(cell, flaws, train)
 
 
 def train_on_a_free_device(cell: Cell) -> Record:

@@ -4,7 +4,7 @@ import re
 
 WIDTH = 100
 LONGEST_VALUE = 200
-SHOWN = 30
+SHOWN = 20
 """Characters of either end of a value that is too long."""
 LONGEST_LINE = 2000
 _VALUE = re.compile(rf"\S{{{LONGEST_VALUE + 1},}}")
