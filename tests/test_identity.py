@@ -112,7 +112,6 @@ def viewed_by(settings):
 @pytest.mark.parametrize(
     ("typed", "groups", "compute"),
     [
-        (f"{THIN} method=supervised", ("method",), computed_by),
         (f"{THIN} method=barlow", ("method",), computed_by),
         (f"{THIN} {SEMI} {WRN}".replace("model.channels=4 ", ""), ("method",), computed_by),
         (f"{THIN} {SEMI}", ("optimizer", "ratio", "data", "settings"), computed_by),

@@ -27,7 +27,7 @@ from sslbench.sweep.plan import Planner
 from sslbench.sweep.preflight import Preflight
 from sslbench.sweep.run import run_sweep
 
-GRID = ("-m", *TINY, "method=barlow", "steps=40", "seed=0,1,2")
+GRID = ("-m", *TINY, "method=barlow", "steps=20", "seed=0,1,2")
 ENDLESS = ("-m", *TINY, "steps=100000")
 
 
@@ -49,29 +49,15 @@ def kill(sweep):
     sweep.communicate(timeout=60)
 
 
-def test_a_sweep_killed_by_either_launcher_goes_on_to_the_same_records(undisturbed, tmp_path):
-    sweep = start(tmp_path, *GRID)
-    wait_for(tmp_path, "outputs/cells/*/record.json")
-    kill(sweep)
+def test_a_sweep_that_is_killed_goes_on_to_the_same_records(undisturbed, tmp_path):
     sweep = start(tmp_path, *GRID, *JOBLIB)
-    wait_for(tmp_path, CURVES, 3)
+    wait_for(tmp_path, "outputs/cells/*/record.json")
     kill(sweep)
     statuses = [record.status for record in records(tmp_path).values() if record]
     assert 1 <= statuses.count(DONE) < 3, "it was to be killed between its cells"
     result = train_here(tmp_path, *GRID)
     assert result.returncode == 0, result
     assert results(tmp_path) == undisturbed
-
-
-def test_two_sweeps_at_once_train_each_cell_once(undisturbed, tmp_path):
-    other = start(tmp_path, *GRID)
-    wait_for(tmp_path, "outputs/cells/*/.lock")
-    mine = train_here(tmp_path, *GRID)
-    output, _ = other.communicate(timeout=120)
-    assert (mine.returncode, other.returncode) == (0, 0), (mine, output)
-    assert results(tmp_path) == undisturbed
-    logs = [path.read_text() for path in tmp_path.glob("outputs/cells/*/train.log")]
-    assert [log.count("step 40/40: val_accuracy") for log in logs] == [1, 1, 1]
 
 
 def test_a_child_waits_for_a_parent_of_another_sweep_and_takes_over_what_it_leaves(tmp_path):
@@ -117,9 +103,8 @@ def test_ctrl_c_does_not_wait_for_another_sweeps_cells(tmp_path):
     [
         (signal.SIGTERM, os.kill, ()),
         (signal.SIGINT, os.killpg, JOBLIB),
-        (signal.SIGINT, os.kill, JOBLIB),
     ],
-    ids=["sigterm", "ctrl-c-joblib", "sigint-to-joblibs-main-process-only"],
+    ids=["sigterm", "ctrl-c-joblib"],
 )
 def test_a_signal_saves_the_running_cells_and_is_the_exit_code(number, send, launcher, tmp_path):
     process = start(tmp_path, *ENDLESS, *launcher)

@@ -274,9 +274,8 @@ def judge(message: str, arguments: tuple[str, ...]) -> str:
     if len(lines) > MAX_LINES:
         return f"{len(lines)} lines: {shown}"
     # A usage is argparse's, which breaks it as it likes.
-    longest = max(
-        (line for line in lines if not re.match(r"usage:|  +\\[", line)), key=len, default=""
-    )
+    lines = [line for line in lines if not re.match(r"usage:|  +\[", line)]
+    longest = max(lines, key=len, default="")
     return f"a line of {len(longest)}: {shown}" if len(longest) > MAX_WIDTH else ""
 
 

@@ -5,8 +5,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from faults.configurations import check, command_lines, draw, judge, keys, survey
 
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 FEW = settings(
-    max_examples=12,
+    max_examples=8,
     phases=[Phase.explicit, Phase.generate],
     derandomize=True,
     database=None,
