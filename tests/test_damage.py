@@ -1,5 +1,6 @@
 """Damaged files: a stopped cell ends as if they were not; those of a done one are named."""
 
+import errno
 import re
 import shutil
 import signal
@@ -87,6 +88,19 @@ def test_a_cell_that_was_all_but_done_needs_no_sound_weights_to_end(damage, done
     (cell.folder.path / "record.json").unlink()
     damage(cell.folder.path / "best.pt")
     assert train(cell).results == done.folder.record().results
+
+
+def test_a_disk_that_does_not_read_costs_no_checkpoint(stopped, done, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    cell = copied(stopped, tmp_path)
+    monkeypatch.setattr(torch, "load", fail)
+    assert train(cell).error["type"] == "FileTrouble"
+    monkeypatch.undo()
+    record = train(cell)
+    assert (record.status, record.results) == ("done", done.folder.record().results)
+    assert not any("anew" in note for note in record.notes)
 
 
 def test_a_cell_goes_on_only_to_the_same_bits(stopped, done, tmp_path, monkeypatch):

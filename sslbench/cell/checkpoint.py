@@ -1,5 +1,6 @@
 """Checkpoints: everything that a cell needs to go on as if it had never stopped."""
 
+import errno
 import hashlib
 import zipfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from sslbench.files.atomic import replace_file
 from sslbench.files.zips import require_whole
 from sslbench.interfaces import MethodModule
+from sslbench.words.trouble import find_trouble
 
 LAST, BEFORE_LAST, BEST = "last.pt", "before-last.pt", "best.pt"
 
@@ -25,14 +27,26 @@ def load(path: Path) -> dict[str, Any]:
 
     Raises:
         ValueError: If the file is no checkpoint, or damaged.
+        OSError: If the disk does not read it, which says nothing of the file.
+        MemoryError: If there is no room for it; or torch's error that says so.
     """
     try:
         if zipfile.is_zipfile(path):  # older versions of torch wrote other files
             require_whole(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
+        if _is_the_machines(error):
+            raise
         cause = str(error).removeprefix(f"{path}: ").partition("\n")[0]
         raise ValueError(f"{path}: cannot be read as a checkpoint ({cause})") from error
+
+
+def _is_the_machines(error: Exception) -> bool:
+    for each in (error, error.__cause__):
+        of_file = isinstance(each, FileNotFoundError) or getattr(each, "errno", 0) == errno.EINVAL
+        if each is not None and not of_file and find_trouble(each) is not None:
+            return True
+    return False
 
 
 def load_own(path: Path, cell: str) -> dict[str, Any]:
