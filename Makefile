@@ -10,9 +10,10 @@ demo: $(VENV)/.installed
 	$(RUN) -m sslbench.train -m experiment=demo
 	$(RUN) -m sslbench.report
 
-# Two at a time, one thread each: threads of two tests on the same cores would wait for each other.
+# One thread each: threads of two tests on the same cores would wait for each other. Three at a time,
+# as tests that kill commands wait for them.
 test: $(VENV)/.installed
-	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses 3 --dist loadfile
 
 lint: $(VENV)/.installed
 	$(RUN) -m ruff check .

@@ -91,6 +91,7 @@ class TestWideResNet:
             *(torch.autograd.grad(it.square().sum(), images)[0] for it in (found, expected))
         )
 
+    @pytest.mark.slow
     def test_few_channels_in_channels_last_train_without_a_crash(self):
         code = """
 import torch

@@ -69,7 +69,13 @@ class TestPlan:
         turned = planner(tmp_path).plan([child, barlow]).jobs
         assert [job.cell.id for job in turned] == [first.cell.id, semi.cell.id]
 
-    @pytest.mark.parametrize("values", [("ratio=1:1", "ratio=1:5"), ("optimizer.lr=1", "seed=1")])
+    @pytest.mark.parametrize(
+        "values",
+        [
+            ("ratio=1:1", "ratio=1:5"),
+            pytest.param(("optimizer.lr=1", "seed=1"), marks=pytest.mark.slow),
+        ],
+    )
     def test_a_child_is_the_same_cell_in_any_sweep(self, values, tmp_path):
         children = [["method=semi", "init.from=barlow", value] for value in values]
         alone = [planner(tmp_path).plan([child]).jobs[-1].cell.id for child in children]
@@ -361,6 +367,7 @@ class Odd(Model):
 """
 
 
+@pytest.mark.slow
 def test_a_dry_run_counts_encoders_of_any_kind_or_says_why_not(tmp_path, monkeypatch):
     (tmp_path / "odd.py").write_text(ODD)
     monkeypatch.syspath_prepend(tmp_path)

@@ -60,6 +60,7 @@ def test_a_sweep_that_is_killed_goes_on_to_the_same_records(undisturbed, tmp_pat
     assert results(tmp_path) == undisturbed
 
 
+@pytest.mark.slow
 def test_a_child_waits_for_a_parent_of_another_sweep_and_takes_over_what_it_leaves(tmp_path):
     arguments = ("-m", *TINY, "steps=1")
     assert train_here(tmp_path, *arguments, "method=barlow").returncode == 0

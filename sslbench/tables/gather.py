@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sslbench.cell.folder import CellFolder, cells_folder
-from sslbench.cell.record import DONE, SETTINGS, Record
+from sslbench.cell.record import DONE, RECORD, SETTINGS, Record
 from sslbench.cell.soundness import flaws_of, is_stale
 from sslbench.data import dataset_name
 from sslbench.files.checksums import read_sealed
@@ -99,6 +99,9 @@ def _unsound(outputs: Path, cell: Cell) -> list[str]:
     found = flaws_of(cell.folder, cell.record)
     if is_stale(outputs, cell.record):
         found.append(f"{cell.folder}: {cell.start}, which it started from, was trained anew since")
+    start = cells_folder(outputs) / (cell.start or "")
+    if cell.start is not None and start.is_dir() and not (start / RECORD).exists():
+        found.append(f"{cell.folder}: the record of {cell.start}, which it started from, is gone")
     return found
 
 
