@@ -7,6 +7,7 @@ from helpers.commands import CURVES, TINY, only_cell, records, start, train_here
 from helpers.crash import tiny_cell
 from helpers.layouts import make_layout
 
+from sslbench.files.checksums import read_sealed, write_sealed
 from sslbench.sweep.preflight import Preflight
 
 
@@ -99,11 +100,28 @@ def test_a_cell_that_another_process_trains_is_left_alone_then_found_done(tmp_pa
         ("{", "", "not a cell's settings"),
     ],
 )
-def test_settings_that_do_not_fit_their_cell_are_refused(old, new, message, tmp_path):
+def test_damaged_settings_are_refused(old, new, message, tmp_path):
     cell = tiny_cell(tmp_path / "outputs")
     cell.save_request()
     path = cell.folder.path / "settings.json"
     path.write_text(path.read_text().replace(old, new, 1))
+    assert_refused(train_here(tmp_path, f"cell={cell.id}"), "settings.json: ", message)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"batch_size": 9}, "the settings of another cell, supervised-convnet-"),
+        ({"batch_sise": 8}, "not settings of this version"),
+    ],
+)
+def test_settings_that_do_not_fit_their_cell_are_refused(change, message, tmp_path):
+    cell = tiny_cell(tmp_path / "outputs")
+    cell.save_request()
+    path = cell.folder.path / "settings.json"
+    contents = read_sealed(path)
+    contents["settings"]["method"] |= change
+    write_sealed(path, contents)
     assert_refused(train_here(tmp_path, f"cell={cell.id}"), "settings.json: ", message)
 
 

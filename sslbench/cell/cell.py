@@ -1,6 +1,7 @@
 """A cell: what is to be trained, under the name that follows from it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,20 @@ class Cell:
             "changes": self._find_changes(),
             "streams": [stream.of for stream in streams],
         }
+
+    def run_with(self, **execution: Any) -> "Cell":
+        """Return the same cell, to be run in another way: by settings that are no part of it."""
+        found = Cell(replace(self.settings, **execution), lambda: self.request["changes"])
+        assert found.id == self.id, "a setting of what the cell is"
+        return found
+
+    def with_threads(self, default: int | None) -> "Cell":
+        """Return the same cell with the threads that were typed, or else that it was begun with.
+
+        Others would not lead to the same bits. `default` is for a cell that is not begun.
+        """
+        threads = self.settings.threads or self.folder.begun_threads() or default
+        return self.run_with(threads=threads)
 
     def record(self, status: str, **more: Any) -> Record:
         """Return a new record of this cell."""

@@ -15,18 +15,23 @@ class CurveFile:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / CURVES
-        self.text = ""
-        """All points so far."""
+        self._lines: list[str] = []
+
+    @property
+    def text(self) -> str:
+        """All points so far, as the file has them."""
+        return "".join(self._lines)
 
     def restore(self, text: str) -> bool:
         """Begin with what a checkpoint holds, and return whether the file had begun so too."""
-        self.text, before = text, self._path.read_bytes() if self._path.exists() else b""
+        before = self._path.read_bytes() if self._path.exists() else b""
+        self._lines = [text]
         replace_file(self._path, lambda file: file.write(text.encode()))
         return before.startswith(text.encode())
 
     def append(self, point: dict[str, Any]) -> None:
         line = json.dumps(finite_numbers(point), allow_nan=False) + "\n"
-        self.text += line
+        self._lines.append(line)
         with self._path.open("a") as file:
             file.write(line)
 

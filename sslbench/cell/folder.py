@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -40,6 +40,11 @@ class CellFolder:
     def record(self) -> Record | None:
         """Return the record, None if there is none; ValueError if it cannot be read."""
         return load_record(self.path)
+
+    def readable_record(self) -> Record | None:
+        """Return the record, None also where it cannot be read: who is to mend it says so."""
+        with suppress(ValueError):
+            return self.record()
 
     def begun_threads(self) -> int | None:
         """Return the threads that the cell was begun with, which it goes on with; None if not."""
@@ -84,21 +89,23 @@ class CellFolder:
         `running` while it is held; `planned` before its first step, `interrupted` after it;
         `missing`, or `unreadable`.
         """
-        return RUNNING if self._is_held() else self.recorded_state()
-
-    def recorded_state(self) -> str:
-        """Return the same, whoever holds it."""
+        if self.is_held():
+            return RUNNING
         try:
-            record = self.record()
+            return self.state_by(self.record())
         except ValueError:
             return UNREADABLE
+
+    def state_by(self, record: Record | None) -> str:
+        """Return the state of a cell that nobody holds by its record."""
         if record is not None:
             return record.status
         if (self.path / CURVES).exists():
             return INTERRUPTED
         return PLANNED if (self.path / SETTINGS).exists() else MISSING
 
-    def _is_held(self) -> bool:
+    def is_held(self) -> bool:
+        """Whether a process trains the cell, this one among them."""
         try:
             with (self.path / ".lock").open() as file:
                 # Shared, so that two who look at once are not taken for one who trains.

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sslbench.cell.cell import Cell
-from sslbench.cell.folder import UNREADABLE, cells_folder
+from sslbench.cell.folder import RUNNING, cells_folder
 from sslbench.cell.identity import cell_id
 from sslbench.cell.record import CELL_FILES, DONE, Record, flatten, load_record
 from sslbench.config.as_json import settings_from_json, settings_to_json
@@ -93,19 +93,18 @@ def state_of(cell: Cell, *, is_mine: bool = False) -> tuple[str, list[str]]:
     Args:
         is_mine: Whether this process holds the cell, which is then not `running`.
     """
-    state = cell.folder.recorded_state() if is_mine else cell.folder.state()
-    if state == UNREADABLE:
-        try:
-            cell.folder.record()
-        except ValueError as error:
-            return DAMAGED, [str(error)]
-    if state != DONE:
-        return state, []
-    record, folder = cell.folder.record(), cell.folder.path
+    if not is_mine and cell.folder.is_held():
+        return RUNNING, []
+    try:
+        record = cell.folder.record()
+    except ValueError as error:
+        return DAMAGED, [str(error)]
+    if record is None or record.status != DONE:
+        return cell.folder.state_by(record), []
     if is_stale(cell.settings.outputs, record):
         start = cell.settings.init_from
         return STALE, [f"{cell.id}: {start}, which it started from, was trained anew since"]
-    flaws = flaws_of(folder, record)
+    flaws = flaws_of(cell.folder.path, record)
     return (DAMAGED, flaws) if flaws else (DONE, [])
 
 

@@ -11,9 +11,10 @@ SURE = 1.5
 """An estimate is refused only beyond so many times what there is: passes without gradient, such as
 that of weak views, hold less than it says."""
 NO_SIZES = ("batch_size", "knn_k", "snapshot_steps")
+VIEW_BYTES = 4 * 3 * IMAGE_SIDE**2
+"""Of a view, in float32."""
 _counted: dict[str, Work | None] = {}
 """By model and method; a cell asks twice, before it is begun and when it is built."""
-IMAGE_BYTES = 4 * 3 * IMAGE_SIDE**2
 
 
 def require_room_for_images(settings: Settings) -> None:
@@ -23,7 +24,7 @@ def require_room_for_images(settings: Settings) -> None:
         ValueError: With the setting to lower.
     """
     available = available_memory()
-    needed = _num_views(settings) * IMAGE_BYTES
+    needed = _num_views(settings) * VIEW_BYTES
     if settings.device in ("auto", "cpu") and available is not None and needed > SURE * available:
         raise ValueError(_refusal(settings, needed, available, _batch(settings)))
 
@@ -47,7 +48,7 @@ def require_room(settings: Settings) -> None:
         return
     of_weights = 4 * COPIES_OF_WEIGHTS * work.weights
     num_views = _num_views(settings)
-    needed = work.step_bytes(num_views, bf16=bf16) + num_views * IMAGE_BYTES
+    needed = work.step_bytes(num_views, bf16=bf16) + num_views * VIEW_BYTES
     if needed > SURE * available:
         per_image = (needed - of_weights) / num_views
         of_smallest_batch = of_weights + 2 * len(_streams(settings)) * per_image

@@ -8,6 +8,11 @@ def num_gpus() -> int:
     return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
 
 
+def may_have_gpu() -> bool:
+    """Whether there is a sign of a GPU that torch may use: Nvidia's, also in WSL, or AMD's."""
+    return num_gpus() > 0 or any(Path(sign).exists() for sign in ("/dev/dxg", "/dev/kfd"))
+
+
 def cpu_has_bf16() -> bool:
     """Whether the CPU has products in bf16; elsewhere they are emulated and slower than fp32."""
     try:
@@ -29,7 +34,7 @@ def auto_precision(device: str) -> str:
 
     Where there is no such device here, whoever uses it says so.
     """
-    if device != "cpu" and num_gpus() > 0:
+    if device != "cpu" and (device != "auto" or may_have_gpu()):
         import torch
 
         if device == "auto":

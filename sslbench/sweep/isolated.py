@@ -28,7 +28,7 @@ def train_isolated(cell: Cell) -> None:
     """
     if state_of(cell)[0] == DONE:  # another sweep was faster
         return
-    before = _readable_record(cell)
+    before = cell.folder.readable_record()
     code, tries = None, 0
     while code is None and tries <= RETRIES:
         tries += 1
@@ -45,13 +45,6 @@ def train_isolated(cell: Cell) -> None:
         print(summary(after, cell.folder.path), flush=True)
 
 
-def _readable_record(cell: Cell) -> Record | None:
-    try:
-        return cell.folder.record()
-    except ValueError:  # a damaged one, of a cell that is to be mended
-        return None
-
-
 def _failures(record: Record | None) -> int:
     return 0 if record is None else record.failures
 
@@ -60,7 +53,7 @@ def _cell_process(outputs: str, cell_id: str, failures: int) -> None:
     """Train a cell, unless it has failed once more since: the whole life of a child process."""
 
     def train(cell: Cell) -> Record:
-        record = _readable_record(cell)
+        record = cell.folder.readable_record()
         if record is not None and record.failures > failures:  # in another sweep
             return record
         return train_on_a_free_device(cell)

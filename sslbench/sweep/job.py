@@ -1,8 +1,8 @@
 """What one Hydra job does: find its cell done, or have it trained, here or in a process apart."""
 
-import dataclasses
 import logging
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -72,22 +72,17 @@ def _choose_cell(settings: Settings, context: JobContext, preflight: Preflight) 
     if settings.cell is None:
         settings = preflight.make_concrete(settings)
         cell = Cell(settings, partial(find_changes, settings, context.choices))
-        # Others would not lead to the same bits.
-        threads = settings.threads or cell.folder.begun_threads() or available_cores()
-        settings = dataclasses.replace(settings, threads=threads)
-        return Cell(settings, partial(find_changes, settings, context.choices))
+        return cell.with_threads(available_cores())
     others = [it for it in context.overrides if it.partition("=")[0] not in WITH_CELL]
     if others:
         raise ValueError(
             f"cell={settings.cell} {others[0]}: a cell goes on with the settings that it was begun "
             f"with; leave {others[0]} out, or leave cell=… out for another cell"
         )
-    found = load_cell(settings.outputs, settings.cell)
-    asked = dataclasses.replace(found.settings, resume=settings.resume)
+    cell = load_cell(settings.outputs, settings.cell).run_with(resume=settings.resume)
     if any(it.startswith("data.root=") for it in context.overrides):
-        data = dataclasses.replace(asked.data, root=settings.data.root)
-        asked = dataclasses.replace(asked, data=data)
-    return Cell(asked, lambda: found.request["changes"])
+        return cell.run_with(data=replace(cell.settings.data, root=settings.data.root))
+    return cell
 
 
 def _train_here(settings: Settings, context: JobContext) -> None:

@@ -115,10 +115,7 @@ class Planner:
             settings = self.preflight.make_concrete(settings)
         cell = Cell(settings, partial(find_changes, settings, choices))
         if cell.id not in self._jobs:
-            # Others than it was begun with would not lead to the same bits.
-            threads = settings.threads or cell.folder.begun_threads() or self.threads
-            settings = replace(settings, threads=threads)
-            cell = Cell(settings, partial(find_changes, settings, choices))
+            cell = cell.with_threads(self.threads)
             job = Job(cell, overrides, parent, self._state(cell))
             if job.state == TO_DO:
                 pending = parent is not None and parent.state != DONE

@@ -38,21 +38,16 @@ class Preflight:
         if key not in self._concrete:
             make_writable_folder(Path(settings.outputs))
             try:
-                opens = self._may_open(settings.data)
-                stl10 = replace(settings.data, name="stl10")
-                self._concrete[key] = (
-                    concrete_data(settings.data, Path(settings.outputs)) if opens else stl10
-                )
+                self._concrete[key] = self._concrete_data(settings)
             except ValueError as error:  # a server that does not answer is asked once
                 self._concrete[key] = error
         data = self._concrete[key]
         if isinstance(data, ValueError):
             raise data
-        precision = settings.precision
-        if precision == "auto":
-            precision = auto_precision(settings.device)
-        settings = replace(settings, ratio=effective_ratio(settings))
-        return concrete_initial(replace(settings, data=data, precision=precision))
+        if settings.precision == "auto":
+            settings = replace(settings, precision=auto_precision(settings.device))
+        ratio = effective_ratio(settings)
+        return concrete_initial(replace(settings, data=data, ratio=ratio))
 
     def _concrete_data(self, settings: Settings) -> Data:
         if self._may_open(settings.data):

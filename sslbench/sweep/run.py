@@ -88,7 +88,7 @@ def _train(plan: Plan, launch: Launch, *, in_workers: bool) -> None:
     stop = _Stop(plan, in_workers)
     to_start = plan.to_do()
     elsewhere = [job for job in plan.jobs if job.state == RUNNING]
-    before = {job: _record(job) for job in [*to_start, *elsewhere]}
+    before = {job: job.cell.folder.readable_record() for job in [*to_start, *elsewhere]}
     announced, tries = False, 0
     with handled(stop), live_overview(plan):
         while to_start or elsewhere:
@@ -116,17 +116,11 @@ def _train(plan: Plan, launch: Launch, *, in_workers: bool) -> None:
                 to_start += [job for job in free_again if not _ended(job, before[job])]
 
 
-def _record(job: Job) -> Record | None:
-    """Return a job's record; None, too, where it cannot be read."""
-    with suppress(ValueError):
-        return job.cell.folder.record()
-
-
 def _ended(job: Job, before: Record | None) -> bool:
     """Whether a cell has come to an end that this sweep has to accept, since there was `before`."""
     if job.cell.folder.state() == UNREADABLE:
         return True
-    record = _record(job)
+    record = job.cell.folder.readable_record()
     return is_done(record) or (record is not None and record != before and record.status == FAILED)
 
 
@@ -135,12 +129,14 @@ def _blocked(job: Job) -> bool:
 
     A cell that another sweep has done meanwhile is left as it is.
     """
-    if job.parent is None or is_done(_record(job.parent)):
+    if job.parent is None or is_done(job.parent.cell.folder.readable_record()):
         return False
     message = f"{job.parent.cell.id} did not finish"
     try:
         with job.cell.folder.locked():
-            if is_done(_record(job)) or is_done(_record(job.parent)):
+            if is_done(job.cell.folder.readable_record()) or is_done(
+                job.parent.cell.folder.readable_record()
+            ):
                 return False
             record = job.cell.record(BLOCKED, error={"type": "Blocked", "message": message})
             record.save(job.cell.folder.path)

@@ -1,6 +1,5 @@
 """Training one cell in this process, unless it is done: with its lock, its log and its tracker."""
 
-import dataclasses
 import logging
 from collections.abc import Callable
 from contextlib import closing
@@ -43,14 +42,12 @@ def train_on_a_free_device(cell: Cell) -> Record:
 
     from sslbench.sweep.slots import device_slot
 
-    settings = cell.settings
-    if settings.device != "auto" or not torch.cuda.is_available():
+    if cell.settings.device != "auto" or not torch.cuda.is_available():
         return train_cell(cell)
     count = torch.cuda.device_count()
     names = [str(torch.cuda.get_device_properties(n).uuid) for n in range(count)]
-    with device_slot(names, settings.cells_per_device) as device:
-        settings = dataclasses.replace(settings, device=f"cuda:{device}")
-        return train_cell(Cell(settings, lambda: cell.request["changes"]))
+    with device_slot(names, cell.settings.cells_per_device) as device:
+        return train_cell(cell.run_with(device=f"cuda:{device}"))
 
 
 def train_cell(cell: Cell, *, show_bar: bool = False) -> Record:

@@ -3,7 +3,8 @@
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from faults.configurations import check, command_lines, draw, judge, keys, survey
+from faults.command_lines import command_lines, draw, keys
+from faults.configurations import check, judge, survey
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 FEW = settings(
