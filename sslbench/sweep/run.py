@@ -134,9 +134,8 @@ def _blocked(job: Job) -> bool:
     message = f"{job.parent.cell.id} did not finish"
     try:
         with job.cell.folder.locked():
-            if is_done(job.cell.folder.readable_record()) or is_done(
-                job.parent.cell.folder.readable_record()
-            ):
+            records = [each.cell.folder.readable_record() for each in (job, job.parent)]
+            if any(map(is_done, records)):
                 return False
             record = job.cell.record(BLOCKED, error={"type": "Blocked", "message": message})
             record.save(job.cell.folder.path)
