@@ -97,8 +97,9 @@ def judge(message: str, arguments: tuple[str, ...]) -> str:
     lines = without_values.splitlines()
     if len(lines) > MAX_LINES:
         return f"{len(lines)} lines: {shown}"
-    # A usage is argparse's, which breaks it as it likes.
-    lines = [line for line in lines if not re.match(r"usage:|  +\[", line)]
+    # A usage and what is wrong with an option are argparse's, which breaks lines as it likes.
+    argparses = r"usage:|  +\[|sslbench\.train: error: (argument|unrecognized arguments)"
+    lines = [line for line in lines if not re.match(argparses, line)]
     longest = max(lines, key=len, default="")
     return f"a line of {len(longest)}: {shown}" if len(longest) > MAX_WIDTH else ""
 
