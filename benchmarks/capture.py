@@ -67,7 +67,7 @@ def compare(words: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
     from sslbench.config.compose import compose_settings
 
     model, method = words
-    overrides = [f"model={model}", f"method={method}", "compile=off"]
+    overrides = [f"model={model}", f"method={method}"]
     overrides += [*data_overrides(arguments.data_root)]
     if arguments.quick:
         overrides += ["method.batch_size=8"]
@@ -94,16 +94,16 @@ def build_step(
     settings: "Settings", *, captured: bool
 ) -> tuple[Callable[[], object], "torch.device"]:
     from sslbench.build import build
-    from sslbench.engine.step import CapturedStep, record_cuda_graph
+    from sslbench.engine.step import CapturedStep
 
     training = build(settings)
     training.method.train()
-    take_step, numbers, rate = training.take_step, count(), settings.optimizer.lr
-    if captured:
-        on_gpu = training.device.type == "cuda"
-        record = record_cuda_graph if on_gpu else lambda function: function
-        take_step = CapturedStep(take_step, training.device, record)
-    return lambda: take_step(training.feed.draw(next(numbers)), rate), training.device
+    take_step, numbers = training.take_step, count()
+    if not captured and isinstance(take_step, CapturedStep):
+        take_step = take_step.eager
+    elif captured and not isinstance(take_step, CapturedStep):  # no GPU
+        take_step = CapturedStep(take_step, training.device, lambda function: function)
+    return lambda: take_step(next(numbers)), training.device
 
 
 def count_issued(step: Callable[[], object], device: "torch.device") -> dict[str, float]:

@@ -192,19 +192,14 @@ def run_ours(settings: "Settings", arguments: argparse.Namespace) -> dict[str, A
     from itertools import count
 
     from sslbench.build import build
-    from sslbench.engine.means import Means
 
     training = build(settings)
     flops = step_flops(settings, forward_flops(training.method.encoder))
     training.method.train()
-    numbers, means = count(), Means()
-
-    def step() -> None:
-        number = next(numbers)
-        means.add(training.take_step(training.feed.draw(number), settings.optimizer.lr))
-
-    pace = time_steps(step, seconds=arguments.seconds, device=training.device)
-    means.take()
+    numbers = count()
+    pace = time_steps(
+        lambda: training.take_step(next(numbers)), seconds=arguments.seconds, device=training.device
+    )
     return {
         "images_per_s": training.feed.images_per_step * pace.steps / pace.seconds,
         "steps": pace.steps,

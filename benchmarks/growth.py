@@ -109,9 +109,7 @@ def step_on_pool(root: Path, arguments: argparse.Namespace) -> dict[str, float]:
     training.method.train()
     steps, draws = count(), count()
     pace = time_steps(
-        lambda: training.take_step(training.feed.draw(next(steps)), 1e-3),
-        seconds=arguments.seconds,
-        device=training.device,
+        lambda: training.take_step(next(steps)), seconds=arguments.seconds, device=training.device
     )
     drawing = time_steps(
         lambda: training.feed.draw(next(draws)),

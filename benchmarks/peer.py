@@ -110,12 +110,7 @@ def our_step(settings: Any) -> tuple[Any, Any, str]:
 
     training, steps = build(settings), count()
     training.method.train()
-    rate = settings.optimizer.lr
-    return (
-        lambda: training.take_step(training.feed.draw(next(steps)), rate),
-        training.device,
-        training.precision,
-    )
+    return lambda: training.take_step(next(steps)), training.device, training.precision
 
 
 def lightly_step(settings: Any, workers: int) -> tuple[Any, Any]:

@@ -111,7 +111,7 @@ def train(words: list[str], arguments: argparse.Namespace) -> Run:
     losses = []
     for step in range(arguments.steps):
         torch.manual_seed(derive_seed(settings.seed, "dropout", step))
-        metrics = training.take_step(training.feed.draw(step), settings.optimizer.lr)
+        metrics = training.take_step(step)
         losses.append(metrics["loss"].clone())
     curve = torch.stack(losses).float().tolist()
 

@@ -1,5 +1,6 @@
 """From settings to what they name, on its device."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from sslbench.engine.device import (
     keep_freed_memory,
     use_threads,
 )
+from sslbench.engine.means import Tally
+from sslbench.engine.rates import learning_rate
 from sslbench.engine.room import require_room
 from sslbench.engine.schedule import build_schedule
 from sslbench.engine.step import CapturedStep, EagerStep
@@ -47,8 +50,11 @@ def build(settings: Settings) -> Training:
     method = build_method(settings, sizes_of(dataset), device)
     optimizer = settings.optimizer.build(method.param_groups(), device)
     feed = build_feed(settings, dataset, views, images, device)
-    take_step = EagerStep(method, optimizer, feed, in_precision, settings.optimizer.clip_grad_norm)
-    if device.type == "cuda" and feed.resident and settings.compile != "off":
+    schedule = build_schedule(settings.method, feed.sources[0].num_images, settings.steps)
+    rate = partial(learning_rate, settings.optimizer, total_steps=schedule.total_steps)
+    tally, clip_grad_norm = Tally(device), settings.optimizer.clip_grad_norm
+    take_step = EagerStep(method, optimizer, feed, in_precision, clip_grad_norm, rate, tally)
+    if device.type == "cuda" and feed.resident:
         take_step = CapturedStep(take_step, device)
     return Training(
         settings=settings,
@@ -62,7 +68,9 @@ def build(settings: Settings) -> Training:
         method=method,
         optimizer=optimizer,
         feed=feed,
-        schedule=build_schedule(settings.method, feed.sources[0].num_images, settings.steps),
+        schedule=schedule,
+        tally=tally,
+        rate=rate,
         take_step=take_step,
     )
 

@@ -23,6 +23,7 @@ from sslbench.config.parts import LABELED
 from sslbench.data import open_dataset
 from sslbench.data.preview import PREVIEW, save_preview
 from sslbench.engine.device import describe, peak_memory_bytes
+from sslbench.engine.kernels import asked_for, use_kernels
 from sslbench.engine.loop import NonFiniteLoss, Progress, fit
 from sslbench.engine.signals import Interrupted, StopRequest
 from sslbench.engine.training import Training
@@ -57,9 +58,12 @@ def run(cell: Cell, tracker: Tracker, stop: StopRequest, *, show_bar: bool = Fal
         record.notes = list(dict.fromkeys([*standing.notes, *flaws]))
         for note in record.notes:
             log.warning("%s", note)
-        elapsed.add(_seconds_before(standing, cell))
+        use_kernels(training, origin, standing)
+        record.runtime["kernels"] = origin["kernels"]
         if not (folder / PREVIEW).exists():
             save_preview(folder / PREVIEW, training.dataset, training.feed)
+        start_seconds = elapsed()
+        elapsed.add(_seconds_before(standing, cell))
         progress = fit(
             training,
             folder,
@@ -76,11 +80,13 @@ def run(cell: Cell, tracker: Tracker, stop: StopRequest, *, show_bar: bool = Fal
             stop=stop,
             show_bar=show_bar,
         )
+        before_evaluation = elapsed()
         weights = _select_weights(training, progress, folder, cell.id)
         record.results = evaluate_cell(training, folder)
         record.results |= _training_results(training, progress, record) | {"weights": weights}
         record.results["start_sha256"] = start
-        record.runtime |= _cost(training, progress)
+        parts = {"start": start_seconds, "evaluation": elapsed() - before_evaluation}
+        record.runtime |= _cost(training, progress, parts)
         record.notes += drop_damaged(folder, progress.snapshots)
         _finish(record, folder, training)
     except Interrupted as interruption:
@@ -136,6 +142,7 @@ def _describe(record: Record, training: Training, start: str | None) -> Origin:
         "threads": torch.get_num_threads(),
     }
     more = {"images": record.data["fingerprint"], "start": start or "none"}
+    more |= asked_for(training.settings)
     return find_origin(training.device, training.precision, record.runtime["versions"], more)
 
 
@@ -164,9 +171,16 @@ def _training_results(training: Training, progress: Progress, record: Record) ->
     return {"train": train, **steps}
 
 
-def _cost(training: Training, progress: Progress) -> dict[str, Any]:
+def _cost(training: Training, progress: Progress, parts: dict[str, float]) -> dict[str, Any]:
+    """Return what a cell took. `parts`: the seconds of its last start and of its evaluation."""
     images_seen = training.schedule.total_steps * training.feed.images_per_step
+    parts |= {
+        "steps": progress.seconds - progress.validation_seconds - progress.checkpoint_seconds,
+        "validation": progress.validation_seconds,
+        "checkpoints": progress.checkpoint_seconds,
+    }
     return {
+        "seconds": {name: round(seconds, 3) for name, seconds in parts.items()},
         "train_seconds": round(progress.seconds, 3),
         "images_per_second": round(images_seen / max(progress.seconds, 1e-9), 2),
         "peak_memory_bytes": peak_memory_bytes(training.device),

@@ -9,6 +9,7 @@ from sslbench.augment.views import PlainView
 from sslbench.build import build
 from sslbench.config.parts import LABELED
 from sslbench.data.feed import IndexStream
+from sslbench.randomness import generator
 
 FAIR = ("flip", "grayscale")
 """Operations that are applied to half of the images here."""
@@ -19,14 +20,38 @@ def training_of(outputs, *overrides):
 
 
 def test_an_epoch_sees_each_image_once_and_any_step_can_be_asked_for_first():
-    forward = [IndexStream(10, 4, 0, "order").at(step).tolist() for step in range(5)]
+    forward = IndexStream(10, 4, 0, "order").at(0, 5).tolist()
     seen = [position for batch in forward for position in batch]
     assert sorted(seen[:10]) == sorted(seen[10:]) == list(range(10))
     assert seen[:10] != seen[10:]
     stream = IndexStream(10, 4, 0, "order")
-    assert [stream.at(step).tolist() for step in reversed(range(5))] == forward[::-1]
+    assert [stream.at(step).tolist() for step in reversed(range(5))] == [
+        [it] for it in forward[::-1]
+    ]
     larger_than_the_set = IndexStream(3, 8, 0, "order").at(0)
-    assert sorted(np.bincount(larger_than_the_set.numpy())) == [2, 3, 3]
+    assert sorted(np.bincount(larger_than_the_set[0].numpy())) == [2, 3, 3]
+
+
+@pytest.mark.parametrize("batch_size", [8, 500])
+def test_a_step_draws_what_its_row_of_a_block_drawn_by_hand_holds(batch_size, outputs):
+    words = ("method=semi", f"method.batch_size={batch_size}", "seed=3")
+    feed = training_of(outputs, *words).feed
+    source, num_steps = feed.sources[0], feed.block_steps
+    assert num_steps == (64 if batch_size == 8 else 29)
+    step = num_steps + 5
+    order = IndexStream(source.num_images, batch_size, 3, "labeled/order")
+    (positions,) = order.at(step)
+    drawn = feed.draw(step)["labeled"]
+    assert drawn["indices"].tolist() == source.indices[positions.numpy()].tolist()
+    (name,) = source.views
+    for operation in ("flip", "jitter"):
+        part = source.views[name].operations[operation]
+        numbers = generator(3, f"labeled/{name}/{operation}", 1)
+        applied = torch.rand(num_steps * batch_size, generator=numbers) < part.p
+        expected = {"applied": applied, **part.sample(numbers, num_steps * batch_size, 96)}
+        for key, values in expected.items():
+            rows = values[5 * batch_size : 6 * batch_size]
+            assert torch.equal(drawn["views"][name][operation][key], rows)
 
 
 @pytest.mark.parametrize("method", choices("method"))

@@ -13,6 +13,7 @@ from sslbench.cell import checkpoint
 from sslbench.data import open_dataset
 from sslbench.data.feed import map_tensors
 from sslbench.engine.device import choose_device
+from sslbench.engine.means import WINDOW, Tally
 from sslbench.engine.step import CapturedStep, EagerStep, StaticDraw
 
 METHODS, META = choices("method"), torch.device("meta")
@@ -27,27 +28,33 @@ def test_a_captured_step_learns_what_an_eager_one_learns(method, outputs):
         recorded.append(function)
         return function
 
-    more = ["method.ema=0.9"] if method == "semi" else []
+    more = ["optimizer.warmup=0.5", *["method.ema=0.9"] * (method == "semi")]
     for captured in (False, True):
         training = build(compose(f"method={method}", SMALL, f"outputs={outputs}", *more))
         step = training.take_step
         if captured:
             step = CapturedStep(step, CPU, record)
-        losses = [step(training.feed.draw(i), 0.01 / (i + 1))["loss"].item() for i in range(6)]
-        found.append((checkpoint.digest(training.method), losses))
+        last = training.feed.block_steps
+        steps = [*range(last - 3, last + 3), 5, 6]  # from one block to the next, and back
+        losses = [step(number)["loss"].item() for number in steps]
+        means, count = training.tally.take(WINDOW)
+        assert count == len(steps)
+        assert means["loss"] == pytest.approx(sum(losses) / count, rel=1e-12)
+        found.append((checkpoint.digest(training.method), losses, means))
     assert found[0] == found[1]
     assert len(recorded) == 1
 
 
-def test_a_static_draw_takes_each_value_and_keeps_its_addresses(outputs):
+def test_a_static_draw_takes_each_step_of_a_block_and_keeps_its_addresses(outputs):
     feed = build(compose("method=semi", SMALL, f"outputs={outputs}")).feed
-    static = StaticDraw(feed.draw(0), CPU)
+    static = StaticDraw(feed.draw_block(0), CPU)
     addresses = map_tensors(torch.Tensor.data_ptr, static.draw)
-    for step in range(3):
-        draw = feed.draw(step)
-        static.fill(draw)
-        assert_close(static.draw, draw, rtol=0, atol=0)
-        assert map_tensors(torch.Tensor.data_ptr, static.draw) == addresses
+    for number, first in ((0, 0), (3, 0), (1, 7)):
+        static.fill(feed.draw_block(number), first)
+        for row in range(first, min(first + 3, feed.block_steps)):
+            expected = feed.draw(number * feed.block_steps + row)
+            assert_close(static.advance(), expected, rtol=0, atol=0)
+            assert map_tensors(torch.Tensor.data_ptr, static.draw) == addresses
 
 
 class StoreWithoutValues:
@@ -60,6 +67,7 @@ class StoreWithoutValues:
         return torch.empty(len(indices), 3, 96, 96, dtype=torch.uint8, device=META)
 
 
+STORE = StoreWithoutValues()
 CASES = [
     (f"method={method}", f"model={model}", more)
     for method in METHODS
@@ -68,17 +76,33 @@ CASES = [
 ]
 
 
+def feed_without_values(settings, dataset):
+    images = SimpleNamespace(train=SimpleNamespace(store=STORE), unlabeled=STORE)
+    return build_feed(settings, dataset, build_views(settings, dataset, META)[0], images, META)
+
+
 @pytest.mark.parametrize("overrides", CASES, ids=" ".join)
 def test_nothing_in_a_step_waits_for_the_device(overrides, outputs, monkeypatch):
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # it knows no meta
-    settings, store = compose(*overrides), StoreWithoutValues()
+    settings = compose(*overrides)
     dataset = open_dataset(settings.data, outputs)
-    images = SimpleNamespace(train=SimpleNamespace(store=store), unlabeled=store)
-    feed = build_feed(settings, dataset, build_views(settings, dataset, META)[0], images, META)
+    feed = feed_without_values(settings, dataset)
     module = build_method(settings, sizes_of(dataset), META).train()
     optimizer = torch.optim.Adam(module.param_groups(), foreach=True)
-    step, draw = EagerStep(module, optimizer, feed, nullcontext, 1.0), feed.to_device(feed.draw(0))
+    step = EagerStep(module, optimizer, feed, nullcontext, 1.0, float, Tally(META))
+    draw = feed.to_device(feed.draw(0))
     assert all(value.is_meta for value in step.compute(draw).values())
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_batch_is_one_graph_to_the_compiler(method, outputs):
+    settings = compose(f"method={method}")
+    feed = feed_without_values(settings, open_dataset(settings.data, outputs))
+    draw = feed.to_device(feed.draw(0))
+    found = torch.compile(feed.assemble, backend="eager", fullgraph=True)(draw)
+    assert {name: it.shape for name, it in found.items()} == {
+        name: it.shape for name, it in feed.assemble(draw).items()
+    }
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "meta", "gpu"])

@@ -12,6 +12,7 @@ from sslbench.cell.curves import CURVES
 from sslbench.config.settings import EVALUATE, FORCE, RESTART
 
 NO_WEIGHTS = "there are no weights to evaluate; resume=restart trains the cell anew"
+GO_ON_ALL_THE_SAME = "take resume=force to go on all the same, resume=restart to begin anew"
 Origin = dict[str, str]
 """What a cell's bits depend on beside its settings: `code`, `torch` and so on."""
 OF_TRAINING = ("*.pt", CURVES, "embeddings-*.npz", "snapshot-*.npz")
@@ -28,6 +29,10 @@ class Standing:
 
     state: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def step(self) -> int:
+        return 0 if self.state is None else self.state["step"]
 
 
 def find_origin(
@@ -52,6 +57,8 @@ def take_up(
     """Find the state that a cell goes on from.
 
     Args:
+        origin: What its bits depend on now. Where it names no `kernels` these are those that the
+            cell was begun with, and are added.
         resume: What to do where going on would not lead to the same bits.
 
     Raises:
@@ -75,7 +82,10 @@ def take_up(
         *state.get("notes", []),
         *(f"{it}: the cell went on after step {step}" for it in problems),
     ]
-    changes = _changes(state.get("origin", {}), origin)
+    before = state.get("origin", {})
+    if "kernels" in before:
+        origin.setdefault("kernels", before["kernels"])
+    changes = _changes(before, origin)
     if not changes:
         return Standing(state, notes)
     if resume == RESTART:
@@ -84,7 +94,7 @@ def take_up(
     if resume != FORCE and not (resume == EVALUATE and "optimizer" not in state):
         raise CannotGoOn(
             f"it stands at step {step}, and would not go on to the same bits: {changes}; go back "
-            "to that, or take resume=force to go on all the same, resume=restart to begin anew"
+            f"to that, or {GO_ON_ALL_THE_SAME}"
         )
     return Standing(
         state, [*notes, f"the cell went on after step {step} by resume={resume}: {changes}"]

@@ -135,7 +135,9 @@ class Settings:
     threads: int | None = field(default=None, metadata=EXECUTION)
     """On the CPU; none: all cores, divided among the workers of a sweep."""
     compile: str = field(default="auto", metadata=EXECUTION)
-    """`auto`, `on`: a step is one CUDA graph where the images lie on the GPU; `off`: it is not."""
+    """`on`: views, encoder and loss are compiled (torch.compile), which rounds otherwise; `auto`:
+    on a GPU, where a cell has so many steps that it pays; `off`: never. A cell goes on with what it
+    was begun with."""
     log_every: int = field(default=50, metadata=EXECUTION)
     """Steps from one point of the curves to the next."""
     resume: str = field(default=EXACT, metadata=EXECUTION)

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -19,10 +20,13 @@ class ImageStore:
         self._device = device
         self.resident = resident
         self.side = images.shape[-1]
-        if resident:
-            with warnings.catch_warnings():  # the map is read-only, and only read
-                warnings.simplefilter("ignore", UserWarning)
-                self._on_device = torch.from_numpy(np.ascontiguousarray(self._columns)).to(device)
+
+    @cached_property
+    def _on_device(self) -> Tensor:
+        """All images, from the first use on: a cell that needs none of these does not load them."""
+        with warnings.catch_warnings():  # the map is read-only, and only read
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.from_numpy(np.ascontiguousarray(self._columns)).to(self._device)
 
     def __len__(self) -> int:
         return len(self._columns)

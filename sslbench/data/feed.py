@@ -1,7 +1,8 @@
 """From a step's number to its batch: which images, and which views of them.
 
 Drawing (on the CPU, a few numbers per image) is apart from assembling (on the images' device), so
-that a step can be resumed, repeated or captured.
+that a step can be resumed, repeated or captured. It is done for a block of steps at once: most of
+what a draw of a hundred images costs is the same for thousands.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,16 +12,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Generator, Tensor
 
 from sslbench.augment.views import RandomView
 from sslbench.data.device import ImageStore
 from sslbench.interfaces import Batch
 from sslbench.randomness import generator
 
+BLOCK_STEPS, BLOCK_IMAGES = 64, 16_384
+"""The most steps in a block, and about how many images."""
 Draw = dict[str, Any]
 """Tensors in nested dicts, whose names, shapes and dtypes are the same at each step: by source
-`indices`, `labels` where it has any, and `views`, what each view has drawn."""
+`indices`, `labels` where it has any, and `views`, what each view has drawn. That of a block has a
+further dimension, of its steps, before all others."""
 
 
 def map_tensors(function: Callable[..., Any], *draws: Draw) -> Draw:
@@ -50,16 +54,19 @@ class IndexStream:
     def _draw_permutation(self, epoch: int) -> Tensor:
         return torch.randperm(self.num_images, generator=generator(self.seed, self.purpose, epoch))
 
-    def at(self, step: int) -> Tensor:
-        """Return the `(batch_size,)` int64 positions of a step; batches may span two epochs."""
+    def at(self, step: int, num_steps: int = 1) -> Tensor:
+        """Return the `(num_steps, batch_size)` int64 positions of the steps from `step` on.
+
+        Batches may span two epochs.
+        """
         start = step * self.batch_size
-        parts, missing = [], self.batch_size
+        parts, missing = [], num_steps * self.batch_size
         while missing > 0:
             epoch, offset = divmod(start, self.num_images)
             part = self._permutation(epoch)[offset : offset + missing]
             parts.append(part)
             start, missing = start + len(part), missing - len(part)
-        return torch.cat(parts)
+        return torch.cat(parts).view(num_steps, self.batch_size)
 
 
 @dataclass(eq=False)
@@ -84,22 +91,22 @@ class Source:
         if self._labels is not None:
             assert self._labels[self._indices].min() >= 0, "a source of labelled images"
 
-    def draw(self, step: int) -> Draw:
-        indices = self._indices[self._stream.at(step)]
+    def draw_block(self, number: int, num_steps: int) -> Draw:
+        """Draw the block of this number, of so many steps."""
+        indices = self._indices[self._stream.at(number * num_steps, num_steps)]
         draw: Draw = {"indices": indices}
         if self._labels is not None:
             draw["labels"] = self._labels[indices]
-        draw["views"] = {
-            name: view.sample(
-                lambda operation, name=name: generator(
-                    self.seed, f"{self.name}/{name}/{operation}", step
-                ),
-                self.batch_size,
-                self.store.side,
-            )
-            for name, view in self.views.items()
-        }
+        draw["views"] = {name: self._draw_view(name, number, num_steps) for name in self.views}
         return draw
+
+    def _draw_view(self, name: str, number: int, num_steps: int) -> Draw:
+        def generator_of(operation: str) -> Generator:
+            return generator(self.seed, f"{self.name}/{name}/{operation}", number)
+
+        num_images = num_steps * self.batch_size
+        drawn = self.views[name].sample(generator_of, num_images, self.store.side)
+        return map_tensors(lambda it: it.unflatten(0, (num_steps, -1)), drawn)
 
     def assemble(self, draw: Draw) -> Batch:
         images = self.store.take(draw["indices"])
@@ -111,16 +118,30 @@ class Source:
 
 
 class Feed:
-    """The batches of a method: `draw` a step's random numbers, then `assemble` its batch."""
+    """The batches of a method: `draw` a step's random numbers, then `assemble` its batch.
+
+    What a step draws depends on the seed and the step alone, not on which was drawn before it.
+    """
 
     def __init__(self, sources: Sequence[Source], device: torch.device) -> None:
         self.sources = sources
         self.device = device
         self.images_per_step = sum(source.batch_size for source in sources)
         self.resident = all(source.store.resident for source in sources)
+        self.block_steps = min(BLOCK_STEPS, max(1, BLOCK_IMAGES // self.images_per_step))
+        self._rows = lru_cache(maxsize=1)(self._draw_rows)
+
+    def draw_block(self, number: int) -> Draw:
+        """Draw `block_steps` steps, the first of which is `number * block_steps`."""
+        sources = self.sources
+        return {source.name: source.draw_block(number, self.block_steps) for source in sources}
 
     def draw(self, step: int) -> Draw:
-        return {source.name: source.draw(step) for source in self.sources}
+        number, row = divmod(step, self.block_steps)
+        return map_tensors(lambda rows: rows[row], self._rows(number))
+
+    def _draw_rows(self, number: int) -> Draw:
+        return map_tensors(Tensor.unbind, self.draw_block(number))
 
     def to_device(self, draw: Draw) -> Draw:
         return map_tensors(lambda tensor: tensor.to(self.device, non_blocking=True), draw)

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import torch
 
 from sslbench.cell import checkpoint
+from sslbench.cell.checkpoint_writer import CheckpointWriter, checkpoint_writer
 from sslbench.cell.curves import CURVES, CurveFile
-from sslbench.engine.means import Means
+from sslbench.engine.means import EPOCH, WINDOW
 from sslbench.engine.progress import ProgressReport
 from sslbench.engine.signals import Interrupted, StopRequest
 from sslbench.engine.training import Training
@@ -36,10 +38,13 @@ class NonFiniteLoss(NotFinite):
 
 @dataclass
 class Progress:
-    """How far training has come. `seconds` are those of the loop, its validations among them."""
+    """How far training has come."""
 
     step: int = 0
     seconds: float = 0.0
+    """Of the loop; those of its validations and of what it waits for checkpoints among them."""
+    validation_seconds: float = 0.0
+    checkpoint_seconds: float = 0.0
     best_step: int = 0
     best_accuracy: float = -1.0
     last_means: dict[str, float] = field(default_factory=dict)
@@ -76,43 +81,44 @@ def fit(
         Interrupted: A signal came; the checkpoint holds the step at which training stopped.
     """
     schedule, settings = training.schedule, training.settings
-    loop = LoopState(training, folder, kept, track)
-    loop.take_over(state)
-    progress = loop.progress
-    began = time.monotonic() - progress.seconds
-    images_per_step = training.feed.images_per_step
-    report = ProgressReport(schedule.total_steps, progress.step, images_per_step, bar=show_bar)
-    try:
+    with ExitStack() as opened:
+        writer = opened.enter_context(checkpoint_writer(folder))
+        loop = LoopState(training, folder, kept, track, writer)
+        loop.take_over(state)
+        progress = loop.progress
+        images_per_step = training.feed.images_per_step
+        report = ProgressReport(schedule.total_steps, progress.step, images_per_step, bar=show_bar)
+        opened.callback(report.close)
+        training.method.train()
         for step in range(progress.step, schedule.total_steps):
-            training.method.train()
             torch.manual_seed(derive_seed(settings.seed, "dropout", step))
-            metrics = training.take_step(training.feed.draw(step), training.rate(step))
-            loop.add(step, metrics)
-            progress.seconds = time.monotonic() - began
+            training.take_step(step)
+            progress.step = step + 1
 
             is_last = progress.step == schedule.total_steps
             if progress.step % settings.log_every == 0 or is_last:
-                means = loop.take(loop.window)
+                means, _ = loop.take(WINDOW)
                 loop.log("train", means | {"lr": training.rate(step)})
                 report.update(progress.step, means)
             if schedule.keeps_snapshot_after(progress.step):
                 path = save_snapshot(progress.step)
                 progress.snapshots[path.name] = file_sha256(path)
+                training.method.train()
             if schedule.evaluates_after(progress.step):
-                progress.last_window = loop.epoch.count
-                progress.last_means = loop.take(loop.epoch)
+                progress.last_means, progress.last_window = loop.take(EPOCH)
+                began = time.monotonic()
                 found = validate()
+                progress.validation_seconds += time.monotonic() - began
+                training.method.train()
                 loop.log("val", found)
                 report.update(progress.step, {f"val_{name}": it for name, it in found.items()})
                 loop.keep_best(found["accuracy"])
-                progress.seconds = time.monotonic() - began
                 loop.save()
             if stop.signal_number is not None and not is_last:
                 loop.require_finite()
                 loop.save()
+                writer.wait()
                 raise Interrupted(stop.signal_number, progress.step)
-    finally:
-        report.close()
     loop.curves.restore(loop.curves.text)  # whatever was done to the file meanwhile
     return progress
 
@@ -125,30 +131,27 @@ class LoopState:
     folder: Path
     kept: Callable[[], dict[str, Any]]
     track: Callable[[dict[str, Any]], None]
+    writer: CheckpointWriter
 
     def __post_init__(self) -> None:
         self.curves = CurveFile(self.folder)
         self.progress = Progress()
-        self.window, self.epoch = Means(), Means()
-        self.first_bad = torch.tensor(-1, device=self.training.device)
-        """The first step whose loss was infinite or NaN."""
+        self._began = time.monotonic()
 
-    def add(self, step: int, metrics: dict[str, torch.Tensor]) -> None:
-        """Count a step that was taken."""
-        self.window.add(metrics)
-        self.epoch.add(metrics)
-        is_first = ~torch.isfinite(metrics["loss"]) & (self.first_bad < 0)
-        self.first_bad = torch.where(is_first, step, self.first_bad)
-        self.progress.step = step + 1
+    def read_clock(self) -> None:
+        """Count the seconds of the loop up to now."""
+        self.progress.seconds = time.monotonic() - self._began
 
-    def take(self, means: Means) -> dict[str, float]:
+    def take(self, since: int) -> tuple[dict[str, float], int]:
+        """Return the means since WINDOW or EPOCH, if all losses since the start were finite."""
         self.require_finite()
-        return means.take()
+        self.read_clock()  # now, as the device has caught up
+        return self.training.tally.take(since)
 
     def require_finite(self) -> None:
         """Raise if any loss since the start was not finite; asks the GPU, so not at each step."""
-        step = int(self.first_bad)
-        if step >= 0:
+        step = self.training.tally.first_bad()
+        if step is not None:
             draw = self.training.feed.draw(step)
             raise NonFiniteLoss(step, {name: of["indices"].tolist() for name, of in draw.items()})
 
@@ -175,21 +178,22 @@ class LoopState:
                 self.progress.best = checkpoint.copy_weights(self.training.method)
 
     def save(self) -> None:
-        """Write the state, if it is finite; the one before it is kept until the next."""
+        """Begin to write the state, if it is finite; the one before is kept until the next."""
+        began = time.monotonic()
         self.require_finite_weights()
-        progress = vars(self.progress) | {"best": None}
-        state = self.kept() | checkpoint.weights_of(self.training.method)
-        state |= {
-            "step": self.progress.step,
+        changing = checkpoint.weights_of(self.training.method) | {
             "optimizer": self.training.optimizer.state_dict(),
-            "progress": progress,
+            "tally": self.training.tally.state_dict(),
+        }
+        self.read_clock()
+        fixed = self.kept() | {
+            "step": self.progress.step,
+            "progress": vars(self.progress) | {"best": None},
             "best": self.progress.best,
-            "window": self.window.state_dict(),
-            "epoch": self.epoch.state_dict(),
             "curves": self.curves.text,
         }
-        before = self.folder / checkpoint.BEFORE_LAST
-        checkpoint.save(self.folder / checkpoint.LAST, state, keep_as=before)
+        self.writer.write(changing, fixed)
+        self.progress.checkpoint_seconds += time.monotonic() - began
 
     def take_over(self, state: dict[str, Any] | None) -> None:
         """Go on from the state of a checkpoint; curves after it are drawn again."""
@@ -199,8 +203,8 @@ class LoopState:
                 checkpoint.load_optimizer(self.training.optimizer, state["optimizer"])
             vars(self.progress).update(state["progress"])
             self.progress.best = state.get("best")
-            self.window.load_state_dict(state["window"], self.training.device)
-            self.epoch.load_state_dict(state["epoch"], self.training.device)
+            self.training.tally.load_state_dict(state["tally"])
+            self._began -= self.progress.seconds
             log.info("resumed after step %d", self.progress.step)
         if not self.curves.restore("" if state is None else state["curves"]):
             log.warning("%s was damaged; it is restored from the checkpoint", CURVES)

@@ -11,7 +11,7 @@ from sslbench.config.settings import Settings
 from sslbench.data import Dataset
 from sslbench.data.device import Images
 from sslbench.data.feed import Feed
-from sslbench.engine.rates import learning_rate
+from sslbench.engine.means import Tally
 from sslbench.engine.schedule import Schedule
 from sslbench.engine.step import CapturedStep, EagerStep
 from sslbench.interfaces import MethodModule
@@ -33,8 +33,8 @@ class Training:
     optimizer: torch.optim.Optimizer
     feed: Feed
     schedule: Schedule
+    tally: Tally
+    """What the steps taken add up to."""
+    rate: Callable[[int], float]
+    """The learning rate of step 0 and so on."""
     take_step: EagerStep | CapturedStep
-
-    def rate(self, step: int) -> float:
-        """Return the learning rate of step 0 and so on."""
-        return learning_rate(self.settings.optimizer, step, self.schedule.total_steps)

@@ -1,0 +1,87 @@
+"""`compile`: which kernels a cell is begun with, and that it keeps them."""
+
+import os
+import signal
+
+import pytest
+import torch
+from helpers.cells import CPU, SMALL, choices, compose, make_cell, noise_batch, train
+from torch.testing import assert_close
+
+from sslbench.build import build_method, sizes_of
+from sslbench.cell import checkpoint
+from sslbench.data import open_dataset
+from sslbench.sweep.training import train_cell
+
+WORDS = (SMALL, "steps=6")
+
+
+def test_on_a_cpu_nothing_is_compiled_unless_asked_for(outputs, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: pytest.fail("it was compiled"))
+    assert train(outputs, *WORDS, "seed=11").folder.record().runtime["kernels"] == "plain"
+
+
+def test_where_compiling_fails_a_cell_is_trained_without(outputs, monkeypatch, caplog):
+    def broken(*_, **__):
+        raise RuntimeError("no compiler here\nand much more")
+
+    def compile_broken(function, **_):
+        return broken
+
+    expected = train(outputs, *WORDS, "seed=12").folder.record().results
+    monkeypatch.setattr(torch, "compile", compile_broken)
+    record = train(outputs / "other", *WORDS, "seed=12", "compile=on").folder.record()
+    assert "the step cannot be compiled (RuntimeError: no compiler here); it goes on" in caplog.text
+    assert (record.status, record.runtime["kernels"]) == ("done", "plain")
+    assert record.results["weights_sha256"] == expected["weights_sha256"]
+
+
+def test_a_stopped_cell_goes_on_with_the_kernels_that_it_was_begun_with(outputs, monkeypatch):
+    stop_at, taken = 4, 0
+
+    def compile_nothing(method, **_):
+        def forward(batch):
+            nonlocal taken
+            taken += 1
+            if taken == 1 + stop_at:  # the first is the compiler's
+                os.kill(os.getpid(), signal.SIGTERM)
+            return method(batch)
+
+        return forward
+
+    def go_on(*overrides):
+        cell = make_cell(outputs, *WORDS, "seed=13", *overrides)
+        with cell.folder.locked():
+            return train_cell(cell)
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    assert go_on("compile=on").status == "interrupted"
+    refused = go_on("compile=off")
+    assert (
+        "step 4, and would not go on to the same bits: kernels was compiled, is plain;"
+        in (refused.error["message"])
+    )
+    record = go_on("compile=auto")
+    assert (record.status, record.runtime["kernels"], taken) == ("done", "compiled", 2 + 6)
+    assert (outputs / "cache" / "kernels").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("method", choices("method"))
+def test_a_method_is_one_graph_to_the_compiler(method, outputs):
+    settings = compose(f"method={method}", SMALL, f"outputs={outputs}")
+    module = build_method(settings, sizes_of(open_dataset(settings.data, outputs)), CPU)
+    forward = torch.compile(module, backend="eager", fullgraph=True)
+    batch = noise_batch(settings)
+    assert_close(forward(batch).loss, module(batch).loss)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", choices("method"))
+def test_compiled_steps_learn_what_plain_ones_learn(method, outputs):
+    found = []
+    for compiled in ("on", "off"):
+        words = (*WORDS, f"method={method}", "precision=fp32", "method.select=last")
+        cell = train(outputs / compiled, *words, f"compile={compiled}")
+        assert cell.folder.record().runtime["kernels"] == {"on": "compiled"}.get(compiled, "plain")
+        found.append(checkpoint.load(cell.folder.path / "last.pt")["method"])
+    assert_close(*found, rtol=1e-3, atol=1e-4)
