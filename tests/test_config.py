@@ -152,7 +152,7 @@ def test_values_out_of_range_are_named(override):
             "model=[convnet,resnet18]: one choice at a time; to try ",
         ),
         ("hydra.job.chdir=true", "hydra.job.chdir=true: each cell has its own folder already; "),
-        ("hydra.verbose=3", "hydra.verbose=3: Hydra cannot take it (AssertionError"),
+        ("hydra.verbose=3", "hydra.verbose=3: Hydra cannot take it; check it"),
         ("experiment=untrue", 'YAML reads off, on, yes and no as truth values; write "off" in quo'),
         *((f"ratio={ratio}", f"ratio={ratio}: {RULE}\n") for ratio in ("1:0", "01:05", "1:0.5")),
         ("data=digits ratio=20", f"ratio=20: {RULE}; in YAML, put it in quotes\n"),

@@ -38,8 +38,8 @@ def concrete_initial(settings: Settings) -> Settings:
         return settings
     if names_a_method(source):
         raise ValueError(
-            f"init.from={source}: neither a file nor a cell. Of a method, the {source} cell of the "
-            "same model, data and seed comes first: a sweep trains both, add -m"
+            f"init.from={source}: neither a file nor a cell.\nOf a method, its cell of the same "
+            "model, data and seed comes first: a sweep trains both, add -m"
         )
     path, below = Path(source), cells_folder(settings.outputs)
     if path.is_dir():

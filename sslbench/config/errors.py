@@ -28,8 +28,8 @@ from sslbench.config import ratio
 from sslbench.config.arguments import GROUPS, unreadable
 from sslbench.config.parts import Part
 from sslbench.config.settings import Settings
-from sslbench.words.trouble import describe, find_trouble
-from sslbench.words.wording import WIDTH
+from sslbench.words.trouble import find_trouble
+from sslbench.words.wording import WIDTH, shorten
 
 REFUSALS = (HydraException, OmegaConfBaseException, YAMLError, ValueError)
 """What Hydra raises where a user's settings are wrong."""
@@ -182,7 +182,9 @@ def refused_by_hydra(error: Exception, overrides: Sequence[str]) -> str | None:
     if getattr(error, "errno", None) == errno.ENAMETOOLONG:
         return f"{max(overrides, key=len)}: longer than a file's name may be"
     said = ", ".join(hydras) or "the configuration"
-    return f"{said}: Hydra cannot take it ({describe(error)}); check it, or leave it out"
+    first, _, _ = str(error).strip().partition("\n")
+    cause = f" ({shorten(first)})" if first and not isinstance(error, AssertionError) else ""
+    return f"{said}: Hydra cannot take it{cause}; check it, or leave it out"
 
 
 def _options(group: str) -> list[str]:

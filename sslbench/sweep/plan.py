@@ -166,10 +166,11 @@ class Planner:
 def listing(problems: Mapping[str, list[str]]) -> list[str]:
     """List invalid cells by what is wrong with them, in lines; the first few of many alike."""
     lines = []
+    shown = max(1, NUM_LISTED // max(1, len(problems)))
     for message, jobs in problems.items():
-        lines += [f"  {job}" for job in jobs[:NUM_LISTED]]
-        if len(jobs) > NUM_LISTED:
-            lines.append(f"  and {len(jobs) - NUM_LISTED} more")
+        lines += [f"  {job}" for job in jobs[:shown]]
+        if len(jobs) > shown:
+            lines.append(f"  and {len(jobs) - shown} more")
         lines += [f"      {line}" for line in message.splitlines()]
     return lines
 
