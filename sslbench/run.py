@@ -12,7 +12,6 @@ import torch
 
 from sslbench.build import build
 from sslbench.cell import checkpoint
-from sslbench.cell.card import CARD, save_card
 from sslbench.cell.cell import Cell
 from sslbench.cell.record import DONE, FAILED, INTERRUPTED, Record
 from sslbench.cell.resume import CannotGoOn, Origin, Standing, find_origin, take_up
@@ -189,6 +188,8 @@ def _cost(training: Training, progress: Progress, parts: dict[str, float]) -> di
 
 def _finish(record: Record, folder: Path, training: Training) -> None:
     """Vouch for the files of a cell whose results are there."""
+    from sslbench.cell.card import CARD, save_card  # a second to import: not before the first step
+
     # Images that changed while they were read would be no data set at all: this raises.
     open_dataset(training.settings.data, Path(training.settings.outputs))
     if record.results["collapse"] is not None:

@@ -26,12 +26,15 @@ from sslbench.machine.processes import (
 
 # Imported once by the server that the cells' processes are forked from. The first ends it with this
 # process. The next two are what each cell would import before all else, for the main module of the
-# process that started it; that module itself would be warned of.
+# process that started it; that module itself would be warned of. torch imports its compiler with
+# the first optimizer, in a second or two.
 PRELOADED = [
     "sslbench.sweep.server",
     "sslbench.config.compose",
     "sslbench.sweep.job",
     "sslbench.run",
+    "sslbench.cell.card",
+    "torch._dynamo",
     "sklearn.linear_model",
     "torchvision.models",
     "sslbench.sweep.preloaded",
