@@ -9,6 +9,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import torch
 from benchmarks.command import Table, command_parser, print_tables, scratch_folder
 from benchmarks.measure import interleave, spread
 from sslbench.cell import checkpoint
+from sslbench.cell.checkpoint_writer import CheckpointWriter
 from sslbench.config.compose import compose_settings
 from sslbench.data.content import read_content
 from sslbench.data.layout import IMAGE_BYTES
@@ -73,6 +75,16 @@ def checkpoints(folder: Path, arguments: argparse.Namespace) -> Table:
         state = {"method": weights, "optimizer": moments}
         own = state | {"cell": "mine", "step": 1, "best": {"method": best}}
         path, plain, before = (folder / f"{model}-{name}.pt" for name in ("own", "plain", "before"))
+        with ThreadPoolExecutor(1) as thread:
+            writer = CheckpointWriter(folder, thread)
+            fixed = {name: it for name, it in own.items() if name not in state}
+            writer.write(state, fixed)  # the first takes the memory that the others copy to
+
+            waits = []
+            for _ in range(arguments.repeats):
+                writer.wait()
+                waits.append(_timed(partial(writer.write, state, fixed)))
+            waited = spread(waits).median * 1e3
         measured = interleave(
             {
                 "save": lambda path=path, own=own, before=before: _timed(
@@ -90,8 +102,10 @@ def checkpoints(folder: Path, arguments: argparse.Namespace) -> Table:
         )
         medians = {name: spread(values).median * 1e3 for name, values in measured.items()}
         size = path.stat().st_size / 1e6
-        rows.append((model, f"{size:.0f} MB", *(f"{medians[name]:.0f}" for name in measured)))
-    columns = ("model", "size", "save, ms", "without, ms", "load, ms", "without, ms")
+        shown = (f"{medians[name]:.0f}" for name in measured)
+        rows.append((model, f"{size:.0f} MB", f"{waited:.0f}", *shown))
+    columns = ("model", "size", "training waits, ms", "save, ms", "without, ms", "load, ms")
+    columns += ("without, ms",)
     title = "Checkpoints that hold the best weights, are kept twice and are checked when loaded"
     return Table(title, columns, rows)
 

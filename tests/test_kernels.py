@@ -5,12 +5,13 @@ import signal
 
 import pytest
 import torch
-from helpers.cells import CPU, SMALL, choices, compose, make_cell, noise_batch, train
+from helpers.cells import CPU, SMALL, choices, compose, make_cell, noise_batch, random_bytes, train
 from torch.testing import assert_close
 
 from sslbench.build import build_method, sizes_of
 from sslbench.cell import checkpoint
 from sslbench.data import open_dataset
+from sslbench.data.device import ImageStore
 from sslbench.sweep.training import train_cell
 
 WORDS = (SMALL, "steps=6")
@@ -73,6 +74,14 @@ def test_a_method_is_one_graph_to_the_compiler(method, outputs):
     forward = torch.compile(module, backend="eager", fullgraph=True)
     batch = noise_batch(settings)
     assert_close(forward(batch).loss, module(batch).loss)
+
+
+def test_images_on_the_device_are_taken_within_a_graph_once_they_are_loaded():
+    store, indices = ImageStore(random_bytes(5).numpy(), CPU, resident=True), torch.tensor([3, 1])
+    expected = store.take(indices)
+    assert torch.equal(
+        torch.compile(store.take, backend="eager", fullgraph=True)(indices), expected
+    )
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from sslbench.cell.resume import GO_ON_ALL_THE_SAME, CannotGoOn, Origin, Standin
 from sslbench.config.settings import FORCE, Settings
 from sslbench.engine.step import EagerStep
 from sslbench.engine.training import Training
+from sslbench.interfaces import Batch
 from sslbench.words.wording import shorten
 
 log = logging.getLogger(__name__)
@@ -80,6 +81,7 @@ def compile_step(training: Training, cache: Path) -> str | None:
     plain = eager.assemble, eager.forward
     torch._logging.set_logs(all=logging.ERROR)  # what it could not do well is nothing to a user
     if training.device.type != "cpu":
+        _assemble_first(eager)  # loads the images, which is nothing for a graph
         eager.assemble = torch.compile(training.feed.assemble, dynamic=False)
     eager.forward = torch.compile(training.method, dynamic=False)
     try:
@@ -91,12 +93,16 @@ def compile_step(training: Training, cache: Path) -> str | None:
     return None
 
 
+def _assemble_first(step: EagerStep) -> Batch:
+    return step.assemble(step.feed.to_device(step.feed.draw(0)))
+
+
 def _try_out(step: EagerStep) -> None:
     """Compute a loss and its gradients, and leave everything as it was."""
     buffers = {name: it.clone() for name, it in step.method.named_buffers()}
     step.method.train()
     try:
-        batch = step.assemble(step.feed.to_device(step.feed.draw(0)))
+        batch = _assemble_first(step)
         with step.autocast():
             loss, _ = step.forward(batch)
         loss.backward()
