@@ -61,6 +61,16 @@ def test_the_train_accuracy_is_a_share_of_as_many_images_as_are_recorded(undistu
         assert num_correct == pytest.approx(round(num_correct), abs=1e-4)
 
 
+def test_a_record_says_what_each_part_of_a_cell_took(undisturbed):
+    runtime = undisturbed("supervised").record().runtime
+    parts = dict(runtime["seconds"])
+    assert min(parts.values()) > 0
+    assert sum(parts.values()) < runtime["total_seconds"]
+    loop = sum(parts.pop(name) for name in ("steps", "validation", "checkpoints"))
+    assert loop == pytest.approx(runtime["train_seconds"], abs=0.005)
+    assert parts.keys() == {"start", "evaluation"}
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_killed_between_checkpoints(method, undisturbed, tmp_path):
     cell = tiny_cell(tmp_path, *METHODS[method])
