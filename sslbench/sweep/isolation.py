@@ -32,7 +32,6 @@ PRELOADED = [
     "sslbench.config.compose",
     "sslbench.sweep.job",
     "sslbench.run",
-    "sklearn.linear_model",
     "torchvision.models",
     "sslbench.sweep.preloaded",
 ]
