@@ -26,7 +26,8 @@ from sslbench.engine.kernels import asked_for, use_kernels
 from sslbench.engine.loop import NonFiniteLoss, Progress, fit
 from sslbench.engine.signals import Interrupted, StopRequest
 from sslbench.engine.training import Training
-from sslbench.evaluate.cell import evaluate_cell, save_snapshot, validate
+from sslbench.evaluate.cell import evaluate_cell, save_snapshot
+from sslbench.evaluate.validation import Validation
 from sslbench.files.atomic import remove_temporaries
 from sslbench.tracking import Tracker, exit_code
 from sslbench.words.trouble import find_trouble, wants_traceback
@@ -73,7 +74,7 @@ def run(cell: Cell, tracker: Tracker, stop: StopRequest, *, show_bar: bool = Fal
                 "notes": record.notes,
                 "total_seconds": elapsed(),
             },
-            validate=partial(validate, training, set()),
+            validate=Validation(training),
             save_snapshot=partial(save_snapshot, training, folder),
             track=tracker.log,
             stop=stop,

@@ -1,13 +1,10 @@
-"""Losses and scores against their formulas, the probe against scikit-learn."""
+"""Losses and scores against their formulas."""
 
 import pytest
 import torch
 from helpers.cells import generator
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 from torch.testing import assert_close
 
-from sslbench.evaluate.probe import fit_linear_probe, knn_predict
 from sslbench.evaluate.score import score
 from sslbench.methods.losses import accuracy, barlow_twins_loss, cross_entropy, masked_cross_entropy
 
@@ -63,38 +60,6 @@ def test_cross_entropies_and_accuracy_are_the_formula():
     one_hot = torch.nn.functional.one_hot(labels, 10).float()
     assert_close(masked_cross_entropy(logits, one_hot, mask), masked)
     assert accuracy(torch.eye(4), torch.tensor([0, 1, 2, 0])) == 0.75
-
-
-def blobs(classes):
-    centers = torch.randn(classes, 8, generator=generator())
-    labels = torch.arange(classes).repeat_interleave(30)
-    return 3 * centers[labels] + 3 * torch.randn(len(labels), 8, generator=generator(1)), labels
-
-
-@pytest.mark.parametrize("flat", [False, True])
-@pytest.mark.parametrize("classes", [2, 3, 10])
-def test_the_probe_is_scikit_learns_on_standardised_embeddings(classes, flat):
-    embeddings, labels = blobs(classes)
-    embeddings[:, 3] = 7.0 if flat else embeddings[:, 3]
-    scaled = StandardScaler().fit_transform(embeddings.double().numpy())
-    reference = LogisticRegression(C=0.5, max_iter=300).fit(scaled, labels.numpy())
-    found = fit_linear_probe(embeddings, labels, 2.0)(embeddings).softmax(1)
-    expected = torch.from_numpy(reference.predict_proba(scaled)).float()
-    assert_close(found, expected, rtol=0.01, atol=0.002)
-
-
-@pytest.mark.parametrize(("angle", "expected"), [(0.1, 0), (0.47, 0), (0.49, 1), (0.9, 1)])
-def test_neighbours_vote_by_exp_of_cosine_over_temperature(angle, expected):
-    def at(angles):
-        return 7 * torch.stack([angles.cos(), angles.sin()], dim=1)
-
-    train, labels = torch.tensor([0.0, 1.0, 1.2]), torch.tensor([0, 1, 1])
-    query = torch.full((1100,), angle)  # more than are compared at once
-    votes = ((train - angle).cos() / 0.1).exp()
-    assert (votes[1] + votes[2] > votes[0]) == expected
-    assert (knn_predict(at(train), labels, at(query), 10_000) == expected).all()  # all 3 of them
-    nearest = labels[(train - angle).abs().argmin()]
-    assert (knn_predict(at(train), labels, at(query), 1) == nearest).all()
 
 
 def test_a_score_counts_each_class():

@@ -1,27 +1,23 @@
 """What a method's weights are worth: embed the images as they are, classify, count."""
 
-import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from sslbench.cell import checkpoint
 from sslbench.cell.embeddings import EMBEDDINGS, save_embeddings
-from sslbench.data.device import ImageStore, LabeledImages
+from sslbench.data.device import LabeledImages
 from sslbench.engine.loop import NotFinite
 from sslbench.engine.training import Training
 from sslbench.evaluate.score import Score, score
 from sslbench.interfaces import LabeledEmbeddings
-from sslbench.randomness import generator
 
-log = logging.getLogger(__name__)
-BATCH = 250
+CPU_BATCH, GPU_BATCH = 250, 1000
+"""Images that are embedded at a time: as measured on a CPU; on a GPU few launches a split."""
 COLLAPSED = 1e-5
 """Deviation of embeddings, as a share of the largest value, that is no more than rounding."""
 FINAL_SPLITS = ("train", "val", "test")
@@ -63,7 +59,7 @@ def embed_split(training: Training, split: LabeledImages) -> LabeledEmbeddings:
     encoder = training.method.evaluated_encoder.eval()
     with torch.inference_mode():
         parts = []
-        for images in _batches(training, split.store, split.indices):
+        for _, images in batches_of(training, split):
             views = training.plain_view.apply(images)
             with training.autocast():
                 parts.append(encoder(views).float())
@@ -72,43 +68,13 @@ def embed_split(training: Training, split: LabeledImages) -> LabeledEmbeddings:
     return embeddings, torch.from_numpy(split.labels).to(training.device)
 
 
-def validate(training: Training, said: set[str]) -> dict[str, float]:
-    """Return validation metrics: `accuracy`, `loss` and what the method adds.
-
-    Args:
-        said: What need not be said again.
-    """
-    result = evaluate(training, ("val",))["val"]
-    collapse = find_collapse(result, training.dataset.files.class_names)
-    if collapse is not None and not said:
-        said.add(collapse)
-        log.warning("collapsed for now: %s", collapse)
-    found = result.score
-    more = training.method.validation_metrics(partial(view_accuracy, training))
-    return {"accuracy": found.accuracy, "loss": found.loss, **more}
-
-
-@torch.inference_mode()
-def view_accuracy(training: Training, logits: Callable[[Tensor], Tensor], view: str) -> float:
-    """Return the share of validation images that `logits` of a random view get right.
-
-    The same views are drawn each time.
-    """
-    split, random_view = training.images.val, training.views[view]
-    seed = training.settings.seed
-    correct = torch.zeros((), dtype=torch.int64, device=training.device)
-    labels = torch.from_numpy(split.labels).to(training.device).split(BATCH)
-    batches = _batches(training, split.store, split.indices)
-    for number, (images, of_images) in enumerate(zip(batches, labels, strict=True)):
-        drawn = random_view.sample(
-            lambda name, number=number: generator(seed, f"validation/{view}/{name}", number),
-            len(images),
-            split.store.side,
-        )
-        views = random_view.apply(images, training.feed.to_device(drawn))
-        with training.autocast():
-            correct += (logits(views).argmax(1) == of_images).sum()
-    return correct.item() / len(split)
+def batches_of(training: Training, split: LabeledImages) -> Iterator[tuple[slice, Tensor]]:
+    """Yield a split's images by batches, uint8 on the device, and where in it they stand."""
+    size = CPU_BATCH if training.device.type == "cpu" else GPU_BATCH
+    indices = torch.from_numpy(split.indices).to(training.device)
+    for start in range(0, len(split), size):
+        rows = slice(start, start + size)
+        yield rows, split.store.take(indices[rows])
 
 
 def evaluate_cell(training: Training, folder: Path) -> dict[str, Any]:
@@ -162,8 +128,3 @@ def _require_finite(values: Tensor, what: str) -> None:
     number = int((~torch.isfinite(values)).any(1).sum())
     if number:
         raise NotFinite(f"the {what} of {number:,} of {len(values):,} images are not finite")
-
-
-def _batches(training: Training, store: ImageStore, indices: np.ndarray) -> Iterator[Tensor]:
-    for chunk in torch.from_numpy(indices).split(BATCH):
-        yield store.take(chunk.to(training.device))

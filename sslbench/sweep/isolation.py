@@ -35,7 +35,6 @@ PRELOADED = [
     "sslbench.run",
     "sslbench.cell.card",
     "torch._dynamo",
-    "sklearn.linear_model",
     "torchvision.models",
     "sslbench.sweep.preloaded",
 ]
