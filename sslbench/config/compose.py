@@ -38,7 +38,7 @@ from sslbench.config.ratio import RatioSource
 from sslbench.config.settings import Settings
 from sslbench.exit_codes import CellStopped, UsageError
 from sslbench.machine.hardware import num_gpus
-from sslbench.machine.processes import available_cores
+from sslbench.machine.threads import available_cores
 from sslbench.words.trouble import WITH_TRACEBACK, report_failure, wants_traceback
 
 Config = DictConfig

@@ -133,7 +133,9 @@ class Settings:
     cells_per_device: int = field(default=1, metadata=EXECUTION)
     """Cells that may share one GPU in a parallel sweep."""
     threads: int | None = field(default=None, metadata=EXECUTION)
-    """On the CPU; none: all cores, divided among the workers of a sweep."""
+    """Of each pool: torch's, BLAS's, OpenMP's, those that hash data. None: one for each core,
+    divided among the workers of a sweep, and at most OMP_NUM_THREADS. Cores are those of affinity,
+    SLURM_CPUS_PER_TASK and the container's limit, whichever is least."""
     compile: str = field(default="auto", metadata=EXECUTION)
     """`auto`, `on`: a step is one CUDA graph where the images lie on the GPU; `off`: it is not."""
     log_every: int = field(default=50, metadata=EXECUTION)

@@ -11,7 +11,7 @@ from sslbench.cell.record import DONE, load_record
 from sslbench.config.as_json import settings_to_json
 from sslbench.config.settings import Settings
 from sslbench.engine.work import PASSES_PER_STEP, Work
-from sslbench.machine.processes import available_cores
+from sslbench.machine.threads import allowed_threads
 from sslbench.sweep.measure import Measurements
 from sslbench.sweep.plan import Plan
 from sslbench.sweep.preflight import Preflight
@@ -70,7 +70,7 @@ def _by_flops(settings: Settings, preflight: Preflight, measurements: Measuremen
     validations = max(1, round(schedule.total_steps / max(1, schedule.steps_per_evaluation)))
     evaluated = counts["val"] * validations + counts["labeled"] + counts["test"]
     images = schedule.total_steps * PASSES_PER_STEP * views + evaluated
-    cores = 1 if rate["of_gpu"] else settings.threads or available_cores()
+    cores = 1 if rate["of_gpu"] else settings.threads or allowed_threads()
     seconds = START_SECONDS + images * work.flops / (cores * rate["flops_per_second"])
     memory = BASE_BYTES + work.step_bytes(views, bf16=rate["precision"] == "bf16")
     return Cost(seconds, memory, "flops")

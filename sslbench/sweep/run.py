@@ -14,7 +14,8 @@ from sslbench.cell.folder import RUNNING, UNREADABLE, Busy, CellFolder
 from sslbench.cell.record import BLOCKED, DONE, FAILED, Record
 from sslbench.cell.soundness import state_of
 from sslbench.exit_codes import CellStopped, UsageError
-from sslbench.machine.processes import ONE_STOP_SECONDS, available_cores, handled
+from sslbench.machine.processes import ONE_STOP_SECONDS, handled
+from sslbench.machine.threads import allowed_threads, available_cores
 from sslbench.sweep.estimate import estimate
 from sslbench.sweep.isolated import RETRIES
 from sslbench.sweep.live import live_overview
@@ -59,7 +60,7 @@ def run_sweep(
         retry_failed=retry_failed,
         retry_limit=retry_limit,
         skip_invalid=skip_invalid,
-        threads=max(1, available_cores() // workers),
+        threads=min(allowed_threads(), max(1, available_cores() // workers)),
     )
     with Measurements() if dry_run else nullcontext() as measurements:
         try:
