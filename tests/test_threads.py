@@ -16,6 +16,16 @@ from sslbench.report import main
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+def test_affinity_bounds_the_cores():
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert available_cores() == allowed_threads() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
 @pytest.fixture
 def eight_cores(monkeypatch, tmp_path):
     """A machine of eight cores, where nobody has set a limit yet; returns its groups' folder."""
