@@ -182,7 +182,7 @@ def machine() -> dict[str, str]:
     import torchvision
 
     from sslbench.engine.device import choose_device, describe
-    from sslbench.machine.processes import available_cores
+    from sslbench.machine.threads import available_cores
 
     facts = {
         "processor": f"{describe(torch.device('cpu'))}, {available_cores()} cores",

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sslbench.machine.threads import allowed_threads, limit_pools
+
 if TYPE_CHECKING:
     from sslbench.tables.contents import Report
 
@@ -33,6 +35,13 @@ def existing_folder(text: str) -> Path:
     return Path(text)
 
 
+def num_threads(text: str) -> int:
+    """Turn an argument into a number of threads, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: give a whole number above 0")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sslbench.report",
@@ -46,12 +55,15 @@ def _parser() -> argparse.ArgumentParser:
     numbers = {"type": _claim_numbers, "default": [], "metavar": "1,4,7|all"}
     parser.add_argument("--check", **numbers, help=check)
     parser.add_argument("--no-figures", action="store_true", help="write no pictures")
+    threads = {"type": num_threads, "metavar": "N"}
+    parser.add_argument("--threads", **threads, help="as many at most; none: one for each core")
     return parser
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Print and write the report, and leave with its exit code."""
     options = _parser().parse_args(arguments)
+    limit_pools(options.threads or allowed_threads())
     from sslbench.exit_codes import UsageError
     from sslbench.tables.claims import failed_claims
     from sslbench.tables.render import to_text, verdicts_to_text

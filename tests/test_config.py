@@ -1,7 +1,6 @@
 """Settings: composed, checked, written and read, told apart by their identity."""
 
 import json
-import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -15,16 +14,13 @@ from sslbench.cell.changes import find_changes
 from sslbench.cell.identity import cell_id
 from sslbench.config.as_json import settings_from_json, settings_to_json
 from sslbench.config.compose import (
-    ALL_CORES,
     compose_settings,
     conf_dir,
-    num_workers,
     register,
     to_settings,
 )
 from sslbench.config.ratio import RULE
 from sslbench.machine.hardware import auto_precision
-from sslbench.machine.processes import available_cores
 
 CONF = Path(conf_dir())
 FILES = [path for path in sorted(CONF.rglob("*.yaml")) if path.parent.name != "local"]
@@ -104,7 +100,8 @@ def test_a_ratio_is_named_by_its_numbers_in_lowest_terms(overrides, ratio, numbe
         data.val_fraction=1 precision=fp16 steps=0 seed=-1 ratio.of=epoch
         tracking.mode=sometimes method.ema=1.0 model.dropout=-0.1 optimizer.weight_decay=nan
         method.epochs=-inf device=cpu:7 device=meta seed=9223372036854775808 steps=1000000000000
-        cells_per_device=1000000 model.channels=1000000 model.dropout=1 method.epochs=5000000000.0
+        cells_per_device=1000000 cells_per_device=many cells_per_device=0 gpu_sharing=turns
+        model.channels=1000000 model.dropout=1 method.epochs=5000000000.0
         method.eval_every=5000000000.0 method.snapshot_steps=[1,-1] optimizer.betas=[[1],[2]]
         method.unlabeled_batch_size=10000000 optimizer.clip_grad_norm=1e-300
         ratio.labeled=1000000000 data.split_seed=9223372036854775808
@@ -207,19 +204,6 @@ def test_ctrl_c_is_quiet(tmp_path):
         capture_output=True,
     )
     assert (importing.returncode, importing.stderr) == (130, b"")
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
-def test_workers_and_threads_are_of_the_cores_allowed_here():
-    allowed = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {min(allowed)})
-    try:
-        assert available_cores() == 1
-        gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-        assert num_workers(ALL_CORES) == (gpus or 1)
-    finally:
-        os.sched_setaffinity(0, allowed)
-    assert available_cores() == len(allowed)
 
 
 @pytest.mark.parametrize("asked", ["--help", "--cfg=job", "-sc=query=bash"])

@@ -23,6 +23,7 @@ OTHER_VALUES = {
     **{"model.widths": "[4,4,4,8]", "model.strides": "[2,2,2,1]", "model.blocks": 3},
     **{"optimizer.betas": "[0.5,0.5]", "optimizer.clip_grad_norm": 0.01, "precision": "bf16"},
     **{"optimizer.schedule": "cosine", "compile": "off", "resume": "force", "device": "cpu"},
+    **{"cells_per_device": 3, "gpu_sharing": "none"},
     **{"ratio.of": "batch", "ratio.unlabeled": 3, "data.num_labeled": 40},
 }
 """Where half of a float and two more than an integer would not do."""
@@ -179,7 +180,7 @@ class TestIdentity:
         "override",
         """
             device=cpu threads=1 tracking=off tracking.group=table1 outputs=elsewhere
-            compile=off log_every=3 data.root=elsewhere cells_per_device=4
+            compile=off log_every=3 data.root=elsewhere cells_per_device=4 gpu_sharing=none
             method.snapshot_steps=[3] method.adam_lr=0.7,optimizer.lr=0.002
         """.split(),
     )

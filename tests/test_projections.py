@@ -76,9 +76,9 @@ def test_projections_are_kept_and_lost_workers_do_not_matter(tmp_path, monkeypat
         return function(*call)
 
     monkeypatch.setattr(projection, "delayed", lambda it: delayed(partial(lose_workers, it)))
-    monkeypatch.setattr(projection, "available_cores", lambda: 2)
+    monkeypatch.setattr(projection, "allowed_threads", lambda: 2)
     found = projection.project_all(cells, tmp_path)
-    monkeypatch.setattr(projection, "available_cores", lambda: 1)
+    monkeypatch.setattr(projection, "allowed_threads", lambda: 1)
     monkeypatch.setattr(projection, "project_snapshots", None)
     for first, again in zip(found, projection.project_all(cells, tmp_path), strict=True):
         np.testing.assert_array_equal(first[0].coordinates, again[0].coordinates)

@@ -4,11 +4,6 @@ import ast
 import copy
 import json
 import os
-import signal
-import subprocess
-import sys
-import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -25,7 +20,6 @@ from sslbench.exit_codes import UsageError
 from sslbench.files.checksums import read_sealed
 from sslbench.files.small import read_small
 from sslbench.sweep.present import distinctions
-from sslbench.sweep.slots import device_slot
 from sslbench.words.escape import printable
 from sslbench.words.redact import redacted
 
@@ -226,29 +220,3 @@ def test_a_variable_may_name_a_place(monkeypatch):
     settings = compose_settings(variables)
     assert (settings.outputs, settings.data.root) == (SECRET, f"{SECRET}/a")
     assert SECRET not in settings_to_json(settings)["data"]["url"]
-
-
-# GPUs
-
-HOLD = """
-import sys, time
-from sslbench.sweep.slots import device_slot
-with device_slot([sys.argv[1]], 1):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_a_place_on_a_gpu_goes_with_the_process_that_holds_it(tmp_path, monkeypatch):
-    name = str(tmp_path)[-60:]
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    holder = subprocess.Popen([sys.executable, "-c", HOLD, name], stdout=subprocess.PIPE, cwd=ROOT)
-    assert holder.stdout.readline() == b"held\n"
-    killing = threading.Timer(0.3, holder.send_signal, [signal.SIGKILL])
-    killing.start()
-    began = time.monotonic()
-    with device_slot([name], 1) as device:
-        assert device == 0
-    assert 0.2 < time.monotonic() - began < 10
-    holder.communicate()
-    assert not list(tmp_path.iterdir())  # there is no file to link, to close to others or to delete

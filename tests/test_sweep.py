@@ -16,12 +16,12 @@ from sslbench.cell.record import Record
 from sslbench.cell.versions import code_digest
 from sslbench.config.compose import compose_settings
 from sslbench.config.parts import IMAGE_SIDE
+from sslbench.sweep.crew import Crew
 from sslbench.sweep.live import Overview
 from sslbench.sweep.measure import Measurements
 from sslbench.sweep.plan import Planner
 from sslbench.sweep.preflight import Preflight
 from sslbench.sweep.present import exit_report, headline, plan_table
-from sslbench.sweep.slots import device_slot
 
 
 def planner(tmp_path, **options):
@@ -122,7 +122,7 @@ class TestPlan:
     def test_a_plan_tells_apart_what_ids_do_not(self, tmp_path):
         thresholds = [["method=semi", f"method.threshold={t}", "seed=1"] for t in (0, 0.7)]
         plan = planner(tmp_path).plan(thresholds)
-        lines = plan_table(plan, {}, 1).splitlines()[2:]
+        lines = plan_table(plan, {}, Crew(1)).splitlines()[2:]
         assert [line.split()[-1] for line in lines] == [job.overrides[1] for job in plan.jobs]
         for job in plan.jobs:
             assert f"settings: {job.overrides[1]}" in exit_report(plan)
@@ -213,19 +213,6 @@ class TestLock:
         with folder.locked():
             pass
         leaving.join()
-
-
-def test_device_slots_are_shared_out_and_given_back(tmp_path):
-    a, b = (f"{tmp_path}-{name}"[-80:] for name in "ab")  # names of this test's own
-    with device_slot((a, b), 1) as first, device_slot((a, b), 1) as second:
-        assert {first, second} == {0, 1}
-    with device_slot((a,), 2) as first, device_slot((a,), 2) as second:
-        assert first == second == 0
-    # Who sees the second device alone does not wait for the first, and takes the second one away.
-    with device_slot((a,), 1), device_slot((b,), 1) as visible:
-        assert visible == 0
-    with device_slot((b,), 1), device_slot((a, b), 1) as left:
-        assert left == 0
 
 
 FAULTS = {

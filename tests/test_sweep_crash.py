@@ -134,8 +134,8 @@ def sweep(compose, launch, *requests):
     run_sweep(
         lambda: requests,
         compose,
-        lambda jobs: launch([overrides[0].removeprefix("cell=") for overrides in jobs]),
-        workers=2,
+        lambda jobs, workers: launch([overrides[0].removeprefix("cell=") for overrides in jobs]),
+        n_jobs=2,
         dry_run=False,
         retry_failed=True,
         retry_limit=3,
@@ -184,7 +184,7 @@ def test_a_sweep_gives_up_when_its_workers_die_again_and_again(compose):
 
 def test_a_cell_that_another_sweep_has_done_is_not_blocked(compose, tmp_path):
     request = ["method=semi", "init.from=barlow"]
-    planner = Planner(compose, Preflight(), retry_failed=True, retry_limit=3, threads=1)
+    planner = Planner(compose, Preflight(), retry_failed=True, retry_limit=3)
     child = planner.plan([request]).jobs[-1].cell
     child.save_request()
 

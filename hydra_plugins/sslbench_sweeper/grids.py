@@ -81,20 +81,19 @@ class GridsSweeper(Sweeper):
         )
 
     def sweep(self, arguments: list[str]) -> Any:
-        from sslbench.config.compose import num_workers, refuse_chdir
+        from sslbench.config.compose import refuse_chdir
         from sslbench.config.grid import GridComposer
         from sslbench.machine.processes import exit_with_parent, kept_from_children
         from sslbench.sweep.run import run_sweep
 
         refuse_chdir(self.config.hydra.job.chdir)
         loader = self.hydra_context.config_loader
-        workers = num_workers(self.config.hydra.launcher.get("n_jobs", 1))
-        if hasattr(self.launcher, "joblib"):
-            self.launcher.joblib["n_jobs"] = workers
-            if workers > 1:
-                self.launcher.joblib["initializer"] = exit_with_parent
 
-        def launch(jobs: list[list[str]]) -> None:
+        def launch(jobs: list[list[str]], workers: int) -> None:
+            if hasattr(self.launcher, "joblib"):
+                self.launcher.joblib["n_jobs"] = workers
+                if workers > 1:
+                    self.launcher.joblib["initializer"] = exit_with_parent
             with kept_from_children() if workers > 1 else nullcontext():
                 self.launcher.launch(jobs, initial_job_idx=0)
 
@@ -102,7 +101,7 @@ class GridsSweeper(Sweeper):
             lambda: self.expand(arguments),
             compose=GridComposer(partial(loader.load_sweep_config, self.config)),
             launch=launch,
-            workers=workers,
+            n_jobs=self.config.hydra.launcher.get("n_jobs", 1),
             dry_run=self.dry_run,
             retry_failed=self.retry_failed,
             retry_limit=self.retry_limit,

@@ -16,7 +16,8 @@ CHECKED = ".checked.json"
 """Names the files that were compared: what with, and their states then."""
 DAMAGED, STALE = "damaged", "stale"
 APART = {"outputs", "resume", "cell", "data.root", "data.url", "data.download"}
-"""Settings that say where things are, and change nothing of a finished cell."""
+APART |= {"cells_per_device", "gpu_sharing"}
+"""Settings that say where things are, and what is beside a cell: they change nothing of it."""
 WAYS_OUT = {
     DAMAGED: "resume=evaluate evaluates its weights again, resume=restart trains it anew",
     STALE: "resume=restart trains it anew",

@@ -37,16 +37,11 @@ from sslbench.config.errors import (
 from sslbench.config.ratio import RatioSource
 from sslbench.config.settings import Settings
 from sslbench.exit_codes import CellStopped, UsageError
-from sslbench.machine.hardware import num_gpus
-from sslbench.machine.processes import available_cores
 from sslbench.words.trouble import WITH_TRACEBACK, report_failure, wants_traceback
 
 Config = DictConfig
 PLUGINS = "sslbench.plugins"
 """Entry points of installed packages with parts; each names a package that holds a `conf/`."""
-ALL_CORES = -1
-"""joblib's default for `hydra.launcher.n_jobs`."""
-MOST_WORKERS = 1024
 # Hydra 1.4 deprecates what 1.3 wants.
 VERSION_BASE = {"version_base": "1.3"} if hydra.__version__.startswith("1.3") else {}
 
@@ -139,21 +134,6 @@ def compose_settings(overrides: list[str]) -> Settings:
     """
     has_local = (Path(conf_dir()) / "local" / "default.yaml").exists()
     return to_settings(compose_config(overrides + ["~local"] * has_local))
-
-
-def num_workers(n_jobs: int) -> int:
-    """Return how many cells run at a time: as asked for, else one per GPU, or per core.
-
-    Raises:
-        ValueError: If it is no number of workers.
-    """
-    if n_jobs != ALL_CORES and not 1 <= n_jobs <= MOST_WORKERS:
-        raise ValueError(
-            f"hydra.launcher.n_jobs={n_jobs}: must be from 1 to {MOST_WORKERS}, or {ALL_CORES} for "
-            "one on each GPU or core"
-        )
-    gpus = num_gpus()
-    return (gpus or available_cores()) if n_jobs == ALL_CORES else n_jobs
 
 
 class JobContext(NamedTuple):

@@ -68,6 +68,7 @@ DETAILS = (
     ("could not be converted to Float", "must be a number"),
     ("is not a valid bool|could not be converted to Boolean", "must be true or false"),
     (r"Cannot convert '\w+' to string", "must be text"),
+    (r"type hint 'Union\[int, str\]'", "must be a whole number or auto"),
     ("is not a ListConfig", "must be a list, as in [1,2]"),
     ("is not Optional", "must not be empty or null"),
 )

@@ -25,6 +25,7 @@ from sslbench.config.ranges import (
 )
 
 EXACT, FORCE, EVALUATE, RESTART = RESUMES = ("exact", "force", "evaluate", "restart")
+AUTO, MPS, NONE = SHARINGS = ("auto", "mps", "none")
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 MOST_CELLS_PER_DEVICE = 256
 
@@ -130,10 +131,16 @@ class Settings:
     """`fp32`; `bf16` in convolutions and matrix products; `auto`: bf16 where hardware has it."""
     device: str = field(default="auto", metadata=EXECUTION)
     """`auto`, `cpu`, `cuda` or `cuda:N`."""
-    cells_per_device: int = field(default=1, metadata=EXECUTION)
-    """Cells that may share one GPU in a parallel sweep."""
+    cells_per_device: int | str = field(default=AUTO, metadata=EXECUTION)
+    """Cells that may share one GPU in a parallel sweep. `auto`: as many as its free memory takes,
+    by what like cells took, with two cores for each, and at most four."""
+    gpu_sharing: str = field(default=AUTO, metadata=EXECUTION)
+    """How they share it. `mps`: side by side, by a control daemon of Nvidia's Multi-Process Service
+    that the sweep starts and ends; `none`: by turns; `auto`: `mps` where its program is there."""
     threads: int | None = field(default=None, metadata=EXECUTION)
-    """On the CPU; none: all cores, divided among the workers of a sweep."""
+    """Of each pool: torch's, BLAS's, OpenMP's, those that hash data. None: one for each core,
+    divided among the workers of a sweep, and at most OMP_NUM_THREADS. Cores are those of affinity,
+    SLURM_CPUS_PER_TASK and the container's limit, whichever is least."""
     compile: str = field(default="auto", metadata=EXECUTION)
     """`on`: views, encoder and loss are compiled (torch.compile), which rounds otherwise; `auto`:
     on a GPU, where a cell has so many steps that it pays; `off`: never. A cell goes on with what it
@@ -170,7 +177,12 @@ class Settings:
         one_of("precision", self.precision, ("auto", "fp32", "bf16"))
         one_of("resume", self.resume, RESUMES)
         one_of("compile", self.compile, ("auto", "on", "off"))
-        positive("cells_per_device", self.cells_per_device, MOST_CELLS_PER_DEVICE)
+        if self.cells_per_device != AUTO:
+            is_number = isinstance(self.cells_per_device, int)
+            rule = "must be auto or a whole number"
+            require(is_number, "cells_per_device", self.cells_per_device, rule)
+            positive("cells_per_device", self.cells_per_device, MOST_CELLS_PER_DEVICE)
+        one_of("gpu_sharing", self.gpu_sharing, SHARINGS)
         positive("log_every", self.log_every, MOST_STEPS)
         is_device = DEVICE.fullmatch(self.device) is not None
         require(is_device, "device", self.device, "must be auto, cpu, cuda or cuda:N")

@@ -12,7 +12,7 @@ import numpy as np
 from sslbench.files.atomic import replace_file
 from sslbench.files.checksums import file_state
 from sslbench.files.zips import load_arrays
-from sslbench.machine.processes import available_cores
+from sslbench.machine.threads import allowed_threads
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +64,10 @@ def read_content(path: Path, piece_bytes: int, memory: Path) -> Content:
 
 
 def hash_pieces(path: Path, piece_bytes: int) -> Content:
-    """Hash a file piece by piece, on all cores; the last piece may be a short one."""
+    """Hash a file piece by piece, on all threads; the last piece may be a short one."""
     size = path.stat().st_size
     block = PIECES_AT_A_TIME * piece_bytes
-    with path.open("rb") as file, ThreadPoolExecutor(available_cores()) as threads:
+    with path.open("rb") as file, ThreadPoolExecutor(allowed_threads()) as threads:
 
         def digests(start: int) -> bytes:
             data = memoryview(os.pread(file.fileno(), block, start))

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from sslbench.machine.hardware import auto_precision
-from sslbench.machine.processes import available_cores
+from sslbench.machine.threads import allowed_threads, limit_pools
 
 # mallopt's parameter numbers, from glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
@@ -31,8 +31,12 @@ def keep_freed_memory() -> None:
 
 
 def use_threads(threads: int | None) -> None:
-    """Set the CPU threads of this process; none: all cores it may run on."""
-    torch.set_num_threads(threads or available_cores())
+    """Set the threads of each pool of this process; none: as many as are allowed."""
+    number = threads or allowed_threads()
+    limit_pools(number)
+    torch.set_num_threads(number)
+    with contextlib.suppress(RuntimeError):  # this one is opened once, and its first number stays
+        torch.set_num_interop_threads(number)
 
 
 def choose_device(device: str) -> torch.device:

@@ -17,23 +17,27 @@ _counted: dict[str, Work | None] = {}
 """By model and method; a cell asks twice, before it is begun and when it is built."""
 
 
+class NoRoom(ValueError):
+    """A step is far from fitting in the memory that is free."""
+
+
 def require_room_for_images(settings: Settings) -> None:
     """Refuse a batch whose images alone do not fit in this machine's memory; needs no torch.
 
     Raises:
-        ValueError: With the setting to lower.
+        NoRoom: With the setting to lower.
     """
     available = available_memory()
     needed = _num_views(settings) * VIEW_BYTES
     if settings.device in ("auto", "cpu") and available is not None and needed > SURE * available:
-        raise ValueError(_refusal(settings, needed, available, _batch(settings)))
+        raise NoRoom(_refusal(settings, needed, available, _batch(settings)))
 
 
 def require_room(settings: Settings) -> None:
     """Refuse a step that is far from fitting in the memory of its device.
 
     Raises:
-        ValueError: With the setting to lower.
+        NoRoom: With the setting to lower.
     """
     import torch
 
@@ -43,18 +47,23 @@ def require_room(settings: Settings) -> None:
     bf16 = choose_precision(settings.precision, device) == "bf16"
     on_gpu = device.type == "cuda"
     available = torch.cuda.mem_get_info(device)[0] if on_gpu else available_memory()
-    work = _count(settings)
-    if available is None or work is None:
+    needed = step_bytes(settings, bf16=bf16)
+    if available is None or needed is None or needed <= SURE * available:
         return
-    of_weights = 4 * COPIES_OF_WEIGHTS * work.weights
-    num_views = _num_views(settings)
-    needed = work.step_bytes(num_views, bf16=bf16) + num_views * VIEW_BYTES
-    if needed > SURE * available:
-        per_image = (needed - of_weights) / num_views
-        of_smallest_batch = of_weights + 2 * len(_streams(settings)) * per_image
-        too_large = of_smallest_batch > SURE * available
-        lower = _largest(settings) if too_large else _batch(settings)
-        raise ValueError(_refusal(settings, needed, available, lower))
+    of_weights = 4 * COPIES_OF_WEIGHTS * _count(settings).weights
+    per_image = (needed - of_weights) / _num_views(settings)
+    of_smallest_batch = of_weights + 2 * len(_streams(settings)) * per_image
+    too_large = of_smallest_batch > SURE * available
+    lower = _largest(settings) if too_large else _batch(settings)
+    raise NoRoom(_refusal(settings, needed, available, lower))
+
+
+def step_bytes(settings: Settings, *, bf16: bool) -> int | None:
+    """Return the memory at the peak of a step, its views included; None if it cannot be counted."""
+    work, num_views = _count(settings), _num_views(settings)
+    if work is None:
+        return None
+    return work.step_bytes(num_views, bf16=bf16) + num_views * VIEW_BYTES
 
 
 def _count(settings: Settings) -> Work | None:

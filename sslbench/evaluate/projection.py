@@ -12,7 +12,8 @@ from joblib import hash as hash_of
 from sslbench.cell.embeddings import Embeddings
 from sslbench.files.atomic import replace_file
 from sslbench.files.zips import load_arrays
-from sslbench.machine.processes import available_cores, exit_with_parent
+from sslbench.machine.processes import exit_with_parent
+from sslbench.machine.threads import allowed_threads
 
 MAX_POINTS = 500
 PERPLEXITY = 30.0
@@ -78,7 +79,7 @@ def project_snapshots(snapshots: Sequence[np.ndarray], labels: np.ndarray) -> li
 def project_all(cells: Sequence[Sequence[Embeddings]], store: Path) -> list[list[Projection]]:
     """Project cells' snapshots at the same time; `store` keeps them for the next time."""
     # A thread's t-SNE would wait for Python's lock; a kill would leave arrays in shared memory.
-    workers = Parallel(available_cores() if cells else 1, max_nbytes=None)
+    workers = Parallel(allowed_threads() if cells else 1, max_nbytes=None)
     calls = [(store, [each.values for each in cell], cell[0].labels) for cell in cells]
     try:
         return workers(delayed(_project_once)(*call) for call in calls)
@@ -118,16 +119,18 @@ def measure(embeddings: np.ndarray, plane: np.ndarray, labels: np.ndarray) -> di
     from sklearn.manifold import trustworthiness
     from sklearn.metrics import silhouette_score
     from sklearn.neighbors import KNeighborsClassifier
+    from threadpoolctl import threadpool_limits
 
     others = len(labels) - 1
     found = dict.fromkeys(NUMBERS, float("nan"))
-    for suffix, points in (("", embeddings), ("_2d", plane)):
-        if others:
-            voters = KNeighborsClassifier(min(NEIGHBORS, others)).fit(points, labels)
-            found[f"knn{suffix}"] = voters.score(None, labels)  # each point is left out for itself
-        if 1 < len(np.unique(labels)) <= others:
-            found[f"silhouette{suffix}"] = silhouette_score(points, labels)
-    if others > 1:
-        neighbors = min(NEIGHBORS, others // 2)
-        found["trustworthiness"] = trustworthiness(embeddings, plane, n_neighbors=neighbors)
+    with threadpool_limits(1):
+        for suffix, points in (("", embeddings), ("_2d", plane)):
+            if others:
+                voters = KNeighborsClassifier(min(NEIGHBORS, others)).fit(points, labels)
+                found[f"knn{suffix}"] = voters.score(None, labels)  # each point leaves itself out
+            if 1 < len(np.unique(labels)) <= others:
+                found[f"silhouette{suffix}"] = silhouette_score(points, labels)
+        if others > 1:
+            neighbors = min(NEIGHBORS, others // 2)
+            found["trustworthiness"] = trustworthiness(embeddings, plane, n_neighbors=neighbors)
     return found

@@ -1,11 +1,38 @@
 """What this machine has, found without torch where it can be: it takes a second to import."""
 
+import os
+import subprocess
+from itertools import takewhile
 from pathlib import Path
+
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+SMI_SECONDS = 10.0
 
 
 def num_gpus() -> int:
-    """Return how many GPUs of Nvidia's there are; which are visible here is torch's to say."""
-    return len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    """Return how many GPUs of Nvidia's there are for this process, by CUDA_VISIBLE_DEVICES."""
+    number = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
+    visible = os.environ.get(VISIBLE)
+    if visible is None:
+        return number
+    # What follows one that there is not is not visible either.
+    named = takewhile(lambda it: it.strip() not in ("", "-1"), visible.split(","))
+    return min(number, len(list(named)))
+
+
+def free_gpu_memory() -> int | None:
+    """Return the bytes free on the GPU that has the least; None where no one tells.
+
+    torch would have to open the GPU, and keep some of it for itself.
+    """
+    command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    if visible := os.environ.get(VISIBLE):
+        command.append(f"--id={visible}")
+    try:
+        found = subprocess.run(command, capture_output=True, check=True, timeout=SMI_SECONDS)
+        return min(int(line) for line in found.stdout.split()) * 2**20
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return None
 
 
 def may_have_gpu() -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-CGROUPS = Path("/sys/fs/cgroup")
+from sslbench.machine.cgroups import group_folders
+
 LIMITS = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "memory.usage_in_bytes"))
 """Of a container, and what it holds: in version 2 of the kernel's groups, and in version 1."""
 PAGE_CACHE = ("inactive_file", "active_file", "total_inactive_file", "total_active_file")
@@ -30,22 +31,11 @@ def _of_machine() -> Iterator[int]:
 
 
 def _of_containers() -> Iterator[int]:
-    for folder in _group_folders():
+    for folder in group_folders("memory"):
         for limit, usage in LIMITS:
             with suppress(OSError, ValueError):  # not a number: no limit
                 allowed = int((folder / limit).read_text())
                 yield allowed - int((folder / usage).read_text()) + _page_cache(folder)
-
-
-def _group_folders() -> Iterator[Path]:
-    """Yield the folders of this process's groups and of those around them."""
-    with suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            _, kinds, path = line.split(":", 2)
-            if kinds in ("", "memory"):
-                root = CGROUPS / kinds
-                folder = root / path.lstrip("/")
-                yield from (folder, *(it for it in folder.parents if it.is_relative_to(root)))
 
 
 def _page_cache(folder: Path) -> int:

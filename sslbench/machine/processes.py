@@ -14,35 +14,12 @@ from types import FrameType
 from typing import Any
 
 POLL_SECONDS = 0.5
-LEAST_THREADS, THREADS_PER_CORE = 64, 4
-"""How many are allowed anywhere, and on each core."""
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Signals that ask to stop: Ctrl-C, `kill` or a scheduler, a terminal that is closed."""
 ONE_STOP_SECONDS = 1.0
 """One request may come several times: to all processes of a group, and passed on by the sweep."""
 
 _watched = threading.Event()
-
-
-def available_cores() -> int:
-    """Cores that this process may run on: under taskset or Slurm fewer than the machine has."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def require_threads(threads: int | None) -> None:
-    """Refuse threads without number: the system's limit on them ends the process without a word.
-
-    Raises:
-        ValueError: With how many are allowed.
-    """
-    most = max(LEAST_THREADS, THREADS_PER_CORE * available_cores())
-    if threads is not None and threads > most:
-        raise ValueError(
-            f"threads={threads}: at most {most} are allowed on the {available_cores()} cores here; "
-            "leave threads out for one on each core"
-        )
 
 
 def leave(signal_number: int, frame: FrameType | None = None) -> None:

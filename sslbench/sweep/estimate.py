@@ -9,17 +9,26 @@ from typing import Any
 from sslbench.cell.folder import cells_folder
 from sslbench.cell.record import DONE, load_record
 from sslbench.config.as_json import settings_to_json
+from sslbench.config.parts import IMAGE_SIDE
 from sslbench.config.settings import Settings
+from sslbench.engine.room import step_bytes
 from sslbench.engine.work import PASSES_PER_STEP, Work
-from sslbench.machine.processes import available_cores
+from sslbench.machine.hardware import may_have_gpu
+from sslbench.machine.threads import allowed_threads
 from sslbench.sweep.measure import Measurements
 from sslbench.sweep.plan import Plan
 from sslbench.sweep.preflight import Preflight
 
 RUNTIME = ("train_seconds", "total_seconds", "peak_memory_bytes")
+Like = dict[str, list[tuple[float, float, int]]]
+"""Seconds a step, other seconds and peak memory of finished cells, by likeness."""
 START_SECONDS = 3.0
 BASE_BYTES = 900_000_000
 """Of a process with torch and the project's other packages."""
+CONTEXT_BYTES = 600_000_000
+"""Of a process on a GPU, beside what torch allocates there."""
+RESERVED = 1.4
+"""What torch and cuDNN hold for each byte that is allocated at the peak. An assumption."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +45,8 @@ def estimate(plan: Plan, preflight: Preflight, measurements: Measurements) -> di
     records, costs = _records(plan.jobs[0].cell.settings.outputs), {}
     for job in plan.to_do():
         settings, steps = job.cell.settings, preflight.schedule(job.cell.settings).total_steps
-        like = records.get(likeness(settings_to_json(settings)))
+        on_gpu = settings.device != "cpu" and may_have_gpu()
+        like = records.get(likeness(settings_to_json(settings), on_gpu=on_gpu))
         if like:
             per_step, around, memory = (median(values) for values in zip(*like, strict=True))
             costs[job.cell.id] = Cost(per_step * steps + around, int(memory), "records")
@@ -48,16 +58,34 @@ def estimate(plan: Plan, preflight: Preflight, measurements: Measurements) -> di
     return costs
 
 
-def _records(outputs: str) -> dict[str, list[tuple[float, float, int]]]:
-    """Return seconds a step, other seconds and peak memory of finished cells, by likeness."""
-    found: dict[str, list[tuple[float, float, int]]] = {}
+def gpu_bytes(plan: Plan, preflight: Preflight) -> int | None:
+    """Return the memory on a GPU of the largest cell that is to do; None if that is not known."""
+    records = _records(plan.jobs[0].cell.settings.outputs)
+    needed: dict[str, int] = {}
+    for job in plan.to_do():
+        settings = job.cell.settings
+        key = likeness(settings_to_json(settings), on_gpu=True)
+        if key in needed:
+            continue
+        if key in records:
+            needed[key] = int(median(memory for *_, memory in records[key]))
+        elif (of_step := step_bytes(settings, bf16=settings.precision == "bf16")) is not None:
+            num_images = sum(preflight.count_images(settings).values())
+            needed[key] = of_step + num_images * 3 * IMAGE_SIDE**2
+    return CONTEXT_BYTES + int(RESERVED * max(needed.values())) if needed else None
+
+
+def _records(outputs: str) -> Like:
+    """Return what finished cells cost."""
+    found: Like = {}
     for folder in cells_folder(outputs).glob("*/"):
         with suppress(ValueError):  # the report names it
             record = load_record(folder)
             if record is not None and record.status == DONE:
                 in_steps, total, memory = (record.runtime[key] for key in RUNTIME)
                 costs = (in_steps / record.results["steps"], max(0.0, total - in_steps), memory)
-                found.setdefault(likeness(record.settings), []).append(costs)
+                on_gpu = record.runtime.get("device", "cpu") != "cpu"
+                found.setdefault(likeness(record.settings, on_gpu=on_gpu), []).append(costs)
     return found
 
 
@@ -70,16 +98,16 @@ def _by_flops(settings: Settings, preflight: Preflight, measurements: Measuremen
     validations = max(1, round(schedule.total_steps / max(1, schedule.steps_per_evaluation)))
     evaluated = counts["val"] * validations + counts["labeled"] + counts["test"]
     images = schedule.total_steps * PASSES_PER_STEP * views + evaluated
-    cores = 1 if rate["of_gpu"] else settings.threads or available_cores()
+    cores = 1 if rate["of_gpu"] else settings.threads or allowed_threads()
     seconds = START_SECONDS + images * work.flops / (cores * rate["flops_per_second"])
     memory = BASE_BYTES + work.step_bytes(views, bf16=rate["precision"] == "bf16")
     return Cost(seconds, memory, "flops")
 
 
-def likeness(settings: dict[str, Any]) -> str:
+def likeness(settings: dict[str, Any], *, on_gpu: bool) -> str:
     """Return what the cost of a step depends on, of settings as JSON values."""
     apart = ("epochs", "eval_every", "select", "adam_lr", "snapshot_steps")
     method = {key: value for key, value in settings["method"].items() if key not in apart}
     parts = [settings["model"], settings["augmentation"], method, settings["ratio"]["of"]]
-    parts += [settings["data"]["name"], settings["precision"], settings["device"]]
+    parts += [settings["data"]["name"], settings["precision"], on_gpu]
     return json.dumps(parts, sort_keys=True)

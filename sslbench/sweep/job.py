@@ -16,7 +16,7 @@ from sslbench.config.compose import Config, JobContext, job_context, refuse_chdi
 from sslbench.config.settings import Settings
 from sslbench.engine.room import require_room
 from sslbench.exit_codes import CellStopped, UsageError
-from sslbench.machine.processes import available_cores
+from sslbench.machine.threads import allowed_threads
 from sslbench.sweep.isolated import train_isolated
 from sslbench.sweep.preflight import Preflight
 from sslbench.sweep.training import summary, train_cell, train_unless_done
@@ -72,7 +72,7 @@ def _choose_cell(settings: Settings, context: JobContext, preflight: Preflight) 
     if settings.cell is None:
         settings = preflight.make_concrete(settings)
         cell = Cell(settings, partial(find_changes, settings, context.choices))
-        return cell.with_threads(available_cores())
+        return cell.with_threads(allowed_threads())
     others = [it for it in context.overrides if it.partition("=")[0] not in WITH_CELL]
     if others:
         raise ValueError(

@@ -65,8 +65,6 @@ class Planner:
     retry_failed: bool
     retry_limit: int
     skip_invalid: bool = False
-    threads: int | None = None
-    """Of each cell, where its settings do not say."""
 
     def __post_init__(self) -> None:
         # What stands in several grids is composed once: it takes a tenth of a second each.
@@ -115,7 +113,6 @@ class Planner:
             settings = self.preflight.make_concrete(settings)
         cell = Cell(settings, partial(find_changes, settings, choices))
         if cell.id not in self._jobs:
-            cell = cell.with_threads(self.threads)
             job = Job(cell, overrides, parent, self._state(cell))
             if job.state == TO_DO:
                 pending = parent is not None and parent.state != DONE

@@ -13,7 +13,7 @@ from sslbench.engine.room import require_room_for_images
 from sslbench.engine.schedule import Schedule, build_schedule
 from sslbench.files.atomic import make_writable_folder
 from sslbench.machine.hardware import auto_precision
-from sslbench.machine.processes import require_threads
+from sslbench.machine.threads import limit_pools, require_threads
 
 
 class Preflight:
@@ -50,6 +50,7 @@ class Preflight:
         return concrete_initial(replace(settings, data=data, ratio=ratio))
 
     def _concrete_data(self, settings: Settings) -> Data:
+        _limit_threads(settings)
         if self._may_open(settings.data):
             return concrete_data(settings.data, Path(settings.outputs))
         return replace(settings.data, name="stl10")
@@ -64,6 +65,7 @@ class Preflight:
         """
         key = f"{settings.outputs} {settings.data}"
         if key not in self._counts:
+            _limit_threads(settings)
             data = settings.data
             opened = open_dataset(data, Path(settings.outputs)) if self._may_open(data) else None
             self._counts[key] = count_images(data, opened)
@@ -103,3 +105,9 @@ class Preflight:
             with torch.device("meta"):
                 encoder = settings.model.build().to_empty(device="cpu")
             load_initial_encoder(encoder, settings)
+
+
+def _limit_threads(settings: Settings) -> None:
+    """Keep to the threads that were typed: opening data, which hashes it, uses them first."""
+    if settings.threads is not None:
+        limit_pools(settings.threads)

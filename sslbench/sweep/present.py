@@ -4,6 +4,7 @@ from sslbench.cell.record import DONE, FAILED
 from sslbench.cell.soundness import DAMAGED, STALE, WAYS_OUT, ignored, state_of
 from sslbench.cell.versions import is_of_other_code
 from sslbench.data import is_here
+from sslbench.sweep.crew import Crew
 from sslbench.sweep.estimate import Cost
 from sslbench.sweep.plan import Job, Plan, listing
 from sslbench.words.redact import redacted
@@ -65,7 +66,7 @@ def distinctions(plan: Plan) -> dict[str, str]:
     }
 
 
-def plan_table(plan: Plan, costs: dict[str, Cost | str], workers: int) -> str:
+def plan_table(plan: Plan, costs: dict[str, Cost | str], crew: Crew) -> str:
     """List every cell with its state and cost or why that is not known, and the total time."""
     width = max(len(job.cell.id) for job in plan.jobs)
     settings = distinctions(plan)
@@ -85,8 +86,8 @@ def plan_table(plan: Plan, costs: dict[str, Cost | str], workers: int) -> str:
         lines.append(
             f"to do: {duration(total)} one after the other, at most {peak:.1f} GiB at a time"
         )
-        if workers > 1:
-            lines.append(f"with {workers} workers: about {duration(total / workers)}")
+        if crew.workers > 1:
+            lines.append(f"with {crew.workers} workers: about {duration(total / crew.speedup)}")
     lines += [f"not estimated: {it}: {why}" for it, why in costs.items() if isinstance(why, str)]
     data = [job.cell.settings.data for job in plan.jobs]
     for root in sorted({each.root for each in data if not is_here(each)}):

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -14,7 +15,8 @@ from sslbench.cell.folder import RUNNING, UNREADABLE, Busy, CellFolder
 from sslbench.cell.record import BLOCKED, DONE, FAILED, Record
 from sslbench.cell.soundness import state_of
 from sslbench.exit_codes import CellStopped, UsageError
-from sslbench.machine.processes import ONE_STOP_SECONDS, available_cores, handled
+from sslbench.machine.processes import ONE_STOP_SECONDS, handled
+from sslbench.sweep.crew import assign, find_crew, gpus_shared, require_workers
 from sslbench.sweep.estimate import estimate
 from sslbench.sweep.isolated import RETRIES
 from sslbench.sweep.live import live_overview
@@ -25,7 +27,7 @@ from sslbench.sweep.present import exit_report, headline, outcome, plan_table
 from sslbench.sweep.training import is_done
 
 POLL_SECONDS = 1.0
-Launch = Callable[[list[list[str]]], Any]
+Launch = Callable[..., Any]
 SAVING_SECONDS, SAVING_POLL_SECONDS = 60.0, 0.1
 
 
@@ -34,7 +36,7 @@ def run_sweep(
     compose: Compose,
     launch: Launch,
     *,
-    workers: int,
+    n_jobs: int,
     dry_run: bool,
     retry_failed: bool,
     retry_limit: int,
@@ -45,8 +47,9 @@ def run_sweep(
     Args:
         requests: Returns the overrides of each cell.
         compose: Turns overrides into settings, and says what was chosen of the config groups.
-        launch: Runs a job for each list of overrides, which name a cell by `cell=…`; returns when
-            all have ended.
+        launch: Runs a job for each list of overrides, which name a cell by `cell=…`, so many at a
+            time; returns when all have ended.
+        n_jobs: How many are asked for, or `ALL_CORES`.
 
     Raises:
         UsageError: Exit code 2, before anything is trained.
@@ -59,20 +62,23 @@ def run_sweep(
         retry_failed=retry_failed,
         retry_limit=retry_limit,
         skip_invalid=skip_invalid,
-        threads=max(1, available_cores() // workers),
     )
     with Measurements() if dry_run else nullcontext() as measurements:
         try:
+            require_workers(n_jobs)
             plan = planner.plan(requests())
+            crew = find_crew(plan, n_jobs, preflight)
+            assign(plan, crew)
         except ValueError as error:
             raise UsageError(error) from None
         if measurements is not None:
-            print(plan_table(plan, estimate(plan, preflight, measurements), workers))
+            print(plan_table(plan, estimate(plan, preflight, measurements), crew))
             return
     print(headline(plan), flush=True)
     stopped = None
     try:
-        _train(plan, launch, in_workers=workers > 1)
+        with gpus_shared(crew):
+            _train(plan, partial(launch, workers=crew.workers), in_workers=crew.workers > 1)
     except CellStopped as by_signal:
         stopped = by_signal
     report = exit_report(plan)

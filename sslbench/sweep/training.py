@@ -9,6 +9,7 @@ from sslbench.cell.cell import Cell
 from sslbench.cell.record import DATA_TITLES, DONE, INTERRUPTED, Record
 from sslbench.cell.soundness import DAMAGED, STALE, WAYS_OUT, is_to_do, state_of
 from sslbench.files.log_file import LogFile
+from sslbench.sweep.slots import Place
 from sslbench.words.wording import fold
 
 
@@ -36,18 +37,16 @@ def train_unless_done(cell: Cell, train: Callable[[Cell], Record]) -> Record:
         return mend(cell, flaws, train)
 
 
-def train_on_a_free_device(cell: Cell) -> Record:
+def train_on_a_free_device(cell: Cell, place: Place) -> Record:
     """Train a cell on the CPU, on the device asked for, or on the next GPU that has a place."""
     import torch
-
-    from sslbench.sweep.slots import device_slot
 
     if cell.settings.device != "auto" or not torch.cuda.is_available():
         return train_cell(cell)
     count = torch.cuda.device_count()
     names = [str(torch.cuda.get_device_properties(n).uuid) for n in range(count)]
-    with device_slot(names, cell.settings.cells_per_device) as device:
-        return train_cell(cell.run_with(device=f"cuda:{device}"))
+    device = place.take(names, int(cell.settings.cells_per_device))
+    return train_cell(cell.run_with(device=f"cuda:{device}"))
 
 
 def train_cell(cell: Cell, *, show_bar: bool = False) -> Record:

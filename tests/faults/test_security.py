@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from helpers.commands import CURVES, TINY, environment, records, share_digits, wait_for
 
-from sslbench.sweep.slots import device_slot
+from sslbench.sweep.slots import Place
 
 pytestmark = pytest.mark.slow
 SECRET = "s3cr3t"
@@ -101,7 +101,8 @@ def test_a_full_disk_of_wandbs_costs_a_line(kilobytes, tmp_path):
 
 def hold(name, held):
     os.setuid(65534)
-    with device_slot([name], 1):
+    with Place() as place:
+        place.take([name], 1)
         held.set()
         time.sleep(60)
 
@@ -115,6 +116,7 @@ def test_a_place_on_a_gpu_is_one_for_all_users(tmp_path):
     assert held.wait(10)
     began = time.monotonic()
     threading.Timer(1, other.kill).start()
-    with device_slot([str(tmp_path)[-60:]], 1):
+    with Place() as place:
+        place.take([str(tmp_path)[-60:]], 1)
         assert time.monotonic() - began > 0.9
     other.join()
