@@ -19,6 +19,9 @@ from benchmarks.measure import ROOT, machine
 BENCHMARKS = (
     "startup",
     "end_to_end",
+    "whole_cell",
+    "sharing",
+    "bits",
     "peer",
     "growth",
     "precision",

@@ -5,7 +5,7 @@ import json
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -87,8 +87,37 @@ def data_overrides(data_root: Path | None) -> list[str]:
 
 def print_tables(tables: list[Table], arguments: argparse.Namespace, **raw: Any) -> None:
     """Print tables with the command that made them; write them and `raw` where JSON is wanted."""
-    print(f"`python -m {sys.modules['__main__'].__spec__.name} {shlex.join(sys.argv[1:])}`\n")
+    _print_command()
     print("\n\n".join(table.to_markdown() for table in tables), flush=True)
+    _write_json(tables, arguments, raw)
+
+
+def print_rows(
+    title: str,
+    columns: tuple[str, ...],
+    measured: Iterable[tuple[tuple[str, ...], Any]],
+    arguments: argparse.Namespace,
+) -> None:
+    """Print a table row by row as it is measured, so that a cut costs the rows to come alone.
+
+    Args:
+        measured: Yields each row with the figures that it was made of, for JSON.
+    """
+    table, runs = Table(title, columns, []), []
+    _print_command()
+    print(table.to_markdown(), flush=True)
+    for row, figures in measured:
+        table.rows.append(row)
+        runs.append(figures)
+        print(f"| {' | '.join(row)} |", flush=True)
+        _write_json([table], arguments, {"runs": runs})
+
+
+def _print_command() -> None:
+    print(f"`python -m {sys.modules['__main__'].__spec__.name} {shlex.join(sys.argv[1:])}`\n")
+
+
+def _write_json(tables: list[Table], arguments: argparse.Namespace, raw: dict[str, Any]) -> None:
     if arguments.json:
         report = {"arguments": vars(arguments), "tables": [asdict(table) for table in tables]}
         arguments.json.write_text(json.dumps(report | raw, indent=1, default=str) + "\n")
