@@ -8,17 +8,18 @@
 set -uo pipefail
 deadline=525
 mkdir -p "${1:-benchmarks/results/gpu}" && out=$(realpath "${1:-benchmarks/results/gpu}") || exit 2
+data=(${DATA_ROOT:+--data-root "$(realpath "$DATA_ROOT")"})
 cd "$(dirname "$0")/.." || exit 2
 python=${PYTHON:-$([ -x .venv/bin/python ] && echo .venv/bin/python || echo python3)}
-data=(${DATA_ROOT:+--data-root "$DATA_ROOT"})
-models=(convnet resnet18 wrn45_2) methods=(supervised barlow semi)
+models=(convnet resnet18 wrn45_2) all=semi,supervised,barlow
 pair=convnet,resnet18 compile=on compiles=off,on quick=() long=(--steps 3125 --validations 20)
 if [ -n "${ANY_DEVICE:-}" ]; then
-    models=(convnet) methods=(semi) pair=convnet compile=off compiles=off quick=(--quick) long=()
+    models=(convnet) all=semi pair=convnet compile=off compiles=off quick=(--quick) long=()
 elif ! "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
     echo "gpu.sh: torch sees no GPU here" >&2
     exit 2
 fi
+cores=$(env -u OMP_NUM_THREADS nproc) # which nproc heeds
 scratch=$(mktemp -d)
 export TMPDIR=$scratch
 trap 'rm -rf "$scratch"' EXIT
@@ -45,14 +46,14 @@ ratio=(--set ratio=1:5)
 cells=("${ratio[@]}" --cache "$outputs/cache")
 steps=("${ratio[@]}" --set "compile=$compile" --set "outputs=$outputs")
 
-# Numbers, not times, so all at once; so are the compiled kernels that are timed later.
+# Numbers, not times, so many at once; so are the compiled kernels that are timed later.
 jobs=()
 for model in "${models[@]}"; do
-    for method in "${methods[@]}"; do
-        cell=(--models "$model" --methods "$method")
-        measure precision "${cell[@]}" >"$scratch/precision-$model-$method.md" &
-        jobs+=($!)
-        measure end_to_end --part ours --seconds 0.1 "${cell[@]}" "${steps[@]}" >/dev/null &
+    measure precision --models "$model" --methods "$all" >"$scratch/precision-$model.md" &
+    jobs+=($!)
+    for method in ${all//,/ }; do
+        measure end_to_end --part ours --seconds 0.1 --models "$model" --methods "$method" \
+            "${steps[@]}" >/dev/null &
         jobs+=($!)
     done
 done
@@ -68,9 +69,9 @@ for job in "${jobs[@]}"; do wait "$job" || failed=1; done
         failed=1
     measure sharing --models convnet --steps 2000 "${cells[@]}" || failed=1
     measure end_to_end --models "$pair" --methods supervised,barlow --repeats 1 --seconds 2 \
-        --workers "$(nproc)" "${steps[@]}" || failed=1
-    measure end_to_end --models "${models[-1]}" --repeats 1 --seconds 2 --workers "$(nproc)" \
-        "${steps[@]}" || failed=1
+        --workers "$cores" "${steps[@]}" || failed=1
+    measure end_to_end --models "${models[-1]}" --methods "$all" --repeats 1 --seconds 2 \
+        --workers "$cores" "${steps[@]}" || failed=1
     echo "all of it: $SECONDS s"
     exit $failed
 } | tee -a "$out/gpu.md"

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from sslbench.cell.folder import CellFolder, cells_folder
+from sslbench.cell.folder import PLANNED, CellFolder, cells_folder
 from sslbench.cell.record import DONE, RECORD, SETTINGS, Record, load_record
 from sslbench.cell.soundness import flaws_of
 from sslbench.files.atomic import replace_file
@@ -91,8 +91,9 @@ def pack(
     used = [size for size, part in zip(sizes, parts, strict=True) if part]
     lines = [f"{len(done)} done cells in {len(used)} files, {sum(used) / 1e6:.1f} MB"]
     lines += [f"no room for {path.parent.name}/{path.name}" for path in no_room]
-    others = [path.name for path in folders if path not in done]
-    return lines + [f"not packed, so only here: {name}, not done" for name in others]
+    others = [CellFolder(outputs, path.name) for path in folders if path not in done]
+    lines += [f"not packed: {it.cell_id}, {it.state()}" for it in others if it.state() != PLANNED]
+    return lines
 
 
 def is_sound(folder: CellFolder) -> bool:
