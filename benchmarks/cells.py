@@ -110,15 +110,10 @@ def read_records(outputs: Path) -> "list[Record]":
     return [record for record in found if record is not None]
 
 
-def seconds_of(record: "Record") -> dict[str, float]:
-    """Return a cell's seconds by what they went to; none in a record that does not tell them."""
-    return record.runtime.get("seconds", {})
-
-
 def loop_span(record: "Record") -> tuple[float, float]:
     """Return when a cell's training loop began and ended, within a second, since the epoch."""
     began = datetime.fromisoformat(record.runtime["started"]).timestamp()
-    began += seconds_of(record).get("start", 0.0)
+    began += record.runtime["seconds"]["start"]
     return began, began + record.runtime["train_seconds"]
 
 

@@ -192,9 +192,13 @@ def run_ours(settings: "Settings", arguments: argparse.Namespace) -> dict[str, A
     from itertools import count
 
     from sslbench.build import build
+    from sslbench.cell.resume import Standing
+    from sslbench.engine.kernels import asked_for, use_kernels
 
     training = build(settings)
     flops = step_flops(settings, forward_flops(training.method.encoder))
+    kernels = asked_for(settings)
+    use_kernels(training, kernels, Standing())
     training.method.train()
     numbers = count()
     pace = time_steps(
@@ -205,6 +209,7 @@ def run_ours(settings: "Settings", arguments: argparse.Namespace) -> dict[str, A
         "steps": pace.steps,
         "peak_gb": peak_memory_gb(training.device),
         "precision": training.precision,
+        **kernels,
         "gflops": flops * pace.steps / pace.seconds / 1e9,
         "ceiling": measure_ceiling(training.precision, training.device, arguments),
     }

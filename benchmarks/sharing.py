@@ -22,7 +22,6 @@ from benchmarks.cells import (
     figures,
     new_outputs,
     scratch_with_caches,
-    seconds_of,
     shown,
     train,
 )
@@ -97,11 +96,11 @@ def summarise(trained: Trained, number: int, first: float) -> tuple[str, ...]:
     loops = [record.runtime["train_seconds"] for record in trained.records]
     steps = [record.results["steps"] for record in trained.records]
     paces = [each / loop for each, loop in zip(steps, loops, strict=True)]
-    starts = [found["start"] for found in map(seconds_of, trained.records) if "start" in found]
+    starts = [record.runtime["seconds"]["start"] for record in trained.records]
     return (
         *(f"{trained.seconds:.1f}", f"x{first / trained.seconds:.2f}"),
         *(f"{spread(loops).median:.1f}", f"{number * spread(paces).median:.1f}"),
-        *(shown(spread(starts).median if starts else None), shown(trained.utilisation, ".0%")),
+        *(f"{spread(starts).median:.1f}", shown(trained.utilisation, ".0%")),
     )
 
 

@@ -24,7 +24,6 @@ from benchmarks.cells import (
     figures,
     new_outputs,
     scratch_with_caches,
-    seconds_of,
     shown,
     train,
 )
@@ -38,7 +37,7 @@ from benchmarks.end_to_end import run_alone
 from benchmarks.measure import interleave, spread
 
 COMPILES = ("auto", "on", "off")
-COLUMNS = ("cell", "compile", "naive, img/s", "steps alone, img/s", "whole loop, img/s")
+COLUMNS = ("cell", "compile", "kernels", "naive, img/s", "steps alone, img/s", "whole loop, img/s")
 COLUMNS += ("steps alone, s", "loop, s", "loop / steps", "in steps, s", "in validations, s")
 COLUMNS += ("in checkpoints, s", "before the first step, s", "evaluation, s", "GPU utilisation")
 
@@ -106,32 +105,28 @@ def measure(
 def summarise(
     steps: list[dict[str, Any]], cells: list[Trained], naive: float | None
 ) -> tuple[str, ...]:
-    """Return a row's figures but for what it is of."""
+    """Return a row's figures but for what it is of; medians."""
+    runtimes = [record.runtime for trained in cells for record in trained.records]
 
-    def median(values: list[float]) -> float | None:
-        return spread(values).median if values else None
+    def part(name: str) -> float:
+        return spread([runtime["seconds"][name] for runtime in runtimes]).median
 
-    records = [record for trained in cells for record in trained.records]
-    parts = [seconds_of(record) for record in records]
-
-    def part(name: str) -> float | None:
-        return median([found[name] for found in parts if name in found])
-
-    alone = median([run["images_per_s"] for run in steps])
-    whole = median([record.runtime["images_per_second"] for record in records])
-    loop = median([record.runtime["train_seconds"] for record in records])
-    before = [
-        trained.seconds - record.runtime["total_seconds"] + found["start"]
-        for trained, record, found in zip(cells, records, parts, strict=True)
-        if "start" in found
+    alone = spread([run["images_per_s"] for run in steps]).median
+    whole = spread([runtime["images_per_second"] for runtime in runtimes]).median
+    loop = spread([runtime["train_seconds"] for runtime in runtimes]).median
+    outside = [
+        trained.seconds - runtime["total_seconds"]
+        for trained, runtime in zip(cells, runtimes, strict=True)
     ]
-    busy = [trained.utilisation for trained in cells if trained.utilisation is not None]
     faster = ["" if naive is None else f" (x{rate / naive:.1f})" for rate in (alone, whole)]
+    busy = [trained.utilisation for trained in cells if trained.utilisation is not None]
     return (
+        " and ".join(sorted({each["kernels"] for each in [*steps, *runtimes]})),
         *(shown(naive), f"{alone:.1f}{faster[0]}", f"{whole:.1f}{faster[1]}"),
         *(f"{loop * whole / alone:.1f}", f"{loop:.1f}", f"{alone / whole:.3f}"),
-        *(shown(part(name)) for name in ("steps", "validation", "checkpoints")),
-        *(shown(median(before)), shown(part("evaluation")), shown(median(busy), ".0%")),
+        *(f"{part(name):.1f}" for name in ("steps", "validation", "checkpoints")),
+        *(f"{spread(outside).median + part('start'):.1f}", f"{part('evaluation'):.1f}"),
+        shown(spread(busy).median if busy else None, ".0%"),
     )
 
 
