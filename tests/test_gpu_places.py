@@ -14,6 +14,8 @@ from helpers.crash import tiny_cell
 from helpers.crowded import Crowded
 
 from sslbench.cell.cell import Cell
+from sslbench.machine.mps import PIPES
+from sslbench.sweep import training
 from sslbench.sweep.isolated import train_isolated
 from sslbench.sweep.slots import Place
 
@@ -108,3 +110,17 @@ def test_a_cell_without_room_beside_others_lowers_their_number_and_is_tried_agai
     told = "out of memory on a GPU that other cells share; from now on it takes at most 1 at a time"
     assert said.count(told) == 1
     assert (tmp_path / "done-before").read_text() == "1"  # it waited for the other one
+
+
+def test_a_cell_that_mps_does_not_let_in_is_not_trained_on_the_cpu(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr(training, "num_gpus", lambda: 1)
+    monkeypatch.setenv(PIPES, str(tmp_path))
+    cell = tiny_cell(tmp_path / "outputs", "steps=1")
+    with Place() as place, cell.folder.locked():
+        record = training.train_on_a_free_device(cell, place)
+    assert (record.status, record.error["message"][:30]) == (
+        "failed",
+        "device=cuda: 0 GPUs are visibl",
+    )

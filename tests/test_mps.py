@@ -40,6 +40,7 @@ def daemon(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
     monkeypatch.delenv(PIPES, raising=False)
     monkeypatch.setattr(mps, "USUAL", tmp_path / "none")
+    monkeypatch.setattr(mps, "PROBE", "print(0)")  # there is no CUDA to ask
     return folder
 
 
@@ -102,7 +103,16 @@ def test_a_daemon_that_does_not_start_costs_a_line_unless_it_is_insisted_on(daem
     assert told(daemon) == []
 
 
+def test_nor_does_one_that_cuda_does_not_work_by(daemon, monkeypatch, capsys):
+    monkeypatch.setattr(mps, "PROBE", "print(805)")
+    with gpus_shared(SHARING):
+        assert PIPES not in os.environ
+        assert told(daemon) == ["started 700", "quit"]
+    assert "did not start (CUDA's error 805)" in capsys.readouterr().out
+
+
 WITH_GPU = (
+    "from sslbench.machine import mps; mps.PROBE = 'print(0)'; "
     "from sslbench.sweep import crew; crew.num_gpus = lambda: 1; "
     "from sslbench.train import main; main()"
 )

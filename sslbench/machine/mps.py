@@ -8,6 +8,7 @@ import select
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +22,7 @@ USUAL = Path("/tmp/nvidia-mps")
 """Where Nvidia's programs look if no variable says otherwise."""
 FOLDERS = USUAL.parent
 """The path of a socket has at most 108 bytes, and TMPDIR may be long."""
-START_SECONDS, STOP_SECONDS = 20.0, 20.0
+START_SECONDS, STOP_SECONDS = 30.0, 20.0
 # `cat` ends when the one who has started this closes the pipe, or is gone. Then `quit` waits for
 # the processes that compute still.
 WATCH = f"""
@@ -31,6 +32,16 @@ else head -n 1 "${LOGS}/start"
 fi
 rm -rf "$0"
 """
+PROBE = """
+import ctypes
+cuda, device, context = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(), ctypes.c_void_p()
+print(
+    cuda.cuInit(0)
+    or cuda.cuDeviceGet(ctypes.byref(device), 0)
+    or cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
+)
+"""
+"""Prints CUDA's error as a process of the daemon's gets it, or 0: that it started does not say."""
 
 
 def has_mps() -> bool:
@@ -57,7 +68,7 @@ def mps_daemon() -> Iterator[None]:
     this process is killed; what has used CUDA before is not touched.
 
     Raises:
-        OSError: If it does not start, with what it says.
+        OSError: If it does not start, with what it says, or CUDA does not work by it.
     """
     folder = Path(tempfile.mkdtemp(prefix="sslbench-mps-", dir=FOLDERS))
     variables = {PIPES: str(folder / "pipe"), LOGS: str(folder / "log")}
@@ -75,6 +86,7 @@ def mps_daemon() -> Iterator[None]:
     try:
         _require_start(watcher)
         os.environ.update(variables)
+        _require_cuda()
         yield
     finally:
         for name in variables:
@@ -101,3 +113,13 @@ def _require_start(watcher: subprocess.Popen) -> None:
     said = watcher.stdout.readline().strip()
     if said != "started":
         raise OSError(said or "it says nothing")
+
+
+def _require_cuda() -> None:
+    command = [sys.executable, "-c", PROBE]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=START_SECONDS)
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f"CUDA does not answer in {START_SECONDS:.0f} s") from error
+    if found.stdout.strip() != "0":
+        raise OSError(f"CUDA's error {found.stdout.strip() or found.stderr.strip()[-100:]}")

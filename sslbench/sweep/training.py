@@ -9,6 +9,8 @@ from sslbench.cell.cell import Cell
 from sslbench.cell.record import DATA_TITLES, DONE, INTERRUPTED, Record
 from sslbench.cell.soundness import DAMAGED, STALE, WAYS_OUT, is_to_do, state_of
 from sslbench.files.log_file import LogFile
+from sslbench.machine.hardware import num_gpus
+from sslbench.machine.mps import mps_of_user
 from sslbench.sweep.slots import Place
 from sslbench.words.wording import fold
 
@@ -41,8 +43,12 @@ def train_on_a_free_device(cell: Cell, place: Place) -> Record:
     """Train a cell on the CPU, on the device asked for, or on the next GPU that has a place."""
     import torch
 
-    if cell.settings.device != "auto" or not torch.cuda.is_available():
+    if cell.settings.device != "auto":
         return train_cell(cell)
+    if not torch.cuda.is_available():
+        # A failed server of MPS lets nobody in for a while: no reason to train on the CPU.
+        is_shut = num_gpus() > 0 and mps_of_user() is not None
+        return train_cell(cell.run_with(device="cuda") if is_shut else cell)
     count = torch.cuda.device_count()
     names = [str(torch.cuda.get_device_properties(n).uuid) for n in range(count)]
     device = place.take(names, int(cell.settings.cells_per_device))
