@@ -22,7 +22,7 @@ from sslbench.cell.folder import PLANNED, CellFolder, cells_folder
 from sslbench.cell.record import DONE, RECORD, SETTINGS, Record, load_record
 from sslbench.cell.soundness import flaws_of
 from sslbench.files.atomic import replace_file
-from sslbench.machine.processes import available_cores
+from sslbench.machine.threads import available_cores
 
 PARTS = "cells-{}.tar.xz"
 PACKED = (RECORD, SETTINGS, "metrics.jsonl", "card.md")

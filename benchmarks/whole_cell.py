@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    from sslbench.machine.processes import available_cores
+    from sslbench.machine.threads import available_cores
 
     parser = command_parser("whole_cell", __doc__)
     add_cells_options(parser)

@@ -72,7 +72,6 @@ def compile_step(training: Training, cache: Path) -> str | None:
     os.environ |= {
         "TORCHINDUCTOR_CACHE_DIR": str(cache.resolve()),
         "TRITON_CACHE_DIR": str(cache.resolve() / "triton"),
-        "TORCHINDUCTOR_COMPILE_THREADS": str(torch.get_num_threads()),
         # Kernels are chosen by rule instead of by stopwatch: they are the same each time.
         "TORCHINDUCTOR_DETERMINISTIC": "1",
     }
