@@ -54,7 +54,7 @@ class TestPlan:
         assert [job.cell.settings.seed for job in plan.jobs] == [1]  # nor a parent without a child
         text = headline(plan)
         assert text.startswith("1 cells: 1 to do\n9 invalid cells are left out:\n")
-        assert "steps=0 seed=4\n  and 3 more\n      steps=0: must be greater than 0" in text
+        assert "steps=0 seed=1\n  and 6 more\n      steps=0: must be greater than 0" in text
         assert "ratio=none: this method learns from unlabelled images" in text
         with pytest.raises(ValueError, match="9 of 9 cells are invalid; nothing was started"):
             planner(tmp_path, skip_invalid=True).plan(cells[1:])
