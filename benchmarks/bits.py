@@ -8,7 +8,6 @@ process gets a SIGKILL in mid-training, past its first checkpoint, and the same 
 
 import argparse
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -47,7 +46,7 @@ def main() -> None:
     parser.add_argument("--compile", type=names(COMPILES), default=("auto",), metavar="A,B")
     arguments = parser.parse_args()
     if arguments.quick:
-        arguments.steps, arguments.validations = 40, 4
+        arguments.steps, arguments.validations = 20, 4
     title = f"The same bits, after {arguments.steps} steps"
     with scratch_with_caches(arguments) as scratch:
         try:
@@ -91,13 +90,12 @@ def kill_midway(outputs: Path, words: list[str], steps: int) -> int:
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        start_new_session=True,
     )
     while last_step(outputs) < 0.6 * steps:
         if process.poll() is not None:
             raise RuntimeError(f"{' '.join(words)}: it ended before it could be killed")
         time.sleep(POLL_SECONDS)
-    os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     if process.wait() != -signal.SIGKILL:
         raise RuntimeError(f"{' '.join(words)}: it ended before it was killed: give more --steps")
     return last_step(outputs)
