@@ -88,7 +88,8 @@ print(json.dumps([*found, torch.get_num_threads(), torch.get_num_interop_threads
 
 
 @pytest.mark.parametrize(
-    ("loaded", "typed", "variable"), [("after", 1, str(CORES)), ("before", CORES, "1")]
+    ("loaded", "typed", "variable"),
+    [("after", 1, str(CORES)), pytest.param("before", CORES, "1", marks=pytest.mark.slow)],
 )
 def test_every_pool_keeps_to_the_threads_that_are_typed(loaded, typed, variable, tmp_path):
     env = environment(tmp_path) | dict.fromkeys(POOLS, variable)
