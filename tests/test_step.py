@@ -14,7 +14,7 @@ from sslbench.data import open_dataset
 from sslbench.data.feed import map_tensors
 from sslbench.engine.device import choose_device
 from sslbench.engine.means import WINDOW, Tally
-from sslbench.engine.step import CapturedStep, EagerStep, StaticDraw
+from sslbench.engine.step import CapturedStep, EagerStep, StaticDraw, set_learning_rate
 
 METHODS, META = choices("method"), torch.device("meta")
 
@@ -90,7 +90,13 @@ def test_nothing_in_a_step_waits_for_the_device(overrides, outputs, monkeypatch)
     module = build_method(settings, sizes_of(dataset), META).train()
     optimizer = torch.optim.Adam(module.param_groups(), foreach=True)
     step = EagerStep(module, optimizer, feed, nullcontext, 1.0, float, Tally(META))
-    draw = feed.to_device(feed.draw(0))
+    block = {**feed.draw_block(0), "rate": torch.zeros(feed.block_steps, dtype=torch.float64)}
+    static = StaticDraw(block, META)
+    static.fill(block, 0)
+    draw = static.advance()
+    set_learning_rate(
+        SimpleNamespace(param_groups=[{"lr": torch.ones((), device=META)}]), draw["rate"]
+    )
     assert all(value.is_meta for value in step.compute(draw).values())
 
 
