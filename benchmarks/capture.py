@@ -2,9 +2,9 @@
 
     python -m benchmarks.capture --models wrn45_2
 
-Milliseconds per step, interleaved medians; what the host issues per step (kernels and graphs on a
-GPU, operators on a CPU) and how often it waits for the device, by torch's profiler. On a GPU steps
-are also taken with synchronisation forbidden (torch.cuda.set_sync_debug_mode), which raises where a
+Milliseconds per step, and of the host for drawing its random numbers, interleaved medians; what the
+host issues per step (kernels and graphs on a GPU, operators on a CPU) and how often it waits for the
+device, by torch's profiler. On a GPU steps are also taken with synchronisation forbidden (torch.cuda.set_sync_debug_mode), which raises where a
 step waits. Without a GPU the captured step records nothing: it repeats the eager one, so the counts
 are those of the code that a graph would hold, and the times mean nothing. A CPU's optimizer reads
 one number per parameter, its count of steps; on a GPU that count stays on the device.
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import torch
 
     from sslbench.config.settings import Settings
+    from sslbench.engine.training import Training
 
 NUM_COUNTED = 5
 # What reads a device's number, or a shape that depends on one, and so waits for it.
@@ -75,7 +76,9 @@ def compare(words: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
     settings = compose_settings(overrides)
     steps = {}
     for name in ("eager", "captured"):
-        steps[name], device = build_step(settings, captured=name == "captured")
+        steps[name], training = build_step(settings, captured=name == "captured")
+    device, numbers = training.device, count()
+    steps["draw"] = lambda: training.feed.draw(next(numbers))
 
     def measure(name: str) -> float:
         pace = time_steps(steps[name], seconds=arguments.seconds, device=device)
@@ -85,14 +88,12 @@ def compare(words: list[str], arguments: argparse.Namespace) -> dict[str, Any]:
     return {
         "device": device.type,
         "ms": times,
-        "counts": {name: count_issued(step, device) for name, step in steps.items()},
-        "free_of_waits": {name: is_free_of_waits(step, device) for name, step in steps.items()},
+        "counts": {name: count_issued(steps[name], device) for name in ("eager", "captured")},
+        "free_of_waits": is_free_of_waits(steps["captured"], device),
     }
 
 
-def build_step(
-    settings: "Settings", *, captured: bool
-) -> tuple[Callable[[], object], "torch.device"]:
+def build_step(settings: "Settings", *, captured: bool) -> tuple[Callable[[], object], "Training"]:
     from sslbench.build import build
     from sslbench.engine.step import CapturedStep
 
@@ -103,7 +104,7 @@ def build_step(
         take_step = take_step.eager
     elif captured and not isinstance(take_step, CapturedStep):  # no GPU
         take_step = CapturedStep(take_step, training.device, lambda function: function)
-    return lambda: take_step(next(numbers)), training.device
+    return lambda: take_step(next(numbers)), training
 
 
 def count_issued(step: Callable[[], object], device: "torch.device") -> dict[str, float]:
@@ -152,13 +153,14 @@ def is_free_of_waits(step: Callable[[], object], device: "torch.device") -> bool
 def tabulate(runs: dict[str, dict[str, Any]]) -> Table:
     rows = []
     for cell, run in runs.items():
-        eager, captured = (spread(run["ms"][name]).median for name in ("eager", "captured"))
-        free = run["free_of_waits"]["captured"]
+        eager, captured, draw = (spread(it).median for it in run["ms"].values())
+        free = run["free_of_waits"]
         rows.append(
             (
                 cell,
                 f"{eager:.2f}",
                 f"{captured:.2f}",
+                f"{draw:.3f}",
                 f"x{eager / captured:.2f}",
                 *(
                     " / ".join(f"{run['counts'][name][key]:.0f}" for name in ("eager", "captured"))
@@ -169,8 +171,13 @@ def tabulate(runs: dict[str, dict[str, Any]]) -> Table:
         )
     on_gpu = any(run["device"] == "cuda" for run in runs.values())
     issued = "launches" if on_gpu else "operators"
-    columns = ("cell", "eager, ms", "captured, ms", "ratio", f"{issued}, eager / captured")
-    columns += ("waits", "host reads", "passes with waiting forbidden")
+    columns = ("cell", "eager, ms", "captured, ms", "drawing, ms", "ratio")
+    columns += (
+        f"{issued}, eager / captured",
+        "waits",
+        "host reads",
+        "passes with waiting forbidden",
+    )
     return Table(
         "The captured step" if on_gpu else "The captured step, not recorded", columns, rows
     )
