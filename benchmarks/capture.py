@@ -2,12 +2,13 @@
 
     python -m benchmarks.capture --models wrn45_2
 
-Milliseconds per step, and of the host for drawing its random numbers, interleaved medians; what the
-host issues per step (kernels and graphs on a GPU, operators on a CPU) and how often it waits for the
-device, by torch's profiler. On a GPU steps are also taken with synchronisation forbidden (torch.cuda.set_sync_debug_mode), which raises where a
-step waits. Without a GPU the captured step records nothing: it repeats the eager one, so the counts
-are those of the code that a graph would hold, and the times mean nothing. A CPU's optimizer reads
-one number per parameter, its count of steps; on a GPU that count stays on the device.
+Milliseconds per step, and of the host for drawing its random numbers, interleaved medians; what
+the host issues per step (kernels and graphs on a GPU, operators on a CPU) and how often it waits
+for the device, by torch's profiler. On a GPU steps are also taken with synchronisation forbidden
+(torch.cuda.set_sync_debug_mode), which raises where a step waits. Without a GPU the captured step
+records nothing: it repeats the eager one, so the counts are those of the code that a graph would
+hold, and the times mean nothing. A CPU's optimizer reads one number per parameter, its count of
+steps; on a GPU that count stays on the device.
 """
 
 import argparse
