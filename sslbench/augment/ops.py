@@ -146,7 +146,7 @@ def _per_image(values: Tensor) -> Tensor:
 
 def uniform(generator: Generator, low: float, high: float, *shape: int) -> Tensor:
     """Draw float32 from [low, high)."""
-    return low + (high - low) * torch.rand(*shape, generator=generator)
+    return torch.rand(*shape, generator=generator).mul_(high - low).add_(low)
 
 
 def draw_boxes(
@@ -157,13 +157,12 @@ def draw_boxes(
     `scale`: bounds of the share of the image's area; `ratio`: of width : height, log-uniform.
     """
     areas = uniform(generator, *scale, n, NUM_CROP_ATTEMPTS)
-    ratios = uniform(generator, *map(math.log, ratio), n, NUM_CROP_ATTEMPTS).exp()
-    heights = (areas / ratios).sqrt().mul(side).round()
-    widths = (areas * ratios).sqrt().mul(side).round()
-    sizes = torch.stack((heights, widths), dim=2)
-    fits = ((sizes >= 1) & (sizes <= side)).all(dim=2)
-    first = fits.int().argmax(dim=1)
-    box = sizes[torch.arange(len(sizes)), first]
+    ratios = uniform(generator, *map(math.log, ratio), n, NUM_CROP_ATTEMPTS).exp_()
+    heights = (areas / ratios).sqrt_().mul_(side).round_()
+    widths = areas.mul_(ratios).sqrt_().mul_(side).round_()
+    fits = (heights >= 1) & (heights <= side) & (widths >= 1) & (widths <= side)
+    first = fits.byte().argmax(dim=1, keepdim=True)
+    box = torch.cat((heights.gather(1, first), widths.gather(1, first)), dim=1)
     corner = (uniform(generator, 0, 1, n, 2) * (side - box + 1)).floor()
 
     square = min(max(1.0, ratio[0]), ratio[1])  # the allowed ratio that is nearest to it
