@@ -24,6 +24,7 @@ BENCHMARKS = (
     "precision",
     "capture",
     "integrity",
+    "probe",
 )
 RESULTS = ROOT / "benchmarks" / "results"
 
