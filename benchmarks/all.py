@@ -27,6 +27,7 @@ BENCHMARKS = (
     "precision",
     "capture",
     "integrity",
+    "probe",
 )
 RESULTS = ROOT / "benchmarks" / "results"
 

@@ -25,9 +25,10 @@ class LogisticRegression(NamedTuple):
 def fit_logistic_regression(features: Tensor, labels: Tensor, l2: float) -> LogisticRegression:
     """Minimise the summed cross-entropy plus l2 / 2 times the weights' sum of squares.
 
-    That is scikit-learn's objective with its C = 1 / l2; biases are not penalised. It takes a few
-    dozen iterations, whatever the features' scales and however they depend on each other. Where
-    classes part so well that 1,000 do not suffice, what these have reached is returned.
+    That is scikit-learn's objective with its C = 1 / l2; biases are not penalised. Neither the
+    features' scales nor how they depend on each other matter much: at l2 = 1 it takes 50 to 250
+    iterations on the embeddings of real encoders. Where classes part so well under so small a
+    penalty that 1,000 do not suffice, what these have reached is returned.
 
     Args:
         features: `(N, D)` float64, finite.
