@@ -188,7 +188,8 @@ class LoopState:
         self.read_clock()
         fixed = self.kept() | {
             "step": self.progress.step,
-            "progress": vars(self.progress) | {"best": None},
+            "progress": vars(self.progress)
+            | {"best": None, "snapshots": dict(self.progress.snapshots)},  # the next one adds to it
             "best": self.progress.best,
             "curves": self.curves.text,
         }
