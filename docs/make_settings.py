@@ -21,6 +21,8 @@ SECTIONS = {
         "sslbench.config.parts.Method",
         "sslbench.methods.supervised.Supervised",
         "sslbench.methods.barlow_twins.BarlowTwins",
+        "sslbench.methods.semi_supervised.SemiSupervised",
+        "sslbench.methods.semi_supervised.PseudoLabeling",
         "sslbench.methods.semi.Semi",
     ],
     "augmentation": [
