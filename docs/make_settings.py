@@ -24,6 +24,10 @@ SECTIONS = {
         "sslbench.methods.semi_supervised.SemiSupervised",
         "sslbench.methods.semi_supervised.PseudoLabeling",
         "sslbench.methods.semi.Semi",
+        "sslbench.methods.flexmatch.FlexMatch",
+        "sslbench.methods.freematch.FreeMatch",
+        "sslbench.methods.softmatch.SoftMatch",
+        "sslbench.methods.mean_teacher.MeanTeacher",
     ],
     "augmentation": [
         "sslbench.config.settings.Augmentation",

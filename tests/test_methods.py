@@ -125,7 +125,7 @@ class TestSemi:
 AVERAGES = [(method, "method.ema") for method in ("supervised", "barlow", "semi")]
 
 
-@pytest.mark.parametrize(("method", "decay"), AVERAGES)
+@pytest.mark.parametrize(("method", "decay"), [*AVERAGES, ("mean_teacher", "method.teacher_decay")])
 def test_an_average_follows_the_weights_takes_over_buffers_and_is_evaluated(method, decay):
     words = (f"method={method}", "model=wrn45_2", "model.blocks_per_stage=1")
     words += ("model.stem_width=4", "model.widths=[4,4,4,4]", "model.strides=[2,2,2,2]")

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass
 class Semi(PseudoLabeling):
-    """FixMatch with Adam and no threshold: cross-entropy on labels, and on pseudo-labels."""
+    """FixMatch with Adam and no threshold: cross-entropy on labels, and on pseudo-labels.
+
+    With `method=fixmatch` these settings have the values that it was published with.
+    """
 
     name: str = "semi"
     batch_size: int = 32
