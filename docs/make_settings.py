@@ -21,7 +21,13 @@ SECTIONS = {
         "sslbench.config.parts.Method",
         "sslbench.methods.supervised.Supervised",
         "sslbench.methods.barlow_twins.BarlowTwins",
+        "sslbench.methods.semi_supervised.SemiSupervised",
+        "sslbench.methods.semi_supervised.PseudoLabeling",
         "sslbench.methods.semi.Semi",
+        "sslbench.methods.flexmatch.FlexMatch",
+        "sslbench.methods.freematch.FreeMatch",
+        "sslbench.methods.softmatch.SoftMatch",
+        "sslbench.methods.mean_teacher.MeanTeacher",
     ],
     "augmentation": [
         "sslbench.config.settings.Augmentation",

@@ -13,7 +13,7 @@ from sslbench.config.settings import Settings
 from sslbench.data import Dataset, open_dataset
 from sslbench.data.device import Images
 from sslbench.data.feed import Feed, Source
-from sslbench.data.splits import unlabeled_pool
+from sslbench.data.splits import pool_size, unlabeled_pool
 from sslbench.engine.device import (
     autocast,
     choose_device,
@@ -28,6 +28,7 @@ from sslbench.engine.schedule import build_schedule
 from sslbench.engine.step import CapturedStep, EagerStep
 from sslbench.engine.training import Training
 from sslbench.interfaces import MethodModule
+from sslbench.methods.average import Averaged
 from sslbench.randomness import derive_seed
 
 
@@ -47,7 +48,7 @@ def build(settings: Settings) -> Training:
     dataset = open_dataset(settings.data, Path(settings.outputs))
     images = Images(dataset, device)
     views, plain_view = build_views(settings, dataset, device)
-    method = build_method(settings, sizes_of(dataset), device)
+    method = build_method(settings, sizes_of(settings, dataset), device)
     optimizer = settings.optimizer.build(method.param_groups(), device)
     feed = build_feed(settings, dataset, views, images, device)
     schedule = build_schedule(settings.method, feed.sources[0].num_images, settings.steps)
@@ -75,10 +76,13 @@ def build(settings: Settings) -> Training:
     )
 
 
-def sizes_of(dataset: Dataset) -> Sizes:
+def sizes_of(settings: Settings, dataset: Dataset) -> Sizes:
     """Return what a method may know of the data that it is built for."""
-    files = dataset.files
-    return Sizes(len(files.class_names), len(files.train_images), len(files.unlabeled_images))
+    files, num_pool = dataset.files, 0
+    num_unlabeled, num_labeled = len(files.unlabeled_images), len(dataset.train_indices)
+    if settings.uses_pool:
+        num_pool = pool_size(num_unlabeled, num_labeled, settings.ratio)
+    return Sizes(len(files.class_names), len(files.train_images), num_unlabeled, num_pool)
 
 
 def build_method(settings: Settings, sizes: Sizes, device: torch.device) -> MethodModule:
@@ -91,6 +95,8 @@ def build_method(settings: Settings, sizes: Sizes, device: torch.device) -> Meth
         if settings.init_from is not None:
             load_initial_encoder(encoder, settings)
         method = settings.method.build(encoder, sizes)
+    if settings.method.ema > 0:
+        method = Averaged(method, settings.method.ema)
     return method.to(device, memory_format=torch.channels_last)
 
 

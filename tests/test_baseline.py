@@ -31,14 +31,15 @@ def trainer_of(outputs, *overrides):
 @pytest.mark.parametrize("words", CASES)
 def test_its_losses_are_ours(words, model, outputs):
     settings, dataset, trainer = trainer_of(outputs, f"model={model}", *words.split())
-    ours = build_method(settings, sizes_of(dataset), CPU).train()
+    ours = build_method(settings, sizes_of(settings, dataset), CPU).train()
     if hasattr(ours, "head"):
         torch.nn.init.normal_(ours.head.weight, std=8.0)  # confidences on both sides of 0.5
     encoder, last = trainer.model
     encoder.load_state_dict(ours.encoder.state_dict())
     last.load_state_dict((ours.head if hasattr(ours, "head") else ours.projector).state_dict())
     batch = trainer.next_batch()
-    expected, metrics = ours(dict(zip(CASES[words], batch, strict=True)))
+    indices = {"unlabeled_indices": torch.arange(len(batch[-1]))}
+    expected, metrics = ours(dict(zip(CASES[words], batch, strict=True)) | indices)
     assert_close(trainer.loss(trainer.model, *batch)[0], expected, rtol=1e-4, atol=1e-5)
     assert metrics.get("kept", 1) > 0
     assert trainer.images_per_step == (12 if SEMI in words else 4)

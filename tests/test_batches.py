@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers.cells import SMALL, choices, compose
+from helpers.cells import SMALL, compose, small_batches
 
 from sslbench.augment.views import PlainView
 from sslbench.build import build
@@ -54,10 +54,10 @@ def test_a_step_draws_what_its_row_of_a_block_drawn_by_hand_holds(batch_size, ou
             assert torch.equal(drawn["views"][name][operation][key], rows)
 
 
-@pytest.mark.parametrize("method", choices("method"))
+@pytest.mark.parametrize("method", ["supervised", "barlow", "semi", "mean_teacher"])
 @pytest.mark.parametrize("augmented", [True, False])
 def test_each_method_gets_its_views_and_which_images_they_show(method, augmented, outputs):
-    more = [] if augmented else ["augmentation=none"]
+    more = small_batches(method) + ["augmentation=none"] * (not augmented)
     training = training_of(outputs, f"method={method}", "data.num_labeled=20", *more)
     settings, dataset = training.settings, training.dataset
     streams, files = settings.method.streams(settings.ratio), dataset.files
@@ -75,6 +75,8 @@ def test_each_method_gets_its_views_and_which_images_they_show(method, augmented
             assert batch[name].is_contiguous(memory_format=torch.channels_last)
             assert not torch.equal(batch[name], other[name])
             assert torch.equal(batch[name], shown) != augmented
+        first, *others = (batch[name] for name in stream.views)
+        assert all(torch.equal(first, view) != augmented for view in others)
         if stream.of == LABELED:
             assert batch["labels"].tolist() == files.train_labels[indices.numpy()].tolist()
 

@@ -107,6 +107,10 @@ def test_a_ratio_is_named_by_its_numbers_in_lowest_terms(overrides, ratio, numbe
         ratio.labeled=1000000000 data.split_seed=9223372036854775808
         method=barlow|method.projector=[9000000] method=barlow|method.probe_l2=1e-300
         model=wrn45_2|model.negative_slope=7.5 model=wrn45_2|model.strides=[1,2,2,1000]
+        method=supervised|method.ema=1.0 method=flexmatch|method.threshold=1.5
+        method=freematch|method.decay=1.0 method=freematch|method.fairness_weight=-1
+        method=softmatch|method.decay=-0.5 method=softmatch|method.width=0
+        method=mean_teacher|method.teacher_decay=1.0 method=mean_teacher|method.ramp_up_steps=-1
         model=wrn45_2|model.blocks_per_stage=1000 method=barlow|method.snapshot_steps=[[1]]
     """.split(),
 )
@@ -160,7 +164,7 @@ def test_values_out_of_range_are_named(override):
         ),
         ("modle=convnet", "key modle; did you mean model?\n"),
         ("method.treshold=0", "method.treshold; did you mean method.threshold?\n"),
-        ("method.threshold=0", "method.threshold; it belongs to method=semi\n"),
+        ("method.pseudo_labels=soft", "it belongs to method=fixmatch and method=semi\n"),
         ("model=resnet18 model.dropout=0", "key model.dropout; it belongs to model=convnet and"),
         ("init.form=barlow", "init.form; did you mean init.from?\n"),
         ("method=semi +augmentation.view_a.blur.kernl=1", "did you mean augmentation.view_a.blur."),

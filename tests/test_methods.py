@@ -11,7 +11,7 @@ from sslbench.config.parts import Sizes
 from sslbench.engine.device import autocast
 
 METHODS, MODELS = choices("method"), choices("model")
-SIZES = Sizes(num_classes=10, num_labeled=60, num_unlabeled=1200)
+SIZES = Sizes(num_classes=10, num_labeled=60, num_unlabeled=1200, num_pool=1200)
 
 
 def build(*overrides):
@@ -19,13 +19,18 @@ def build(*overrides):
     return build_method(settings, SIZES, CPU).train(), noise_batch(settings)
 
 
+PAIRS = [(method, "convnet") for method in METHODS]
 # Of one class, one is enough: wrn37_2 has the class of wrn45_2, and more weights.
-LARGER = pytest.param("wrn37_2", marks=pytest.mark.slow)
+PAIRS += [
+    pytest.param(method, model, marks=[pytest.mark.slow] * (model == "wrn37_2"))
+    for method in ("supervised", "barlow", "semi")
+    for model in MODELS
+    if model != "convnet"
+]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("model", [LARGER if it == "wrn37_2" else it for it in MODELS])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("method", "model"), PAIRS)
 def test_every_method_keeps_the_contract_with_every_model(method, model, precision):
     module, batch = build(f"method={method}", f"model={model}")
     given = {name: tensor.clone() for name, tensor in batch.items()}
@@ -116,20 +121,31 @@ class TestSemi:
             separate, joint = (module(batch).loss for module, batch in built)
             assert torch.isclose(separate, joint) == agree
 
-    def test_the_average_follows_the_weights_takes_over_buffers_and_is_evaluated(self):
-        module, batch = build("method=semi", "model=resnet18", "method.ema=0.9")
-        optimizer = torch.optim.Adam(module.param_groups(), lr=0.1)
-        before = module.head.weight.detach().clone()
-        module(batch).loss.backward()
-        optimizer.step()
-        module.after_step()
-        after, average = module.head.weight.detach(), module.classifier(lambda: None)
-        assert not torch.equal(before, after)
-        assert_close(average.weight, before + 0.1 * (after - before))
-        assert all(it.grad is None for it in module.evaluated_encoder.parameters())
-        pairs = zip(module.evaluated_encoder.buffers(), module.encoder.buffers(), strict=True)
-        assert all(torch.equal(average, buffer) for average, buffer in pairs)
-        assert module.evaluated_encoder is not module.encoder
+
+AVERAGES = [(method, "method.ema") for method in ("supervised", "barlow", "semi")]
+
+
+@pytest.mark.parametrize(("method", "decay"), [*AVERAGES, ("mean_teacher", "method.teacher_decay")])
+def test_an_average_follows_the_weights_takes_over_buffers_and_is_evaluated(method, decay):
+    words = (f"method={method}", "model=wrn45_2", "model.blocks_per_stage=1")
+    words += ("model.stem_width=4", "model.widths=[4,4,4,4]", "model.strides=[2,2,2,2]")
+    module, batch = build(*words, f"{decay}=0.9")
+    loss = module(batch).loss
+    assert_close(loss, build(*words)[0](batch).loss)  # it learns as it would without
+    (trained,) = (group["params"] for group in module.param_groups())
+    before = [weights.detach().clone() for weights in trained]
+    loss.backward()
+    torch.optim.SGD(trained, lr=0.1).step()
+    module.after_step()
+    averaged = [*module.evaluated_encoder.parameters()]
+    if method != "barlow":  # whose classifier is fitted to the averaged encoder
+        averaged += module.classifier(dict).parameters()
+    for average, old, new in zip(averaged, before, trained, strict=True):
+        assert average.grad is None
+        assert not torch.equal(old, new)
+        assert_close(average.data, old + 0.1 * (new - old))
+    buffers = zip(module.evaluated_encoder.buffers(), module.encoder.buffers(), strict=True)
+    assert all(torch.equal(average, buffer) for average, buffer in buffers)
 
 
 def test_barlow_twins_projector_is_a_setting_and_it_reports_knn_on_each_split():

@@ -262,11 +262,11 @@ def test_an_experiments_file_may_say_where_cells_start_from(tmp_path):
     planned = train_here(tmp_path, *command)
     assert planned.returncode == 0, planned
     assert "2 cells: 2 to do" in planned.stdout
-    mine.write_text(body + "method: {threshold: 0.5}\n")
+    mine.write_text(body + "method: {pseudo_labels: soft}\n")
     refused = train_here(tmp_path, *command)
     assert refused.returncode == 2
     said = " ".join(refused.stderr.split())
-    assert "unknown key method.threshold; it belongs to method=semi" in said
+    assert "unknown key method.pseudo_labels; it belongs to method=fixmatch and method=semi" in said
     assert "hydra.sweeper.params" in refused.stderr
 
 

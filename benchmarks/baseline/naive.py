@@ -247,8 +247,9 @@ def _refuse_what_is_left_out(settings: Settings) -> None:
         )
     if method.name not in ("supervised", "barlow", "semi"):
         raise ValueError(f"method={method.name}: the naive design has supervised, barlow and semi")
-    if method.name == "semi" and (method.ema > 0 or method.pseudo_labels != "hard"):
+    pseudo_labels = getattr(method, "pseudo_labels", "hard")
+    if method.ema > 0 or pseudo_labels != "hard":
         raise ValueError(
-            f"method.ema={method.ema} method.pseudo_labels={method.pseudo_labels}: the naive "
-            "design has hard labels and no average; leave both at their defaults"
+            f"method.ema={method.ema} method.pseudo_labels={pseudo_labels}: the naive design has "
+            "hard labels and no average; leave both at their defaults"
         )

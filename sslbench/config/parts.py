@@ -17,6 +17,7 @@ from sslbench.config.ranges import (
     MOST_IMAGES,
     MOST_STEPS,
     all_positive,
+    below_one,
     fraction,
     not_negative,
     one_of,
@@ -86,6 +87,8 @@ class Sizes:
     num_labeled: int
     num_unlabeled: int
     """Images in the unlabelled file; a batch's `unlabeled_indices` are below it."""
+    num_pool: int
+    """Those of them that the ratio admits."""
 
 
 @dataclass
@@ -120,6 +123,8 @@ class Method(Part):
     select: str = "best"
     """Which weights are evaluated at the end: those of the epoch with the `best` validation
     accuracy (reading: the paper saves a checkpoint after each epoch), or the `last`."""
+    ema: float = 0.0
+    """Decay of the averaged weights that are evaluated; 0: none, the weights themselves are."""
     eval_every: float = 1.0
     """Epochs from one validation and checkpoint to the next."""
     snapshot_steps: list[int] = field(default_factory=list, metadata=EXECUTION)
@@ -138,6 +143,7 @@ class Method(Part):
         positive("method.batch_size", self.batch_size, MOST_IMAGES)
         positive("method.adam_lr", self.adam_lr)
         one_of("method.select", self.select, ("best", "last"))
+        below_one("method.ema", self.ema)
         positive("method.eval_every", self.eval_every, 1e9)
         all_positive("method.snapshot_steps", self.snapshot_steps, MOST_STEPS, longest=1000)
 

@@ -83,7 +83,7 @@ def _count_anew(settings: Settings) -> Work:
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
         encoder = settings.model.build()
         work = count_layers(encoder)
-        method = settings.method.build(encoder, Sizes(1, 1, 1))
+        method = settings.method.build(encoder, Sizes(1, 1, 1, 1))
     return work._replace(weights=sum(it.numel() for it in method.parameters()))
 
 

@@ -1,1 +1,1 @@
-"""The paper's three kinds of learning; each file declares one, its module's forward is its loss."""
+"""Methods: a part's file declares its settings, its module's forward is its loss."""

@@ -13,5 +13,5 @@ Image.init()
 versions()
 for method in ("supervised", "barlow", "semi"):
     settings = compose_settings([f"method={method}", "data=digits", "model.channels=8"])
-    settings.method.build(settings.model.build(), Sizes(10, 20, 20))
+    settings.method.build(settings.model.build(), Sizes(10, 20, 20, 20))
     code_digest(settings_to_json(settings))

@@ -1,5 +1,6 @@
 """Small cells: settings as the command line composes them, and cells trained from them."""
 
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -22,6 +23,13 @@ SMALL = "model.channels=8"
 def choices(group):
     """Return the choices of a config group, those that a user has added among them."""
     return sorted(path.stem for path in (Path(conf_dir()) / group).glob("*.yaml"))
+
+
+@cache
+def small_batches(method):
+    """Return what else a method needs for small batches, as overrides."""
+    has_more = hasattr(compose(f"method={method}").method, "unlabeled_batch_size")
+    return ["method.unlabeled_batch_size=8"] * has_more
 
 
 def compose(*overrides):

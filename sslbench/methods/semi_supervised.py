@@ -1,0 +1,56 @@
+"""What semi-supervised methods share: their images of both kinds, and how they pass the encoder."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from sslbench.config.parts import LABELED, UNLABELED, Method, Ratio, Stream
+from sslbench.config.ranges import MOST_IMAGES, not_negative, one_of, positive
+
+
+@dataclass
+class SemiSupervised(Method):
+    """A loss of labelled images, and one of unlabelled ones. An epoch is of the labelled ones."""
+
+    UNLABELED_VIEWS: ClassVar[dict[str, str]]
+    """Name in the batch -> view of the augmentation."""
+    batch_size: int = 64
+    """Labelled images per step."""
+    unlabeled_batch_size: int = 448
+    """With `ratio.of=batch` it follows from the ratio."""
+    unlabeled_weight: float = 1.0
+    """Weight of the unlabelled loss. Reading, for the paper's `semi`: 1, as in FixMatch."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive("method.unlabeled_batch_size", self.unlabeled_batch_size, MOST_IMAGES)
+        not_negative("method.unlabeled_weight", self.unlabeled_weight, 1e9)
+
+    def streams(self, ratio: Ratio) -> list[Stream]:
+        num_unlabeled = self.unlabeled_batch_size
+        if ratio.of == "batch" and ratio.unlabeled > 0:
+            num_unlabeled = max(1, round(self.batch_size * ratio.unlabeled / ratio.labeled))
+        return [
+            Stream(LABELED, {"labeled": "view_a"}, self.batch_size),
+            Stream(UNLABELED, self.UNLABELED_VIEWS, num_unlabeled),
+        ]
+
+
+@dataclass
+class PseudoLabeling(SemiSupervised):
+    """Strong views are to be classified as weak views of the same images are.
+
+    The defaults are FixMatch's (Sohn et al. 2020, section 4), whose successors keep them; theirs
+    are also `optimizer=sgd optimizer.schedule=cosine`.
+    """
+
+    UNLABELED_VIEWS: ClassVar[dict[str, str]] = {"weak": "view_a", "strong": "view_b"}
+    ema: float = 0.999
+    """As in every method: decay of the averaged weights that are evaluated."""
+    weak_pass: str = "joint"
+    """How the weak view goes through BatchNorm. `joint`: one batch with the labelled and the strong
+    images, as FixMatch's code; `separate`: a pass of its own without gradients, which costs less.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of("method.weak_pass", self.weak_pass, ("separate", "joint"))
