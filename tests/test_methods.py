@@ -65,11 +65,11 @@ def test_a_few_steps_lower_the_loss(method):
 @pytest.mark.parametrize("method", METHODS)
 def test_weights_depend_on_the_seed_alone(method):
     state = torch.get_rng_state()
-    first = checkpoint.digest(build(f"method={method}", "seed=3")[0])
+    first = checkpoint.digest(build(f"method={method}", SMALL, "seed=3")[0])
     assert torch.equal(torch.get_rng_state(), state), "the global generator is left alone"
     torch.rand(5)
-    assert checkpoint.digest(build(f"method={method}", "seed=3")[0]) == first
-    assert checkpoint.digest(build(f"method={method}", "seed=4")[0]) != first
+    assert checkpoint.digest(build(f"method={method}", SMALL, "seed=3")[0]) == first
+    assert checkpoint.digest(build(f"method={method}", SMALL, "seed=4")[0]) != first
 
 
 class TestSemi:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from sslbench.config.parts import Sizes
 from sslbench.config.ranges import fraction
 from sslbench.interfaces import MethodModule
-from sslbench.methods.pseudo_labels import PseudoLabelingModule, describe_thresholds, one_hot
+from sslbench.methods.pseudo_labels import PseudoLabelingModule, describe_thresholds
 from sslbench.methods.semi_supervised import PseudoLabeling
 
 UNUSED = -1
@@ -49,7 +49,8 @@ class FlexMatchModule(PseudoLabelingModule):
         With sigma the number of images that are learned as each class and N that of the pool, beta
         is sigma / max(max sigma, N - sum sigma), the threshold beta / (2 - beta) of the highest.
         """
-        sigma = one_hot(self.learned, self.num_classes).sum(0)
+        sigma = self.learned.new_zeros(self.num_classes + 1)  # the first of UNUSED
+        sigma = sigma.scatter_add_(0, self.learned - UNUSED, torch.ones_like(self.learned))[1:]
         beta = sigma / torch.maximum(sigma.max(), self.num_pool - sigma.sum())
         return self.threshold * beta / (2 - beta)
 
