@@ -39,12 +39,12 @@ def save_record(job, status, **more):
 
 class TestPlan:
     def test_every_bad_cell_is_listed_with_its_reason(self, tmp_path):
-        bad = ["model=foo", "method=semi ratio=none", "steps=0", "method.ema=0", "seed=1 ratio=67"]
+        bad = ["model=foo", "method=semi ratio=none", "steps=0", "method.knn_k=9", "seed=1 ratio=67"]
         with pytest.raises(ValueError) as refused:
             planner(tmp_path).plan([["method=semi"], *map(str.split, bad)])
         message = str(refused.value)
         assert message.startswith("5 of 6 cells are invalid; nothing was started")
-        for words in (*bad, "key method.ema", "ratio=67: write", "steps=0: must be greater"):
+        for words in (*bad, "key method.knn_k", "ratio=67: write", "steps=0: must be greater"):
             assert words in message
 
     def test_invalid_cells_can_be_left_out(self, tmp_path):
