@@ -39,7 +39,13 @@ def save_record(job, status, **more):
 
 class TestPlan:
     def test_every_bad_cell_is_listed_with_its_reason(self, tmp_path):
-        bad = ["model=foo", "method=semi ratio=none", "steps=0", "method.knn_k=9", "seed=1 ratio=67"]
+        bad = [
+            "model=foo",
+            "method=semi ratio=none",
+            "steps=0",
+            "method.knn_k=9",
+            "seed=1 ratio=67",
+        ]
         with pytest.raises(ValueError) as refused:
             planner(tmp_path).plan([["method=semi"], *map(str.split, bad)])
         message = str(refused.value)
