@@ -74,7 +74,7 @@ def test_a_stopped_cell_goes_on_with_the_kernels_that_it_was_begun_with(outputs,
     assert (outputs / "cache" / "kernels").stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.parametrize("method", choices("method"))
+@pytest.mark.parametrize("method", ["supervised", "barlow", "semi", "flexmatch"])
 def test_a_method_is_one_graph_to_the_compiler(method, outputs):
     settings = compose(f"method={method}", SMALL, f"outputs={outputs}")
     dataset, batch = open_dataset(settings.data, outputs), noise_batch(settings)

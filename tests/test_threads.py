@@ -99,6 +99,7 @@ def test_every_pool_keeps_to_the_threads_that_are_typed(loaded, typed, variable,
     assert set(found) == {typed}
 
 
+@pytest.mark.slow
 def test_a_sweeps_cell_keeps_to_them_while_it_fits_a_probe(tmp_path):
     command = (*TINY, "method=barlow", "steps=2", "method.eval_every=0.01", "optimizer=watched")
     more = {"env": {"OMP_NUM_THREADS": str(CORES)}}
