@@ -22,7 +22,7 @@ from sslbench.build import pool_indices
 from sslbench.config.parts import IMAGE_SIDE, LABELED, Operation, Stream
 from sslbench.config.settings import Settings
 from sslbench.data import Dataset
-from sslbench.methods.barlow_twins_module import build_projector
+from sslbench.methods.probed_encoder import build_projector
 
 MIN_BATCHES_PER_EPOCH = 40
 """As many as 5,000 images have at 125: a smaller set is shuffled several times for one epoch."""
