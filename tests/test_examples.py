@@ -14,7 +14,7 @@ from helpers.commands import ROOT, environment, records, start, train, train_her
 from sslbench import load_encoder
 
 EXAMPLES = ROOT / "examples"
-MINE = ("--config-dir", "conf", "method=simclr", "model=mobilenet", "optimizer=lion")
+MINE = ("--config-dir", "conf", "method=simsiam", "model=mobilenet", "optimizer=lion")
 SMALL = ("data=digits", "tracking=off", "threads=1", "precision=fp32", "model.width=0.25")
 CELL = (*MINE, "augmentation=cutout", *SMALL)
 CELL += ("method.batch_size=8", "method.eval_every=0.02", "steps=12")
@@ -43,10 +43,10 @@ def trained(tmp_path_factory):
 
 def test_a_cell_of_outside_parts_says_so_in_its_record(trained):
     [(cell, record)] = records(trained).items()
-    assert cell.startswith("simclr-mobilenet-1to20-digits-s0-")
+    assert cell.startswith("simsiam-mobilenet-1to20-digits-s0-")
     assert record.streams == ["unlabeled"]
     types = [record.settings[group]["type"] for group in ("model", "method", "optimizer")]
-    assert types == ["mylab.mobilenet.MobileNet", "mylab.simclr.SimCLR", "mylab.lion.Lion"]
+    assert types == ["mylab.mobilenet.MobileNet", "mylab.simsiam.SimSiam", "mylab.lion.Lion"]
     view = record.settings["augmentation"]["view_a"]
     assert list(view) == ["crop", "flip", "jitter", "grayscale", "blur", "cutout"]
     assert view["cutout"] == {"type": "mylab.cutout.Cutout", "p": 0.5, "size": 24}
@@ -72,10 +72,10 @@ def test_killed_and_gone_on_with_it_gives_the_same_results(trained, tmp_path):
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("method.temprature=1", "method.temprature; did you mean method.temperature?"),
+        ("method.predictr_dim=1", "method.predictr_dim; did you mean method.predictor_dim?"),
         ("optimizer.beta1=1", "optimizer.beta1=1.0: must lie in [0, 1)"),
         ("augmentation.view_b.cutout.size=97", "size=97: must be 1 to 96"),
-        ("method=supervised method.temperature=1", "temperature; it belongs to method=simclr"),
+        ("method=supervised method.predictor_dim=1", "predictor_dim; it belongs to method=simsiam"),
     ],
 )
 def test_mistakes_are_refused_as_those_of_the_packages_own_parts(override, message, tmp_path):
@@ -103,7 +103,7 @@ def test_a_trained_encoder_is_loaded_where_its_part_can_be_imported(trained, mon
 def test_code_of_an_outside_part_that_has_changed_is_other_code(trained, tmp_path):
     before = here(trained, *CELL)
     copied = shutil.copytree(EXAMPLES, tmp_path / "examples")
-    with (copied / "mylab" / "simclr.py").open("a") as file:
+    with (copied / "mylab" / "simsiam.py").open("a") as file:
         file.write("# changed\n")
     after = train(tmp_path, *CELL, f"outputs={trained}/outputs", cwd=copied)
     for result in (before, after):
@@ -125,7 +125,7 @@ def swept(tmp_path_factory):
     (about / "entry_points.txt").write_text("[sslbench.plugins]\nmylab = mylab\n")
     arguments = [*SMALL, "model=mobilenet", "optimizer=lion", "steps=2", "method=semi"]
     arguments += ["method.batch_size=8", "method.unlabeled_batch_size=8"]
-    arguments += ["init.from='simclr method.batch_size=8'"]
+    arguments += ["init.from='simsiam method.batch_size=8'"]
     result = train(folder, "-m", *arguments, env=environment(folder, folder / "site"))
     assert result.returncode == 0, result.stdout
     return folder
@@ -134,9 +134,9 @@ def swept(tmp_path_factory):
 def test_an_installed_plugin_is_found_and_its_method_is_a_start_in_a_sweep(swept):
     found = records(swept)
     assert [record.status for record in found.values()] == ["done", "done"]
-    semi, simclr = found
-    assert (semi.partition("-")[0], simclr.partition("-")[0]) == ("semi", "simclr")
-    assert found[semi].settings["init"] == {"from": simclr}
+    semi, simsiam = found
+    assert (semi.partition("-")[0], simsiam.partition("-")[0]) == ("semi", "simsiam")
+    assert found[semi].settings["init"] == {"from": simsiam}
     assert found[semi].settings["model"]["type"] == "mylab.mobilenet.MobileNet"
 
 
@@ -146,4 +146,4 @@ def test_the_report_has_a_table_by_an_outside_method(swept):
         command, cwd=swept, env=environment(swept), capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
-    assert "By simclr" in (swept / "outputs" / "report" / "report.html").read_text()
+    assert "By simsiam" in (swept / "outputs" / "report" / "report.html").read_text()

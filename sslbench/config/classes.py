@@ -1,6 +1,6 @@
 """Parts as schemas: a YAML file names the class that declares one by its import path.
 
-As in `defaults: [/class/mylab.simclr.SimCLR@_here_, _self_]`. What is named may also be a dict of
+As in `defaults: [/class/mylab.simsiam.SimSiam@_here_, _self_]`. What is named may also be a dict of
 classes: a chain of operations.
 """
 
