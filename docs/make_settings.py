@@ -20,7 +20,12 @@ SECTIONS = {
     "method": [
         "sslbench.config.parts.Method",
         "sslbench.methods.supervised.Supervised",
+        "sslbench.methods.self_supervised.SelfSupervised",
         "sslbench.methods.barlow_twins.BarlowTwins",
+        "sslbench.methods.mixed_barlow_twins.MixedBarlowTwins",
+        "sslbench.methods.simclr.SimCLR",
+        "sslbench.methods.vicreg.VICReg",
+        "sslbench.methods.byol.BYOL",
         "sslbench.methods.semi_supervised.SemiSupervised",
         "sslbench.methods.semi_supervised.PseudoLabeling",
         "sslbench.methods.semi.Semi",

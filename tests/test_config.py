@@ -112,6 +112,9 @@ def test_a_ratio_is_named_by_its_numbers_in_lowest_terms(overrides, ratio, numbe
         method=softmatch|method.decay=-0.5 method=softmatch|method.width=0
         method=mean_teacher|method.teacher_decay=1.0 method=mean_teacher|method.ramp_up_steps=-1
         model=wrn45_2|model.blocks_per_stage=1000 method=barlow|method.snapshot_steps=[[1]]
+        method=simclr|method.temperature=0.0 method=vicreg|method.variance=-1.0
+        method=byol|method.target_decay=1.0 method=byol|method.predictor=[0]
+        method=mixed_barlow|method.mix_weight=-1.0
     """.split(),
 )
 def test_values_out_of_range_are_named(override):

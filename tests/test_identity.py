@@ -19,6 +19,7 @@ from sslbench.models.convnet import ConvNet
 OTHER_VALUES = {
     **{"method.pseudo_labels": "soft", "method.select": ["best", "last"], "model.stem": "cifar"},
     **{"method.weak_pass": "joint", "method.projector": "[4]", "method.ema": 0.5},
+    **{"method.predictor": "[4]"},
     **{"method.snapshot_steps": "[1]", "method.knn_k": 1, "method.epochs": 0.5, "steps": 9},
     **{"model.widths": "[4,4,4,8]", "model.strides": "[2,2,2,1]", "model.blocks": 3},
     **{"optimizer.betas": "[0.5,0.5]", "optimizer.clip_grad_norm": 0.01, "precision": "bf16"},
@@ -34,6 +35,8 @@ WRN = "model=wrn45_2 model.stem_width=4 model.widths=[4,4,4,4] model.strides=[2,
 WRN += " model.blocks_per_stage=1"
 THIN = "model.channels=4 method.batch_size=4 precision=fp32 ratio=1:5 steps=5"
 SEMI = "method=semi method.unlabeled_batch_size=4"
+BYOL = "method.projector=[8] method.predictor=[8]"
+VICREG = ("method.invariance", "method.variance", "method.covariance")
 FEW = f"{THIN} method.unlabeled_batch_size=4"
 SOFTMATCH = ("method.decay", "method.width", "method.uniform_alignment")
 MEAN_TEACHER = ("method.unlabeled_weight", "method.ramp_up_steps", "method.teacher_decay")
@@ -116,6 +119,11 @@ def viewed_by(settings):
     ("typed", "groups", "compute"),
     [
         (f"{THIN} method=barlow", ("method",), computed_by),
+        # The settings of their own.
+        (f"{THIN} method=simclr", ("method.temperature", "method.projector"), computed_by),
+        (f"{THIN} method=byol {BYOL}", ("method.target_decay", "method.predictor"), computed_by),
+        (f"{THIN} method=vicreg method.projector=[8,8]", VICREG, computed_by),
+        (f"{THIN} method=mixed_barlow", ("method.mix_weight", "method.lambd"), computed_by),
         (f"{THIN} {SEMI} {WRN}".replace("model.channels=4 ", ""), ("method",), computed_by),
         (f"{FEW} method=flexmatch method.threshold=0.11", ("method.threshold",), computed_by),
         (f"{FEW} method=freematch", ("method.decay", "method.fairness_weight"), computed_by),

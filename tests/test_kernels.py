@@ -74,7 +74,10 @@ def test_a_stopped_cell_goes_on_with_the_kernels_that_it_was_begun_with(outputs,
     assert (outputs / "cache" / "kernels").stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.parametrize("method", ["supervised", "barlow", "semi", "flexmatch"])
+WITHOUT_LABELS = ["barlow", "byol", "mixed_barlow", "simclr", "vicreg"]
+
+
+@pytest.mark.parametrize("method", ["supervised", *WITHOUT_LABELS, "semi", "flexmatch"])
 def test_a_method_is_one_graph_to_the_compiler(method, outputs):
     settings = compose(f"method={method}", SMALL, f"outputs={outputs}")
     dataset, batch = open_dataset(settings.data, outputs), noise_batch(settings)
@@ -96,14 +99,10 @@ def test_images_on_the_device_are_taken_within_a_graph_once_they_are_loaded():
 @pytest.mark.parametrize("method", choices("method"))
 def test_compiled_steps_learn_what_plain_ones_learn(method, outputs):
     found = []
+    # Adam would make a whole step of the rounding of a gradient that is 0, as before a BatchNorm.
+    shared = (*WORDS, "optimizer=sgd", "precision=fp32", "method.select=last")
     for compiled in ("on", "off"):
-        words = (
-            *WORDS,
-            f"method={method}",
-            *small_batches(method),
-            "precision=fp32",
-            "method.select=last",
-        )
+        words = (*shared, f"method={method}", *small_batches(method))
         cell = train(outputs / compiled, *words, f"compile={compiled}")
         assert cell.folder.record().runtime["kernels"] == {"on": "compiled"}.get(compiled, "plain")
         found.append(checkpoint.load(cell.folder.path / "last.pt")["method"])

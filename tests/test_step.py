@@ -19,7 +19,9 @@ from sslbench.engine.step import CapturedStep, EagerStep, StaticDraw, set_learni
 METHODS, META = choices("method"), torch.device("meta")
 
 
-@pytest.mark.parametrize("method", ["supervised", "barlow", "semi", "flexmatch"])
+@pytest.mark.parametrize(
+    "method", ["supervised", "barlow", "byol", "mixed_barlow", "semi", "flexmatch"]
+)
 def test_a_captured_step_learns_what_an_eager_one_learns(method, outputs):
     found, recorded = [], []
 

@@ -34,8 +34,8 @@ MOST_CELLS_PER_DEVICE = 256
 class Augmentation:
     """Two random views of an image, each a chain of operations in the order in which they stand.
 
-    Supervised learning uses `view_a`; Barlow Twins both; semi-supervised methods take `view_a` as
-    the weak view (of labelled images too) and `view_b` as the strong one, if they have one.
+    Supervised learning uses `view_a`, self-supervised both; semi-supervised methods take `view_a`
+    as the weak view (of labelled images too) and `view_b` as the strong one, if they have one.
     """
 
     name: str = MISSING
