@@ -100,7 +100,8 @@ def test_images_on_the_device_are_taken_within_a_graph_once_they_are_loaded():
 def test_compiled_steps_learn_what_plain_ones_learn(method, outputs):
     found = []
     # Adam would make a whole step of the rounding of a gradient that is 0, as before a BatchNorm.
-    shared = (*WORDS, "optimizer=sgd", "precision=fp32", "method.select=last")
+    shared = (*WORDS, "optimizer=sgd", "optimizer.lr=0.01", "optimizer.clip_grad_norm=1")
+    shared += ("precision=fp32", "method.select=last")
     for compiled in ("on", "off"):
         words = (*shared, f"method={method}", *small_batches(method))
         cell = train(outputs / compiled, *words, f"compile={compiled}")
