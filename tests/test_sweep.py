@@ -1,12 +1,10 @@
 """Sweeps: planned as a whole, contained failures, what is read about them."""
 
 import os
-import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from filelock import FileLock
 from helpers import cells
 from helpers.commands import PARTS, TINY, records, share_digits, train_here
 from rich.console import Console
@@ -208,17 +206,6 @@ class TestLock:
         with ThreadPoolExecutor(4) as pool:
             states = list(pool.map(lambda _: folder.state(), range(2000)))
         assert set(states) == {"done"}
-
-    def test_who_only_looks_at_a_cell_does_not_keep_it_from_being_trained(self, tmp_path):
-        folder = CellFolder(tmp_path, "cell")
-        folder.path.mkdir(parents=True)
-        look = FileLock(folder.path / ".lock", thread_local=False)
-        look.acquire()
-        leaving = threading.Timer(0.2, look.release)
-        leaving.start()
-        with folder.locked():
-            pass
-        leaving.join()
 
 
 FAULTS = {

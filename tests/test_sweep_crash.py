@@ -23,6 +23,7 @@ from helpers.commands import (
 from sslbench.cell.record import DONE, FAILED, INTERRUPTED, Record
 from sslbench.config.compose import compose_settings
 from sslbench.exit_codes import CellStopped
+from sslbench.sweep.engine import Here
 from sslbench.sweep.plan import Planner
 from sslbench.sweep.preflight import Preflight
 from sslbench.sweep.run import run_sweep
@@ -134,8 +135,10 @@ def sweep(compose, launch, *requests):
     run_sweep(
         lambda: requests,
         compose,
-        lambda jobs, workers: launch([overrides[0].removeprefix("cell=") for overrides in jobs]),
-        n_jobs=2,
+        Here(
+            lambda jobs, workers: launch([words[0].removeprefix("cell=") for words in jobs]),
+            n_jobs=2,
+        ),
         dry_run=False,
         retry_failed=True,
         retry_limit=3,

@@ -2,9 +2,9 @@
 
 import pandas as pd
 import pytest
-from filelock import FileLock
 from helpers.synthetic import PLANNED, edit_record, make_cell, supervised_seeds
 
+from sslbench.cell.folder import CellFolder
 from sslbench.cell.record import BLOCKED, DONE, FAILED, INTERRUPTED
 from sslbench.report import build_report
 from sslbench.tables.render import to_latex, to_markdown, to_text, write_table
@@ -66,7 +66,7 @@ def test_states_other_than_done_are_shown_and_asked_for_again(tmp_path):
         more = {"data": "stl10", "seed": seed, "status": INTERRUPTED, "files": True}
         folder = make_cell(tmp_path, "resnet18", **more)
         (folder / "record.json").unlink()
-    with FileLock(folder / ".lock"):
+    with CellFolder(tmp_path, folder.name).locked():
         table = table_of(build_report(tmp_path), "table1")
     states = "1 blocked, 1 failed, 1 interrupted, 1 planned"
     assert line_of(table, model="ConvNet")["state"] == states

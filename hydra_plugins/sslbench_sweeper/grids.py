@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from itertools import product
 from math import ceil, prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -17,6 +18,9 @@ from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
+
+if TYPE_CHECKING:
+    from sslbench.sweep.engine import Engine
 
 MOST_CELLS = 10_000
 """Of a sweep: to compose one takes a tenth of a second."""
@@ -40,6 +44,8 @@ class GridsSweeperConf:
     """A cell that has failed so often is not tried again."""
     skip_invalid: bool = False
     """Leave out the cells that are invalid, and say why; otherwise nothing starts."""
+    detach: bool = False
+    """Leave when the engine has all cells, Slurm's for one; the same command collects them."""
 
 
 ConfigStore.instance().store(
@@ -59,6 +65,7 @@ class GridsSweeper(Sweeper):
         retry_failed: bool = True,
         retry_limit: int = 3,
         skip_invalid: bool = False,
+        detach: bool = False,
     ) -> None:
         self.params = dict(params or {})
         self.grids = dict(grids or {})
@@ -67,6 +74,7 @@ class GridsSweeper(Sweeper):
         self.retry_failed = retry_failed
         self.retry_limit = retry_limit
         self.skip_invalid = skip_invalid
+        self.detach = detach
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
@@ -74,6 +82,7 @@ class GridsSweeper(Sweeper):
         from sslbench.config.environment import refuse_environment
 
         refuse_environment(config.hydra.sweeper, "hydra.sweeper.")
+        _require_installed(config.hydra.launcher._target_)
         self.config = config
         self.hydra_context = hydra_context
         self.launcher = Plugins.instance().instantiate_launcher(
@@ -83,31 +92,51 @@ class GridsSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         from sslbench.config.compose import refuse_chdir
         from sslbench.config.grid import GridComposer
-        from sslbench.machine.processes import exit_with_parent, kept_from_children
         from sslbench.sweep.run import run_sweep
 
         refuse_chdir(self.config.hydra.job.chdir)
         loader = self.hydra_context.config_loader
-
-        def launch(jobs: list[list[str]], workers: int) -> None:
-            if hasattr(self.launcher, "joblib"):
-                self.launcher.joblib["n_jobs"] = workers
-                if workers > 1:
-                    self.launcher.joblib["initializer"] = exit_with_parent
-            with kept_from_children() if workers > 1 else nullcontext():
-                self.launcher.launch(jobs, initial_job_idx=0)
-
         run_sweep(
             lambda: self.expand(arguments),
             compose=GridComposer(partial(loader.load_sweep_config, self.config)),
-            launch=launch,
-            n_jobs=self.config.hydra.launcher.get("n_jobs", 1),
+            engine=self.find_engine(),
             dry_run=self.dry_run,
             retry_failed=self.retry_failed,
             retry_limit=self.retry_limit,
             skip_invalid=self.skip_invalid,
+            detach=self.detach,
         )
         return []
+
+    def find_engine(self) -> "Engine":
+        """Return what the launcher that is chosen stands for.
+
+        Raises:
+            ValueError: If that engine cannot take cells.
+        """
+        module = type(self.launcher).__module__
+        if module.startswith("hydra_plugins.hydra_submitit_launcher."):
+            from hydra_plugins.sslbench_sweeper._submitit import Submitit
+
+            return Submitit(self.launcher, self.config)
+        if module.startswith("hydra_plugins.hydra_ray_launcher."):
+            from hydra_plugins.sslbench_sweeper._ray import Ray
+
+            return Ray(self.launcher)
+        from sslbench.sweep.engine import Here
+
+        return Here(self.launch, self.config.hydra.launcher.get("n_jobs", 1))
+
+    def launch(self, jobs: list[list[str]], workers: int) -> None:
+        """Have jobs run on this machine, so many at a time."""
+        from sslbench.machine.processes import exit_with_parent, kept_from_children
+
+        if hasattr(self.launcher, "joblib"):
+            self.launcher.joblib["n_jobs"] = workers
+            if workers > 1:
+                self.launcher.joblib["initializer"] = exit_with_parent
+        with kept_from_children() if workers > 1 else nullcontext():
+            self.launcher.launch(jobs, initial_job_idx=0)
 
     def expand(self, arguments: list[str]) -> list[list[str]]:
         """Expand the grids to the overrides of each cell; the command line's come last and win.
@@ -142,6 +171,14 @@ class GridsSweeper(Sweeper):
             _require_few(len(jobs) + prod(map(len, values)), "the sweep")
             jobs += [list(job) for job in product(*values)]
         return jobs
+
+
+def _require_installed(launcher: str) -> None:
+    from sslbench.config.errors import missing_launcher
+
+    package = ".".join(launcher.split(".")[:2])
+    if package == "hydra_plugins.hydra_ray_launcher" and find_spec(package) is None:
+        raise ValueError(missing_launcher("ray"))
 
 
 def _require_few(number: int, asked: str) -> None:

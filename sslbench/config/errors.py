@@ -142,6 +142,8 @@ def _no_choice(error: MissingConfigException) -> str:
     """Say that a group has no such choice, and which it has."""
     group, _, choice = str(error.missing_cfg_file).rpartition("/")
     asked = str(error.missing_cfg_file)
+    if asked == "hydra/launcher/submitit_slurm":
+        return missing_launcher("slurm")
     if asked.startswith("ratio/"):
         return f"ratio={asked.removeprefix('ratio/')}: {ratio.RULE}"
     known = [str(option) for option in error.options or []]
@@ -155,6 +157,13 @@ def _no_choice(error: MissingConfigException) -> str:
     more = f" and {len(known) - NUM_LISTED} more" if len(known) > NUM_LISTED else ""
     listed = f"there are {', '.join(known[:NUM_LISTED])}{more}" if known else "no such group"
     return f"{group}={choice}: no such choice; {hint}{listed}"
+
+
+def missing_launcher(choice: str) -> str:
+    """Say how to install the package that a launcher is of."""
+    return (
+        f"hydra/launcher={choice}: its launcher is not installed: pip install 'sslbench[{choice}]'"
+    )
 
 
 def _no_name(overrides: Sequence[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""SIGTERM, SIGHUP and Ctrl-C finish the step and save, instead of losing it."""
+"""SIGTERM, SIGUSR2, SIGHUP and Ctrl-C finish the step and save, instead of losing it."""
 
 import os
 import signal

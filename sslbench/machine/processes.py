@@ -14,8 +14,9 @@ from types import FrameType
 from typing import Any
 
 POLL_SECONDS = 0.5
-STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Signals that ask to stop: Ctrl-C, `kill` or a scheduler, a terminal that is closed."""
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
+"""Signals that ask to stop: Ctrl-C, `kill` or a scheduler, a terminal that is closed, a scheduler
+that gives notice."""
 ONE_STOP_SECONDS = 1.0
 """One request may come several times: to all processes of a group, and passed on by the sweep."""
 

@@ -30,6 +30,8 @@ class Crew(NamedTuple):
     num_gpus: int = 0
     per_device: int = 1
     sharing: str = AUTO
+    threads: int | None = None
+    """Of each cell, where an engine says; None: the cores here, divided among them."""
 
     @property
     def is_sharing(self) -> bool:
@@ -93,7 +95,8 @@ def _number_that_fits(wanted: int, gpus: int, plan: Plan, preflight: Preflight) 
 
 def assign(plan: Plan, crew: Crew) -> None:
     """Let cells that are not done have their part of the machine, unless their settings say."""
-    threads = min(allowed_threads(), max(1, available_cores() // crew.workers))
+    here = min(allowed_threads(), max(1, available_cores() // crew.workers))
+    threads = crew.threads or here
     for job in plan.jobs:
         if job.state != DONE:
             number = job.cell.settings.cells_per_device

@@ -7,10 +7,11 @@ import time
 
 from sslbench.cell.cell import Cell, load_cell
 from sslbench.cell.folder import Busy
-from sslbench.cell.record import DONE, FAILED, Record
+from sslbench.cell.record import BLOCKED, DONE, FAILED, Record
 from sslbench.cell.soundness import state_of
 from sslbench.engine.room import NoRoom
 from sslbench.sweep.isolation import run_isolated
+from sslbench.sweep.parent import block
 from sslbench.sweep.slots import Place
 from sslbench.sweep.training import is_done, summary, train_on_a_free_device, train_unless_done
 from sslbench.words.trouble import report_failure
@@ -29,6 +30,9 @@ def train_isolated(cell: Cell) -> None:
     There is a new one unless another sweep has the cell.
     """
     if state_of(cell)[0] == DONE:  # another sweep was faster
+        return
+    if block(cell):
+        print(f"{cell.id}: {BLOCKED}, {cell.settings.init_from} did not finish", flush=True)
         return
     record, had_room = _train_apart(cell)
     while not had_room:  # which is so less often than there are places

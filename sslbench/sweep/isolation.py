@@ -45,9 +45,9 @@ LOST_EXIT_CODE = 255
 def run_isolated(function: Callable[..., None], *arguments: object) -> int | None:
     """Call a function in a fresh process and return its exit code; minus n where signal n ended it.
 
-    None if the server that it was forked from has died; the process may be there still. SIGINT,
-    SIGTERM and SIGHUP are passed on as SIGTERM, and the process is waited for. If this process
-    dies, the other one gets a SIGTERM too. The function and its arguments must be picklable.
+    None if the server that it was forked from has died; the process may be there still. Signals
+    that ask to stop are passed on as SIGTERM, and the process is waited for. If this process dies,
+    the other one gets a SIGTERM too. The function and its arguments must be picklable.
 
     Raises:
         CellStopped: If there was such a signal, when the process has ended.

@@ -1,6 +1,8 @@
 """What one Hydra job does: find its cell done, or have it trained, here or in a process apart."""
 
 import logging
+import os
+import signal
 import sys
 from dataclasses import replace
 from functools import partial
@@ -23,6 +25,8 @@ from sslbench.sweep.training import summary, train_cell, train_unless_done
 from sslbench.words.trouble import name_file, report_failure
 
 log = logging.getLogger(__name__)
+BY_SUBMITIT = "SUBMITIT_EXECUTOR"
+"""A variable that submitit's jobs have; a sweep that is started in one is none of them."""
 WITH_CELL = ("cell", "outputs", "resume", "data.root")
 """Overrides that `cell=…` goes with: its settings are those it was begun with."""
 
@@ -36,6 +40,17 @@ def job(config: Config) -> None:
         UsageError: Exit code 2, before anything is trained.
         CellStopped: Exit code 1 where the cell failed, 128 + n where signal n stopped it.
     """
+    try:
+        _job(config)
+    except CellStopped as stopped:
+        if BY_SUBMITIT in os.environ and stopped.code > 128:
+            # All is saved. What submitit does at this signal, such as to queue the job again, it
+            # does now; it may leave by an error of its own, which is for its caller.
+            signal.raise_signal(stopped.code - 128)
+        raise
+
+
+def _job(config: Config) -> None:
     context = job_context()
     try:
         settings = to_settings(config, context.choices)

@@ -9,7 +9,7 @@ from typing import Any
 
 from sslbench.cell.cell import Cell
 from sslbench.cell.changes import find_changes
-from sslbench.cell.folder import RUNNING
+from sslbench.cell.folder import RUNNING, WAITING
 from sslbench.cell.identity import identity
 from sslbench.cell.record import DONE, FAILED
 from sslbench.cell.soundness import DAMAGED, STALE, is_to_do, state_of
@@ -114,7 +114,7 @@ class Planner:
         cell = Cell(settings, partial(find_changes, settings, choices))
         if cell.id not in self._jobs:
             job = Job(cell, overrides, parent, self._state(cell))
-            if job.state == TO_DO:
+            if job.state in (TO_DO, WAITING):
                 pending = parent is not None and parent.state != DONE
                 self.preflight.check(
                     replace(settings, init={"from": None}) if pending else settings
@@ -149,7 +149,7 @@ class Planner:
 
     def _state(self, cell: Cell) -> str:
         state, _ = state_of(cell)
-        if state in (DONE, RUNNING):
+        if state in (DONE, RUNNING, WAITING):
             return state
         if state in (DAMAGED, STALE):
             return TO_DO if is_to_do(state, cell.settings.resume) else state

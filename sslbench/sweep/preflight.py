@@ -12,7 +12,7 @@ from sslbench.data.splits import pool_size
 from sslbench.engine.room import require_room_for_images
 from sslbench.engine.schedule import Schedule, build_schedule
 from sslbench.files.atomic import make_writable_folder
-from sslbench.machine.hardware import auto_precision
+from sslbench.machine.hardware import auto_precision, may_have_gpu
 from sslbench.machine.threads import limit_pools, require_threads
 
 
@@ -21,10 +21,12 @@ class Preflight:
 
     Args:
         may_download: Otherwise data that is not here yet is taken for STL-10, and not checked.
+        on_gpus_elsewhere: Whether cells are to be trained on other machines' GPUs.
     """
 
-    def __init__(self, *, may_download: bool = True) -> None:
+    def __init__(self, *, may_download: bool = True, on_gpus_elsewhere: bool = False) -> None:
         self._may_download = may_download
+        self._is_elsewhere = on_gpus_elsewhere
         self._concrete: dict[str, Data | ValueError] = {}
         self._counts: dict[str, dict[str, int]] = {}
 
@@ -45,6 +47,12 @@ class Preflight:
         if isinstance(data, ValueError):
             raise data
         if settings.precision == "auto":
+            if self._is_elsewhere and settings.device != "cpu" and not may_have_gpu():
+                raise ValueError(
+                    "precision=auto: there is no GPU here that could be asked for what those have "
+                    "that the cells go to; write precision=bf16 (from Nvidia's Ampere on) or "
+                    "precision=fp32"
+                )
             settings = replace(settings, precision=auto_precision(settings.device))
         ratio = effective_ratio(settings)
         return concrete_initial(replace(settings, data=data, ratio=ratio))
@@ -90,7 +98,7 @@ class Preflight:
         Raises:
             ValueError: If the cell could not be trained.
         """
-        if settings.device not in ("auto", "cpu"):
+        if settings.device not in ("auto", "cpu") and not self._is_elsewhere:
             from sslbench.engine.device import choose_device
 
             choose_device(settings.device)

@@ -26,7 +26,7 @@ def train_unless_done(cell: Cell, train: Callable[[Cell], Record]) -> Record:
     Raises:
         Busy: If another process keeps it.
     """
-    with cell.folder.locked():
+    with cell.folder.locked(outlast=True):
         state, flaws = state_of(cell, is_mine=True)
         if state == DONE:
             return cell.folder.record()

@@ -3,7 +3,7 @@
 import re
 import shlex
 
-from sslbench.cell.folder import RUNNING
+from sslbench.cell.folder import RUNNING, WAITING
 from sslbench.cell.record import DONE
 from sslbench.tables.gather import Cell
 from sslbench.tables.groups import CHECKPOINT, UNKNOWN, Group, overrides
@@ -23,7 +23,7 @@ def fill(group: Group, row: Row, outputs: str) -> str | None:
     """
     init = row.init or ""
     cells = group.rows.get(row, {})
-    settled = {seed for seed, cell in cells.items() if cell.status in (DONE, RUNNING)}
+    settled = {seed for seed, cell in cells.items() if cell.status in (DONE, RUNNING, WAITING)}
     seeds = [seed for seed in group.expected_seeds() if seed not in settled]
     nameless = init.startswith((CHECKPOINT, UNKNOWN)) or "init.from=" in init
     is_known = any(row.model == other.model for other in group.rows)

@@ -52,7 +52,7 @@ def assert_goes_on(folder, arguments):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_signal_at_any_moment(kind, seed, tmp_path):
     draw = random.Random(f"{kind} {seed}")
-    number = draw.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+    number = draw.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2])
     send = draw.choice([os.kill, os.killpg])
     again_after = draw.choice([None, 0.05, 0.6, 1.5])
     wait = draw.choice([draw.uniform(0.2, 2), draw.uniform(1, 12), draw.uniform(10, 30)])
