@@ -49,8 +49,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0; 1 if a cell could not be read, or a claim asked for by --check does "
         "not hold; 2 for wrong usage.",
     )
-    folder = {"type": existing_folder, "default": Path("outputs")}
-    parser.add_argument("--outputs", **folder, help="folder of the cells (%(default)s)")
+    folder = {"type": existing_folder, "action": "append", "metavar": "FOLDER"}
+    where = "folder of the cells (outputs); may be given again, for those of other machines"
+    parser.add_argument("--outputs", **folder, help=where)
     check = "exit with 1 unless these claims hold on cells in the paper's settings, else on others"
     numbers = {"type": _claim_numbers, "default": [], "metavar": "1,4,7|all"}
     parser.add_argument("--check", **numbers, help=check)
@@ -62,7 +63,11 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print and write the report, and leave with its exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    outputs = options.outputs or [Path("outputs")]
+    if not outputs[0].is_dir():
+        parser.error(f"argument --outputs: {outputs[0]}: no such folder")
     limit_pools(options.threads or allowed_threads())
     from sslbench.exit_codes import UsageError
     from sslbench.tables.claims import failed_claims
@@ -70,8 +75,8 @@ def main(arguments: list[str] | None = None) -> None:
     from sslbench.words.escape import printable
     from sslbench.words.trouble import find_trouble
 
-    report = build_report(options.outputs)
-    lines = [TO_TRAIN.format(options.outputs / "cells")]
+    report = build_report(*outputs)
+    lines = [TO_TRAIN.format(outputs[0] / "cells")]
     if report.cells or report.problems:
         try:
             write_report(report, with_pictures=not options.no_figures)
@@ -80,7 +85,7 @@ def main(arguments: list[str] | None = None) -> None:
             raise UsageError(
                 f"the report cannot be written to {report.folder}: "
                 f"{trouble.sentence if trouble else error}; remove what is in its way, or pick "
-                f"another folder than --outputs {options.outputs}"
+                f"another folder than --outputs {outputs[0]}"
             ) from None
         lines = [*map(to_text, report.tables), verdicts_to_text(report.claims)]
         lines += [f"note: {note}" for note in report.notes]
@@ -100,15 +105,15 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(1 if report.problems or failed else 0)
 
 
-def build_report(outputs: Path) -> "Report":
-    """Read all cells below `outputs` into tables and verdicts, without pictures."""
+def build_report(outputs: Path, *others: Path) -> "Report":
+    """Read all cells below folders into tables and verdicts, without pictures."""
     from sslbench.tables.claims import NO_DATA, group_claims, paper_claims
     from sslbench.tables.contents import Report
-    from sslbench.tables.gather import gather, notes_of
+    from sslbench.tables.gather import gather_all, notes_of
     from sslbench.tables.groups import find_groups, is_ablation
     from sslbench.tables.tables import build_tables
 
-    cells, problems = gather(outputs)
+    cells, problems = gather_all([outputs, *others])
     groups, misfits = find_groups(cells)
     problems += misfits
     claims = paper_claims()

@@ -1,5 +1,6 @@
 """All cells below an output folder, whatever state they are in, as their records describe them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +52,32 @@ class Cell:
         num_labeled = self.record.data["num_labeled"]
         # The last steps may see fewer images than there are, or some again.
         return min(self.record.results["train"].get("num_images", num_labeled), num_labeled)
+
+
+def gather_all(folders: Sequence[Path]) -> tuple[list[Cell], list[str]]:
+    """Read every cell below several output folders, such as copies of several machines'.
+
+    Of a cell that is in more than one, a finished one counts, else the first. Finished ones with
+    different results are named.
+    """
+    found: dict[str, Cell] = {}
+    problems: list[str] = []
+    for outputs in folders:
+        cells, flaws = gather(outputs)
+        problems += flaws
+        for cell in cells:
+            first = found.setdefault(cell.cell_id, cell)
+            if DONE not in (first.status, cell.status) or first is cell:
+                continue
+            if first.status != DONE:
+                found[cell.cell_id] = cell
+            elif cell.status == DONE and cell.record.results != first.record.results:
+                problems.append(
+                    f"{cell.folder}: other results than {first.folder}, which are reported; one of "
+                    "both is not what its settings lead to, or they are of different processors "
+                    "or versions"
+                )
+    return list(found.values()), problems
 
 
 def gather(outputs: Path) -> tuple[list[Cell], list[str]]:
