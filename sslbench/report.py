@@ -106,7 +106,9 @@ def build_report(outputs: Path) -> "Report":
     from sslbench.tables.contents import Report
     from sslbench.tables.gather import gather, notes_of
     from sslbench.tables.groups import find_groups, is_ablation
+    from sslbench.tables.readings import reading_tables
     from sslbench.tables.tables import build_tables
+    from sslbench.tables.time_to_accuracy import time_tables
 
     cells, problems = gather(outputs)
     groups, misfits = find_groups(cells)
@@ -117,7 +119,8 @@ def build_report(outputs: Path) -> "Report":
             found = group_claims(group, problems)
             if group.is_paper or any(claim.verdict != NO_DATA for claim in found):
                 claims += found
-    tables = build_tables(groups, str(outputs))
+    tables = build_tables(groups, str(outputs)) + time_tables(groups, problems)
+    tables += reading_tables(groups, problems)
     notes = notes_of(cells)
     return Report(outputs, cells, groups, tables, claims, problems=problems, notes=notes)
 
