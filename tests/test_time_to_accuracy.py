@@ -82,13 +82,13 @@ def test_the_table_tells_what_each_accuracy_took(report):
     lines = table.frame.set_index("val acc")
     *targets, best = lines.index
     assert targets == ["20", "30", "40", "50", "60", "70"]
-    assert lines["reached"].tolist() == ["3/3"] * 5 + ["2/3", "3/3"]
+    assert lines["reached"].tolist() == ["3/3"] * 4 + ["2/3", "2/3", "3/3"]
     values = table.values
-    assert (values["flops"] == values["seconds"] * 1e10).all()  # as the cells were made
+    assert np.allclose(values["flops"], values["seconds"] * 1e10)  # as the cells were made
     of_target = values[~values["is_best"]]
     assert of_target["seconds"].is_monotonic_increasing
     assert np.isnan(of_target["seconds_low"].iloc[-1]), "one seed never came so far"
-    assert best.startswith("best: 7")
+    assert best.startswith("best: 6")
     assert "[" in best
 
 

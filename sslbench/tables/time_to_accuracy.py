@@ -84,23 +84,25 @@ def _lines(group: Group, row: Row, problems: list[str]) -> Iterator[dict]:
         reached = [cell[cell["accuracy"] >= target] for cell in cells]
         firsts = [cell.iloc[0] for cell in reached if len(cell)]
         if firsts:
-            yield shared | {"accuracy": target, "is_best": False} | _cost(firsts, len(cells))
+            costs = _summarize(firsts, tuple(COSTS), len(cells))
+            yield shared | {"accuracy": target, "is_best": False} | costs
     bests = [cell.loc[cell["accuracy"].idxmax()] for cell in cells]
-    mean = np.mean([best["accuracy"] for best in bests])
-    yield shared | {"accuracy": mean, "is_best": True} | _cost(bests, len(cells))
+    yield shared | {"is_best": True} | _summarize(bests, ("accuracy", *COSTS), len(cells))
 
 
-def _cost(points: list[pd.Series], num_cells: int) -> dict[str, float]:
-    """Return means and intervals of what led to points, one of each seed that has one."""
+def _summarize(points: list[pd.Series], names: tuple[str, ...], num_cells: int) -> dict:
+    """Return means and intervals of points, one of each seed that has one."""
     found = {"reached": len(points), "n": num_cells}
-    for name in ("accuracy", *COSTS):
+    for name in names:
         values = [point[name] for point in points]
-        low = high = np.nan
-        if len(values) == num_cells > 1:
-            low, high = np.maximum(statistics.t_interval(values), 0)
-        found |= {} if name == "accuracy" else {name: np.mean(values)}
-        found |= {f"{name}_low": low, f"{name}_high": high}
+        found |= {name: np.mean(values), f"{name}_low": np.nan, f"{name}_high": np.nan}
+        if len(values) == num_cells > 1:  # few seeds may lead below zero
+            found |= dict(zip((f"{name}_low", f"{name}_high"), _interval(values), strict=True))
     return found
+
+
+def _interval(values: list[float]) -> np.ndarray:
+    return np.maximum(statistics.t_interval(values), 0)
 
 
 def _show(values: pd.DataFrame) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from itertools import cycle
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, LogLocator
 
 from sslbench.tables.contents import Picture
 from sslbench.tables.pictures.album import WIDTH, Album, short, way_words
@@ -14,6 +15,8 @@ from sslbench.tables.time_to_accuracy import COSTS, read_validations
 AXES = {"seconds": "seconds of training steps", "flops": "floating-point operations"}
 STYLES = ("-", "--", ":", "-.")
 """Of ways of training; colours and markers are of models."""
+TICKS = (1, 3)
+"""Within each power of ten."""
 PLACES = ["method", "from", "model", "step"]
 
 
@@ -45,6 +48,9 @@ def draw_time_to_accuracy(album: Album) -> Iterator[Picture]:
             ax.fill_between(line[name], low, high, color=color, alpha=0.2, linewidth=0)
     for ax, name in zip(axes, COSTS, strict=True):
         ax.set(xscale="log", xlabel=AXES[name])
+        ax.xaxis.set_major_locator(LogLocator(subs=TICKS))
+        ax.xaxis.set_major_formatter(EngFormatter(places=0) if name == "flops" else "{x:g}")
+        ax.minorticks_off()
     axes[0].set_ylabel("val accuracy (%)")
     named = [(style, " from ".join(filter(None, way))) for way, style in styles.items()]
     handles = [Line2D([], [], color="gray", ls=style, label=short(name)) for style, name in named]
