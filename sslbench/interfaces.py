@@ -13,6 +13,10 @@ their positions in the data set's files."""
 LabeledEmbeddings = tuple[Tensor, Tensor]
 """`(N, D)` float32 embeddings and `(N,)` int64 labels."""
 
+EmbedTrain = Callable[..., LabeledEmbeddings]
+"""Embeds the labelled train images without augmentation, or a random view of each, which is named:
+`view_a` or `view_b`."""
+
 
 class Step(NamedTuple):
     """One training step: a scalar float32 loss with its graph, and detached scalar metrics."""
@@ -35,11 +39,10 @@ class MethodModule(nn.Module):
         """Return the loss of a batch."""
         raise NotImplementedError
 
-    def classifier(self, embed_train: Callable[[], LabeledEmbeddings]) -> nn.Module:
+    def classifier(self, embed_train: EmbedTrain) -> nn.Module:
         """Return what turns embeddings `(N, D)` into logits `(N, num_classes)`, both float32.
 
-        `embed_train` embeds the labelled train images without augmentation, for methods that fit
-        a classifier only now.
+        `embed_train` is for methods that fit a classifier only now.
         """
         raise NotImplementedError
 

@@ -13,6 +13,8 @@ from sslbench.cell.folder import cells_folder
 from sslbench.cell.record import DONE, RECORD, SETTINGS, Record, load_record
 from sslbench.config.as_json import model_from_json
 from sslbench.config.parts import IMAGE_SIDE
+from sslbench.config.settings import BATCH
+from sslbench.evaluate.bn_statistics import use_batch_statistics
 from sslbench.files.checksums import file_sha256
 
 OVERSHOOT = 0.45
@@ -70,6 +72,8 @@ class FrozenEncoder(nn.Module):
 def load_encoder(cell: str | Path, outputs: str | Path = "outputs") -> FrozenEncoder:
     """Load the encoder of a finished cell, on the CPU.
 
+    That of a cell with `bn_statistics=batch` embeds an image by the batch that it is in.
+
     Args:
         cell: The cell's id, or its folder.
         outputs: Where the cells are, for an id.
@@ -99,6 +103,8 @@ def load_encoder(cell: str | Path, outputs: str | Path = "outputs") -> FrozenEnc
     try:
         _require_whole(weights, record)
         encoder.load_state_dict(encoder_weights(weights))
+        if record.settings.get("bn_statistics") == BATCH:
+            use_batch_statistics(encoder)
     except (TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(
             f"{weights}: not the weights of model={record.settings['model']['name']}; delete the "

@@ -111,7 +111,9 @@ def build_report(outputs: Path, *others: Path) -> "Report":
     from sslbench.tables.contents import Report
     from sslbench.tables.gather import gather_all, notes_of
     from sslbench.tables.groups import find_groups, is_ablation
+    from sslbench.tables.readings import reading_tables
     from sslbench.tables.tables import build_tables
+    from sslbench.tables.time_to_accuracy import time_tables
 
     cells, problems = gather_all([outputs, *others])
     groups, misfits = find_groups(cells)
@@ -122,7 +124,8 @@ def build_report(outputs: Path, *others: Path) -> "Report":
             found = group_claims(group, problems)
             if group.is_paper or any(claim.verdict != NO_DATA for claim in found):
                 claims += found
-    tables = build_tables(groups, str(outputs))
+    tables = build_tables(groups, str(outputs)) + time_tables(groups, problems)
+    tables += reading_tables(groups, problems)
     notes = notes_of(cells)
     return Report(outputs, cells, groups, tables, claims, problems=problems, notes=notes)
 

@@ -19,6 +19,7 @@ from sslbench.cell.soundness import drop_damaged, manifest
 from sslbench.cell.start import start_digest
 from sslbench.cell.versions import code_digest, versions
 from sslbench.config.parts import LABELED
+from sslbench.config.settings import REESTIMATED
 from sslbench.data import open_dataset
 from sslbench.data.preview import PREVIEW, save_preview
 from sslbench.engine.device import describe, peak_memory_bytes
@@ -26,6 +27,7 @@ from sslbench.engine.kernels import asked_for, use_kernels
 from sslbench.engine.loop import NonFiniteLoss, Progress, fit
 from sslbench.engine.signals import Interrupted, StopRequest
 from sslbench.engine.training import Training
+from sslbench.evaluate.bn_statistics import reestimate_statistics
 from sslbench.evaluate.cell import evaluate_cell, save_snapshot
 from sslbench.evaluate.validation import Validation
 from sslbench.files.atomic import remove_temporaries
@@ -147,26 +149,28 @@ def _describe(record: Record, training: Training, start: str | None) -> Origin:
 
 
 def _select_weights(training: Training, progress: Progress, folder: Path, cell: str) -> str:
-    """Give the method the weights that it selects, and return the file that holds them."""
-    if training.settings.method.select == "last":
+    """Give the method the weights that it selects, and return the file that is to hold them."""
+    selects_best = training.settings.method.select == "best"
+    if selects_best:
+        assert progress.best is not None, "the last step is validated"
+        training.method.load_state_dict(progress.best["method"])
+    if training.settings.bn_statistics == REESTIMATED:
+        reestimate_statistics(training)
+    if not selects_best:
         return checkpoint.LAST
-    assert progress.best is not None, "the last step is validated"
-    state = progress.best | {"cell": cell, "step": progress.best_step}
+    state = checkpoint.copy_weights(training.method) | {"cell": cell, "step": progress.best_step}
     checkpoint.save(folder / checkpoint.BEST, state)
-    training.method.load_state_dict(state["method"])
     return checkpoint.BEST
 
 
 def _training_results(training: Training, progress: Progress, record: Record) -> dict[str, Any]:
-    """Return the train metrics, as the last steps saw the images, and how long training was."""
-    train = {
-        "accuracy": record.results["train_plain"]["accuracy"],
-        "num_images": len(training.images.train),
-        **progress.last_means,
-    }
-    if "accuracy" in progress.last_means:
+    """Return the train metrics, as steps or the probe saw the images, and how long training was."""
+    seen = record.results.get("train_augmented", record.results["train_plain"])
+    num_images = len(training.images.train)
+    train = {"accuracy": seen["accuracy"], "num_images": num_images, **progress.means}
+    if "accuracy" in progress.means:
         labeled = sum(it.batch_size for it in training.feed.sources if it.name == LABELED)
-        train["num_images"] = progress.last_window * labeled
+        train["num_images"] = progress.window * labeled
     steps = {"steps": training.schedule.total_steps, "best_step": progress.best_step}
     return {"train": train, **steps}
 
@@ -175,13 +179,14 @@ def _cost(training: Training, progress: Progress, parts: dict[str, float]) -> di
     """Return what a cell took. `parts`: the seconds of its last start and of its evaluation."""
     images_seen = training.schedule.total_steps * training.feed.images_per_step
     parts |= {
-        "steps": progress.seconds - progress.validation_seconds - progress.checkpoint_seconds,
+        "steps": progress.step_seconds,
         "validation": progress.validation_seconds,
         "checkpoints": progress.checkpoint_seconds,
     }
     return {
         "seconds": {name: round(seconds, 3) for name, seconds in parts.items()},
         "train_seconds": round(progress.seconds, 3),
+        "train_flops": training.schedule.total_steps * progress.step_flops,
         "images_per_second": round(images_seen / max(progress.seconds, 1e-9), 2),
         "peak_memory_bytes": peak_memory_bytes(training.device),
     }
@@ -196,7 +201,9 @@ def _finish(record: Record, folder: Path, training: Training) -> None:
     if record.results["collapse"] is not None:
         record.notes.append(f"collapsed: {record.results['collapse']}")
         log.warning("%s", record.notes[-1])
-    checkpoint.keep_weights_only(folder, record.cell)
+    is_last = record.results["weights"] == checkpoint.LAST
+    evaluated = checkpoint.copy_weights(training.method) if is_last else {}
+    checkpoint.keep_weights_only(folder, record.cell, evaluated)
     save_card(folder / CARD, record)
     record.files = manifest(folder)
     record.status = DONE

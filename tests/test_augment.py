@@ -48,8 +48,13 @@ def jitter(operation, image, own):
     return image
 
 
+def crop(operation, image, own):
+    mode = transforms.InterpolationMode(operation.interpolation)
+    return reference.resized_crop(image, *own["boxes"].tolist(), [96, 96], mode).clamp(0, 1)
+
+
 REFERENCES = {
-    Crop: lambda it, x, own: reference.resized_crop(x, *own["boxes"].tolist(), [96, 96]),
+    Crop: crop,
     Flip: lambda it, x, own: reference.horizontal_flip(x),
     Jitter: jitter,
     Grayscale: lambda it, x, own: reference.rgb_to_grayscale(x, 3),
@@ -67,6 +72,7 @@ SIGMAS = torch.tensor([1e-3, 0.1, 0.5, 2.0, 7.0])
     ("operation", "params"),
     [
         (Crop(), {"boxes": torch.tensor(BOXES)}),
+        (Crop(interpolation="bicubic"), {"boxes": torch.tensor(BOXES)}),
         (Flip(), {}),
         (Jitter(), {"factors": FACTORS, "ranks": ORDERS}),
         (Grayscale(), {}),

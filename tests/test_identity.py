@@ -18,6 +18,8 @@ from sslbench.models.convnet import ConvNet
 
 OTHER_VALUES = {
     **{"method.pseudo_labels": "soft", "method.select": ["best", "last"], "model.stem": "cifar"},
+    **{"bn_statistics": "batch", "method.train_figures": "best", "method.probe_view": "view_a"},
+    **{"interpolation": "bicubic"},
     **{"method.weak_pass": "joint", "method.projector": "[4]", "method.ema": 0.5},
     **{"method.predictor": "[4]"},
     **{"method.snapshot_steps": "[1]", "method.knn_k": 1, "method.epochs": 0.5, "steps": 9},
@@ -74,7 +76,8 @@ def computed_by(settings):
     found = [dataset.train_indices, dataset.val_indices, dataset.test_indices]
     found += [[schedule.evaluates_after(step) for step in range(200)], schedule.total_steps]
     found += [[learning_rate(settings.optimizer, step, 10) for step in range(10)]]
-    found += [settings.method.select, [source.indices for source in training.feed.sources]]
+    found += [settings.method.select, settings.method.train_figures, settings.bn_statistics]
+    found += [[source.indices for source in training.feed.sources]]
     training.method.train()
     for step in range(2):
         torch.manual_seed(step)
@@ -83,7 +86,13 @@ def computed_by(settings):
     points = torch.randn(80, 4, generator=torch.Generator().manual_seed(0))
     train, val = ((part, (part > 0).sum(1)) for part in points.split(40))
     found.append(training.method.evaluations(train, {"val": val}))
-    return hash_of(as_arrays([*found, training.method.classifier(lambda: train).state_dict()]))
+
+    def embed_train(view="plain"):
+        found.append(view)
+        return train
+
+    classifier = training.method.classifier(embed_train)
+    return hash_of(as_arrays([*found, classifier.state_dict()]))
 
 
 def as_arrays(value):

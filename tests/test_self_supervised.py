@@ -56,7 +56,7 @@ def test_without_labels_images_of_a_class_come_together(method):
     train, (embeddings, labels) = embedded()
     assert before < 0.4
     assert neighbours_agree(train, (embeddings, labels)) > 0.7
-    probe = module.classifier(lambda: train)
+    probe = module.classifier(lambda view: train)
     assert (probe(embeddings).argmax(1) == labels).float().mean() > 0.7
 
 

@@ -70,6 +70,18 @@ def test_mean_teacher_of_no_weight_is_supervised_and_without_ramp_up_has_all_of_
         assert_close(loss.detach(), metrics["loss_labeled"] + weight * metrics["loss_unlabeled"])
 
 
+def test_the_weight_of_the_unlabelled_loss_rises_step_by_step():
+    module = build(Semi(unlabeled_weight=3.0, ramp_up_steps=2), embedding_dim=3)
+    batch = student_batch(0)
+    batch |= {"weak": batch["teacher"], "strong": batch["student"]}
+    batch |= {"unlabeled_indices": torch.arange(6)}
+    for share in (0, 0.5, 1, 1):
+        loss, metrics = module(batch)
+        weight = 3 * math.exp(-5 * (1 - share) ** 2)
+        assert_close(loss.detach(), metrics["loss_labeled"] + weight * metrics["loss_unlabeled"])
+        module.after_step()
+
+
 def test_fixmatch_is_as_published():
     method = compose_settings(["method=fixmatch"]).method
     assert type(method) is Semi

@@ -8,7 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from sslbench.config.parts import Operation, Params
-from sslbench.config.ranges import fraction, interval, require
+from sslbench.config.ranges import fraction, interval, one_of, require
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -28,9 +28,13 @@ class Crop(Operation):
     """Share of the image's area that is kept."""
     ratio: list[float] = field(default_factory=lambda: [0.75, 4 / 3])
     """Width : height of the box, drawn log-uniformly."""
+    interpolation: str = "bilinear"
+    """Between pixels. Reading: `bilinear`, torchvision's default; the other reading, `bicubic`, is
+    that of Zbontar et al.'s code."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        one_of("augmentation: interpolation", self.interpolation, ("bilinear", "bicubic"))
         interval("augmentation: scale", self.scale, 1e-4, 1.0)
         interval("augmentation: ratio", self.ratio, 0.01, 100.0)
 
@@ -38,6 +42,10 @@ class Crop(Operation):
         return {"boxes": _ops().draw_boxes(generator, n, side, self.scale, self.ratio)}
 
     def apply(self, images: "Tensor", params: Params) -> "Tensor":
+        if self.interpolation == "bicubic":
+            from sslbench.augment.bicubic import resized_crop_bicubic
+
+            return resized_crop_bicubic(images, params["boxes"])
         return _ops().resized_crop(images, params["boxes"])
 
 

@@ -124,12 +124,17 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
         group.update(own)
 
 
-def keep_weights_only(folder: Path, cell: str) -> None:
-    """Drop what a finished cell needs no more: Adam's moments are half of a checkpoint."""
+def keep_weights_only(folder: Path, cell: str, evaluated: dict[str, Any]) -> None:
+    """Drop what a finished cell needs no more: Adam's moments are half of a checkpoint.
+
+    Args:
+        evaluated: The weights that take the place of the last step's, if those were evaluated:
+            their BatchNorm may have other statistics than it had in training.
+    """
     state = load_own(folder / LAST, cell)
     dropped = [state.pop(name, None) for name in ("optimizer", "best")]
     if any(dropped):
-        save(folder / LAST, state)
+        save(folder / LAST, state | evaluated)
     (folder / BEFORE_LAST).unlink(missing_ok=True)
 
 

@@ -123,6 +123,9 @@ class Method(Part):
     select: str = "best"
     """Which weights are evaluated at the end: those of the epoch with the `best` validation
     accuracy (reading: the paper saves a checkpoint after each epoch), or the `last`."""
+    train_figures: str = "last"
+    """Of which steps train figures are means: those before the `last` validation. The other
+    reading: those before the `best` one, of the weights that `select=best` evaluates."""
     ema: float = 0.0
     """Decay of the averaged weights that are evaluated; 0: none, the weights themselves are."""
     eval_every: float = 1.0
@@ -143,6 +146,7 @@ class Method(Part):
         positive("method.batch_size", self.batch_size, MOST_IMAGES)
         positive("method.adam_lr", self.adam_lr)
         one_of("method.select", self.select, ("best", "last"))
+        one_of("method.train_figures", self.train_figures, ("best", "last"))
         below_one("method.ema", self.ema)
         positive("method.eval_every", self.eval_every, 1e9)
         all_positive("method.snapshot_steps", self.snapshot_steps, MOST_STEPS, longest=1000)

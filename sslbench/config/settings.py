@@ -26,6 +26,7 @@ from sslbench.config.ranges import (
 
 EXACT, FORCE, EVALUATE, RESTART = RESUMES = ("exact", "force", "evaluate", "restart")
 AUTO, MPS, NONE = SHARINGS = ("auto", "mps", "none")
+RUNNING, REESTIMATED, BATCH = BN_STATISTICS = ("running", "reestimated", "batch")
 DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 MOST_CELLS_PER_DEVICE = 256
 
@@ -127,6 +128,11 @@ class Settings:
     """Of the weights, the order of the images, their augmentation and the choice of the pool."""
     steps: int | None = None
     """Stop after so many steps instead of `method.epochs`."""
+    bn_statistics: str = RUNNING
+    """What BatchNorm normalises by where a cell is evaluated, in validations too. Reading:
+    `running`, the averages of training; `reestimated`, plain averages over batches of 2,000
+    labelled train images without augmentation, which the weights that are kept hold too; `batch`,
+    those of the evaluated batch, 250 mixed images at most, on which each figure then depends."""
     precision: str = "auto"
     """`fp32`; `bf16` in convolutions and matrix products; `auto`: bf16 where hardware has it."""
     device: str = field(default="auto", metadata=EXECUTION)
@@ -174,6 +180,7 @@ class Settings:
         not_negative("seed", self.seed, LARGEST_SEED)
         if self.steps is not None:
             positive("steps", self.steps, MOST_STEPS)
+        one_of("bn_statistics", self.bn_statistics, BN_STATISTICS)
         one_of("precision", self.precision, ("auto", "fp32", "bf16"))
         one_of("resume", self.resume, RESUMES)
         one_of("compile", self.compile, ("auto", "on", "off"))

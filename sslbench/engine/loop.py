@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from sslbench.engine.means import EPOCH, WINDOW
 from sslbench.engine.progress import ProgressReport
 from sslbench.engine.signals import Interrupted, StopRequest
 from sslbench.engine.training import Training
+from sslbench.engine.work import count_step
 from sslbench.files.checksums import file_sha256
 from sslbench.randomness import derive_seed
 
@@ -42,18 +43,27 @@ class Progress:
 
     step: int = 0
     seconds: float = 0.0
-    """Of the loop; those of its validations and of what it waits for checkpoints among them."""
+    """Of the loop; those of its validations, with snapshots, and of what it waits for checkpoints
+    among them."""
     validation_seconds: float = 0.0
     checkpoint_seconds: float = 0.0
     best_step: int = 0
     best_accuracy: float = -1.0
-    last_means: dict[str, float] = field(default_factory=dict)
-    """Of the `last_window` training steps up to the last validation."""
-    last_window: int = 0
+    means: dict[str, float] = field(default_factory=dict)
+    """Of the `window` training steps up to the last validation, or to that of `best_step` where the
+    method's train figures are of `best`."""
+    window: int = 0
+    step_flops: int = 0
+    """Floating-point operations of a step."""
     snapshots: dict[str, str] = field(default_factory=dict)
     """SHA-256 of the files of snapshots so far, by name."""
     best: dict[str, Any] | None = None
     """The weights of `best_step`, on the CPU, where the method selects them."""
+
+    @property
+    def step_seconds(self) -> float:
+        """Return the seconds of the steps alone."""
+        return self.seconds - self.validation_seconds - self.checkpoint_seconds
 
 
 def fit(
@@ -86,6 +96,7 @@ def fit(
         loop = LoopState(training, folder, kept, track, writer)
         loop.take_over(state)
         progress = loop.progress
+        progress.step_flops = progress.step_flops or _count_step(training)
         images_per_step = training.feed.images_per_step
         report = ProgressReport(schedule.total_steps, progress.step, images_per_step, bar=show_bar)
         opened.callback(report.close)
@@ -101,26 +112,33 @@ def fit(
                 loop.log("train", means | {"lr": training.rate(step)})
                 report.update(progress.step, means)
             if schedule.keeps_snapshot_after(progress.step):
-                path = save_snapshot(progress.step)
+                loop.require_finite()  # which waits for the device
+                with loop.validating():
+                    path = save_snapshot(progress.step)
                 progress.snapshots[path.name] = file_sha256(path)
-                training.method.train()
             if schedule.evaluates_after(progress.step):
-                progress.last_means, progress.last_window = loop.take(EPOCH)
-                began = time.monotonic()
-                found = validate()
-                progress.validation_seconds += time.monotonic() - began
-                training.method.train()
-                loop.log("val", found)
+                means = loop.take(EPOCH)
+                cost = {"seconds": round(progress.step_seconds, 3)}
+                cost["flops"] = progress.step * progress.step_flops
+                with loop.validating():
+                    found = validate()
+                loop.log("val", found | cost)
                 report.update(progress.step, {f"val_{name}": it for name, it in found.items()})
-                loop.keep_best(found["accuracy"])
+                loop.keep_best(found["accuracy"], *means)
                 loop.save()
             if stop.signal_number is not None and not is_last:
                 loop.require_finite()
                 loop.save()
                 writer.wait()
                 raise Interrupted(stop.signal_number, progress.step)
+        loop.read_clock()
     loop.curves.restore(loop.curves.text)  # whatever was done to the file meanwhile
     return progress
+
+
+def _count_step(training: Training) -> int:
+    feed = training.feed
+    return count_step(training.method, feed.assemble(feed.to_device(feed.draw(0))))
 
 
 @dataclass(eq=False)
@@ -171,11 +189,28 @@ class LoopState:
         named = {f"{split}/{name}": value for name, value in metrics.items()}
         self.track({**where, "seconds": self.progress.seconds, **named})
 
-    def keep_best(self, accuracy: float) -> None:
-        if accuracy > self.progress.best_accuracy:
-            self.progress.best_step, self.progress.best_accuracy = self.progress.step, accuracy
-            if self.training.settings.method.select == "best":
-                self.progress.best = checkpoint.copy_weights(self.training.method)
+    @contextmanager
+    def validating(self) -> Iterator[None]:
+        """Count the seconds of a validation; then the method goes on training."""
+        began = time.monotonic()
+        yield
+        self.progress.validation_seconds += time.monotonic() - began
+        self.training.method.train()
+
+    def keep_best(self, accuracy: float, means: dict[str, float], window: int) -> None:
+        """Keep what is reported of the best step, and of the last one.
+
+        Args:
+            means: Of the last `window` training steps.
+        """
+        progress, method = self.progress, self.training.settings.method
+        is_best = accuracy > progress.best_accuracy
+        if is_best:
+            progress.best_step, progress.best_accuracy = progress.step, accuracy
+            if method.select == "best":
+                progress.best = checkpoint.copy_weights(self.training.method)
+        if is_best or method.train_figures == "last":
+            progress.means, progress.window = means, window
 
     def save(self) -> None:
         """Begin to write the state, if it is finite; the one before is kept until the next."""

@@ -1,12 +1,15 @@
-"""What a step of an encoder takes: its multiplications, and the memory of its layers' outputs."""
+"""What training takes: floating-point operations, and the memory of layers' outputs."""
 
+import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from sslbench.config.parts import IMAGE_SIDE
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
+
+    from sslbench.interfaces import Batch, MethodModule
 
 PASSES_PER_STEP = 3
 """Forward, and twice that backward."""
@@ -55,3 +58,40 @@ def count_layers(encoder: "nn.Module") -> Work:
     outputs = sum(each.numel() for each in sizes if isinstance(each, torch.Tensor))
     weights = sum(each.numel() for each in encoder.parameters())
     return Work(counter.get_total_flops(), outputs, weights)
+
+
+def count_step(method: "MethodModule", batch: "Batch") -> int:
+    """Count the floating-point operations of a step's forward and backward pass.
+
+    Those of convolutions and matrix products as they are defined, a multiplication and an addition
+    being two; what views and the optimizer take is left out. Nothing is computed, and the count is
+    the same on each device: it is made with tensors without values that pass for a CPU's.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    method = copy.deepcopy(method).train()
+    try:
+        with FakeTensorMode(allow_non_fake_inputs=True):
+            return _count_step(method, batch, _empty_like)
+    except Exception:  # of a method that looks at values, say
+        return _count_step(method, batch, lambda tensor: tensor)
+
+
+def _count_step(
+    method: "MethodModule", batch: "Batch", replace: Callable[["Tensor"], "Tensor"]
+) -> int:
+    from torch.func import functional_call
+    from torch.utils.flop_counter import FlopCounterMode
+
+    state = [*method.named_parameters(), *method.named_buffers()]
+    weights = {name: replace(tensor) for name, tensor in state}
+    views = {name: replace(tensor) for name, tensor in batch.items()}
+    with FlopCounterMode(display=False) as counter:
+        functional_call(method, weights, (views,)).loss.backward()
+    return counter.get_total_flops()
+
+
+def _empty_like(tensor: "Tensor") -> "Tensor":
+    import torch
+
+    return torch.empty(tensor.shape, dtype=tensor.dtype, requires_grad=tensor.requires_grad)

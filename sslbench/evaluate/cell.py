@@ -2,25 +2,32 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from sslbench.augment.views import ViewParams
 from sslbench.cell import checkpoint
 from sslbench.cell.embeddings import EMBEDDINGS, save_embeddings
+from sslbench.config.settings import BATCH
 from sslbench.data.device import LabeledImages
+from sslbench.data.feed import map_tensors
 from sslbench.engine.loop import NotFinite
 from sslbench.engine.training import Training
+from sslbench.evaluate.bn_statistics import evaluation_statistics, mixed_batches
 from sslbench.evaluate.score import Score, score
 from sslbench.interfaces import LabeledEmbeddings
+from sslbench.randomness import generator
 
 CPU_BATCH, GPU_BATCH = 250, 1000
 """Images that are embedded at a time: as measured on a CPU; on a GPU few launches a split."""
 COLLAPSED = 1e-5
 """Deviation of embeddings, as a share of the largest value, that is no more than rounding."""
 FINAL_SPLITS = ("train", "val", "test")
+PLAIN, AUGMENTED = "plain", "train_augmented"
 
 
 @dataclass(frozen=True)
@@ -34,19 +41,33 @@ class SplitResult:
 
 
 def evaluate(training: Training, splits: tuple[str, ...]) -> dict[str, SplitResult]:
-    """Evaluate the method's weights as they are now on `train`, `val` or `test` images."""
+    """Evaluate the method's weights as they are now on `train`, `val` or `test` images.
+
+    Call it within `evaluation_statistics`, as `embed_split`.
+
+    Returns:
+        Results by split; as `train_augmented` that of the images that the classifier was fitted on,
+        where these were random views.
+    """
     method = training.method.eval()  # all of it: averaged weights beside those that train
-    embedded: dict[str, LabeledEmbeddings] = {}
 
-    def embed(name: str) -> LabeledEmbeddings:
-        if name not in embedded:
-            embedded[name] = embed_split(training, getattr(training.images, name))
-        return embedded[name]
+    @cache
+    def embed(name: str, view: str) -> LabeledEmbeddings:
+        return embed_split(training, getattr(training.images, name), view)
 
-    classifier = method.classifier(lambda: embed("train")).eval()
+    fitted_on = PLAIN
+
+    def embed_train(view: str = PLAIN) -> LabeledEmbeddings:
+        nonlocal fitted_on
+        fitted_on = view
+        return embed("train", view)
+
+    classifier = method.classifier(embed_train).eval()
+    embedded = {name: embed(name, PLAIN) for name in splits}
+    if "train" in splits and fitted_on != PLAIN:
+        embedded[AUGMENTED] = embed("train", fitted_on)
     found = {}
-    for name in splits:
-        embeddings, labels = embed(name)
+    for name, (embeddings, labels) in embedded.items():
         with torch.inference_mode():
             logits = classifier(embeddings).float()
         _require_finite(logits, "logits")
@@ -54,27 +75,56 @@ def evaluate(training: Training, splits: tuple[str, ...]) -> dict[str, SplitResu
     return found
 
 
-def embed_split(training: Training, split: LabeledImages) -> LabeledEmbeddings:
-    """Return a split's embeddings, not augmented, and labels on the device."""
+def embed_split(training: Training, split: LabeledImages, view: str = PLAIN) -> LabeledEmbeddings:
+    """Return embeddings of a split's images, or of a random view of each, and labels.
+
+    Both are on the device.
+    """
     encoder = training.method.evaluated_encoder.eval()
+    drawn = {} if view == PLAIN else draw_view(training, split, view, "probe")
     with torch.inference_mode():
-        parts = []
-        for _, images in batches_of(training, split):
-            views = training.plain_view.apply(images)
+        places, parts = [], []
+        for rows, images in batches_of(training, split):
+            if view == PLAIN:
+                views = training.plain_view.apply(images)
+            else:
+                views = training.views[view].apply(images, rows_of(drawn, rows))
             with training.autocast():
                 parts.append(encoder(views).float())
-        embeddings = torch.cat(parts)
+            places.append(rows)
+        embeddings = torch.cat(parts)[torch.cat(places).argsort()]
     _require_finite(embeddings, "embeddings")
     return embeddings, torch.from_numpy(split.labels).to(training.device)
 
 
-def batches_of(training: Training, split: LabeledImages) -> Iterator[tuple[slice, Tensor]]:
-    """Yield a split's images by batches, uint8 on the device, and where in it they stand."""
+def batches_of(training: Training, split: LabeledImages) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield where in a split images stand, and the images, by batches: int64 and uint8.
+
+    Where a batch's own statistics count, its images are mixed.
+    """
     size = CPU_BATCH if training.device.type == "cpu" else GPU_BATCH
+    batches = torch.arange(len(split)).split(size)
+    if training.settings.bn_statistics == BATCH:
+        batches = mixed_batches(len(split))
     indices = torch.from_numpy(split.indices).to(training.device)
-    for start in range(0, len(split), size):
-        rows = slice(start, start + size)
+    for rows in batches:
+        rows = rows.to(training.device)
         yield rows, split.store.take(indices[rows])
+
+
+def draw_view(training: Training, split: LabeledImages, view: str, purpose: str) -> ViewParams:
+    """Draw a view of all images of a split, on the device; the same for a purpose each time."""
+    drawn = training.views[view].sample(
+        lambda name: generator(training.settings.seed, f"{purpose}/{view}/{name}"),
+        len(split),
+        split.store.side,
+    )
+    return map_tensors(lambda values: values.to(training.device), drawn)
+
+
+def rows_of(drawn: ViewParams, rows: Tensor) -> ViewParams:
+    """Return what was drawn for some of the images."""
+    return map_tensors(lambda values: values[rows], drawn)
 
 
 def evaluate_cell(training: Training, folder: Path) -> dict[str, Any]:
@@ -85,8 +135,11 @@ def evaluate_cell(training: Training, folder: Path) -> dict[str, Any]:
     """
     encoder = training.method.evaluated_encoder
     before = checkpoint.digest(encoder)
-    found = evaluate(training, FINAL_SPLITS)
+    with evaluation_statistics(training):
+        found = evaluate(training, FINAL_SPLITS)
     results: dict[str, Any] = {"train_plain": asdict(found["train"].score)}
+    if AUGMENTED in found:
+        results[AUGMENTED] = asdict(found.pop(AUGMENTED).score)
     for name in ("val", "test"):
         results[name] = asdict(found[name].score)
         save_embeddings(
@@ -118,7 +171,8 @@ def find_collapse(result: SplitResult, class_names: Sequence[str]) -> str | None
 def save_snapshot(training: Training, folder: Path, step: int) -> Path:
     """Keep the embeddings of the validation images after so many steps, and return their file."""
     training.method.eval()
-    embeddings, labels = embed_split(training, training.images.val)
+    with evaluation_statistics(training):
+        embeddings, labels = embed_split(training, training.images.val)
     path = folder / f"snapshot-{step:06d}.npz"
     save_embeddings(path, embeddings, labels, training.images.val.indices)
     return path

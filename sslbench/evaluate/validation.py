@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from sslbench.augment.views import ViewParams
-from sslbench.data.feed import map_tensors
 from sslbench.engine.training import Training
-from sslbench.evaluate.cell import batches_of, evaluate, find_collapse
-from sslbench.randomness import generator
+from sslbench.evaluate.bn_statistics import evaluation_statistics
+from sslbench.evaluate.cell import batches_of, draw_view, evaluate, find_collapse, rows_of
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +24,13 @@ class Validation:
 
     def __call__(self) -> dict[str, float]:
         """Return validation metrics: `accuracy`, `loss` and what the method adds."""
-        result = evaluate(self._training, ("val",))["val"]
+        with evaluation_statistics(self._training):
+            result = evaluate(self._training, ("val",))["val"]
+            more = self._training.method.validation_metrics(self.view_accuracy)
         collapse = find_collapse(result, self._training.dataset.files.class_names)
         if collapse is not None and not self._said_collapse:
             self._said_collapse = True
             log.warning("collapsed for now: %s", collapse)
-        more = self._training.method.validation_metrics(self.view_accuracy)
         return {"accuracy": result.score.accuracy, "loss": result.score.loss, **more}
 
     @torch.inference_mode()
@@ -44,8 +44,7 @@ class Validation:
         labels = torch.from_numpy(split.labels).to(training.device)
         correct = torch.zeros((), dtype=torch.int64, device=training.device)
         for rows, images in batches_of(training, split):
-            of_images = map_tensors(lambda values, rows=rows: values[rows], drawn)
-            views = training.views[view].apply(images, of_images)
+            views = training.views[view].apply(images, rows_of(drawn, rows))
             with training.autocast():
                 correct += (logits(views).argmax(1) == labels[rows]).sum()
         return correct.item() / len(split)
@@ -54,10 +53,5 @@ class Validation:
         """Return what a view draws for all validation images, on the device."""
         if view not in self._drawn:
             training, split = self._training, self._training.images.val
-            drawn = training.views[view].sample(
-                lambda name: generator(training.settings.seed, f"validation/{view}/{name}"),
-                len(split),
-                split.store.side,
-            )
-            self._drawn[view] = map_tensors(lambda values: values.to(training.device), drawn)
+            self._drawn[view] = draw_view(training, split, view, "validation")
         return self._drawn[view]

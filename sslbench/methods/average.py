@@ -1,14 +1,20 @@
 """Averaged weights: an exponential moving average follows those that learn."""
 
 import copy
-from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
 from torch import nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from sslbench.interfaces import Batch, LabeledEmbeddings, MethodModule, Step, ViewAccuracy
+from sslbench.interfaces import (
+    Batch,
+    EmbedTrain,
+    LabeledEmbeddings,
+    MethodModule,
+    Step,
+    ViewAccuracy,
+)
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -59,7 +65,7 @@ class Averaged(MethodModule):
     def evaluated_encoder(self) -> nn.Module:
         return self.average.evaluated_encoder
 
-    def classifier(self, embed_train: Callable[[], LabeledEmbeddings]) -> nn.Module:
+    def classifier(self, embed_train: EmbedTrain) -> nn.Module:
         return self.average.classifier(embed_train)
 
     def evaluations(

@@ -15,4 +15,4 @@ class BarlowTwinsModule(ProbedEncoder):
         # One pass per view: BatchNorm must not mix the two views' statistics.
         z_a, z_b = self.project(batch["view_a"]), self.project(batch["view_b"])
         loss = barlow_twins_loss(z_a, z_b, self.settings.lambd)
-        return Step(loss, {"embedding_std": deviation(z_a)})
+        return Step(self.settings.loss_scale * loss, {"embedding_std": deviation(z_a)})

@@ -1,10 +1,8 @@
 """An encoder with a linear head on top: what supervised learning trains, and others build on."""
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
-from sslbench.interfaces import Batch, LabeledEmbeddings, MethodModule, Step
+from sslbench.interfaces import Batch, EmbedTrain, MethodModule, Step
 from sslbench.methods.losses import accuracy, cross_entropy
 
 
@@ -25,5 +23,5 @@ class Classifier(MethodModule):
         loss = cross_entropy(logits, batch["labels"])
         return Step(loss, {"accuracy": accuracy(logits.detach(), batch["labels"])})
 
-    def classifier(self, embed_train: Callable[[], LabeledEmbeddings]) -> nn.Module:
+    def classifier(self, embed_train: EmbedTrain) -> nn.Module:
         return self.head

@@ -1,20 +1,20 @@
 """Mean Teacher (Tarvainen and Valpola 2017): predictions agree with those of averaged weights."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
 from sslbench.config.parts import Sizes
-from sslbench.config.ranges import MOST_STEPS, below_one, not_negative
-from sslbench.interfaces import Batch, LabeledEmbeddings, MethodModule, Step, ViewAccuracy
+from sslbench.config.ranges import below_one
+from sslbench.interfaces import Batch, EmbedTrain, MethodModule, Step, ViewAccuracy
 from sslbench.methods.average import frozen_copy, move_average
 from sslbench.methods.classifier import Classifier
 from sslbench.methods.losses import accuracy, cross_entropy
 from sslbench.methods.pseudo_labels import balance
+from sslbench.methods.ramp_up import RampUp
 from sslbench.methods.semi_supervised import SemiSupervised
 
 
@@ -30,14 +30,13 @@ class MeanTeacher(SemiSupervised):
     unlabeled_weight: float = 100.0
     """Of the consistency, at the end of its ramp-up."""
     ramp_up_steps: int = 4000
-    """In which that weight rises from 0.7 % of it. Theirs: 40,000 of 150,000 steps."""
+    """As in every such method. Theirs: 40,000 of 150,000 steps."""
     teacher_decay: float = 0.999
     """Of the teacher, an average of the student's weights, which is evaluated. Theirs: 0.99 while
     the weight rises, then 0.999."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        not_negative("method.ramp_up_steps", self.ramp_up_steps, MOST_STEPS)
         below_one("method.teacher_decay", self.teacher_decay)
 
     def build(self, encoder: nn.Module, sizes: Sizes) -> MethodModule:
@@ -55,20 +54,12 @@ class MeanTeacherModule(MethodModule):
         self.student = Classifier(encoder, num_classes)
         self.teacher = frozen_copy(self.student)
         self.decay, self.weight = settings.teacher_decay, settings.unlabeled_weight
-        self.ramp_up_steps = settings.ramp_up_steps
-        self.register_buffer("num_steps", torch.tensor(0))
+        self.ramp_up = RampUp(settings.ramp_up_steps)
 
     @property
     def encoder(self) -> nn.Module:
         """The student's."""
         return self.student.encoder
-
-    def ramp(self) -> Tensor:
-        """Return exp(-5 (1 - t)^2) of the share t of the ramp-up that is over (section 3.2)."""
-        if self.ramp_up_steps == 0:
-            return torch.ones_like(self.num_steps, dtype=torch.float32)
-        share = (self.num_steps / self.ramp_up_steps).clamp_max(1)
-        return (-5 * (1 - share).square()).exp()
 
     def forward(self, batch: Batch) -> Step:
         images, labels = [batch["labeled"], batch["student"]], batch["labels"]
@@ -78,7 +69,7 @@ class MeanTeacherModule(MethodModule):
             taught = self.teacher.logits(batch["teacher"]).float().softmax(1)
         loss_labeled = cross_entropy(logits_labeled, labels)
         consistency = F.mse_loss(logits_student.float().softmax(1), taught)
-        weight = self.weight * self.ramp()
+        weight = self.weight * self.ramp_up()
         metrics = {
             "accuracy": accuracy(logits_labeled.detach(), labels),
             "loss_labeled": loss_labeled.detach(),
@@ -89,14 +80,14 @@ class MeanTeacherModule(MethodModule):
         return Step(loss_labeled + weight * consistency, metrics)
 
     def after_step(self) -> None:
-        self.num_steps += 1
+        self.ramp_up.advance()
         move_average(self.teacher, self.student, self.decay)
 
     @property
     def evaluated_encoder(self) -> nn.Module:
         return self.teacher.encoder
 
-    def classifier(self, embed_train: Callable[[], LabeledEmbeddings]) -> nn.Module:
+    def classifier(self, embed_train: EmbedTrain) -> nn.Module:
         return self.teacher.head
 
     def validation_metrics(self, view_accuracy: ViewAccuracy) -> dict[str, float]:

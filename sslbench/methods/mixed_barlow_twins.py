@@ -57,7 +57,8 @@ class MixedBarlowTwinsModule(ProbedEncoder):
         loss = barlow_twins_loss(z_a, z_b, self.settings.lambd)
         mixing = mixing_loss(z_a, z_b, z_mixed, self.share)
         metrics = {"embedding_std": deviation(z_a), "loss_mixing": mixing.detach()}
-        return Step(loss + self.settings.lambd * self.settings.mix_weight * mixing, metrics)
+        loss = loss + self.settings.lambd * self.settings.mix_weight * mixing
+        return Step(self.settings.loss_scale * loss, metrics)
 
     @torch.no_grad()
     def after_step(self) -> None:

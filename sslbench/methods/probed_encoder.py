@@ -1,13 +1,12 @@
 """An encoder that learns without labels, and what it is worth: a linear probe and k-NN."""
 
-from collections.abc import Callable
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
 from sslbench.evaluate.probe import fit_linear_probe, knn_predict
-from sslbench.interfaces import LabeledEmbeddings, MethodModule
+from sslbench.interfaces import EmbedTrain, LabeledEmbeddings, MethodModule
 from sslbench.methods.self_supervised import SelfSupervised
 
 
@@ -24,8 +23,8 @@ class ProbedEncoder(MethodModule):
         """`(B, 3, side, side)` -> `(B, D)` projections."""
         return self.projector(self.encoder(images))
 
-    def classifier(self, embed_train: Callable[[], LabeledEmbeddings]) -> nn.Module:
-        return fit_linear_probe(*embed_train(), self.settings.probe_l2)
+    def classifier(self, embed_train: EmbedTrain) -> nn.Module:
+        return fit_linear_probe(*embed_train(self.settings.probe_view), self.settings.probe_l2)
 
     def evaluations(
         self, train: LabeledEmbeddings, splits: dict[str, LabeledEmbeddings]

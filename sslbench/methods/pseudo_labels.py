@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from sslbench.interfaces import Batch, Step, ViewAccuracy
 from sslbench.methods.classifier import Classifier
 from sslbench.methods.losses import accuracy, cross_entropy, masked_cross_entropy
+from sslbench.methods.ramp_up import RampUp
 from sslbench.methods.semi_supervised import PseudoLabeling
 
 
@@ -20,6 +21,7 @@ class PseudoLabelingModule(Classifier):
         super().__init__(encoder, num_classes)
         self.num_classes = num_classes
         self.unlabeled_weight = settings.unlabeled_weight
+        self.ramp_up = RampUp(settings.ramp_up_steps)
         self.joint = settings.weak_pass == "joint"
 
     def weigh(self, probabilities: Tensor, indices: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -53,7 +55,11 @@ class PseudoLabelingModule(Classifier):
             **balance(probabilities),
             **more,
         }
-        return Step(loss_labeled + self.unlabeled_weight * loss_unlabeled, metrics)
+        weight = self.unlabeled_weight * self.ramp_up()
+        return Step(loss_labeled + weight * loss_unlabeled, metrics)
+
+    def after_step(self) -> None:
+        self.ramp_up.advance()
 
     def _all_logits(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
         """Return the logits of labelled images, strong views and weak views."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from sslbench.config.parts import UNLABELED, Method, Ratio, Stream
-from sslbench.config.ranges import all_positive, positive, require
+from sslbench.config.ranges import all_positive, one_of, positive, require
 
 
 @dataclass
@@ -23,6 +23,10 @@ class SelfSupervised(Method):
     """Widths of the layers between the embeddings and the loss; none: it is on the embeddings."""
     probe_l2: float = 1.0
     """L2 penalty of the linear probe on standardised embeddings (1 / C of the logistic loss)."""
+    probe_view: str = "plain"
+    """Of the labelled train images that the probe is fitted on. Reading: `plain`, as they are; the
+    other reading, `view_a` or `view_b`, is a random view of each, which the train accuracy is of
+    then, too."""
     knn_k: int = 200
     """Neighbours of the k-NN reading, at most the number of labelled images."""
 
@@ -31,6 +35,7 @@ class SelfSupervised(Method):
         require(self.batch_size >= 2, "method.batch_size", self.batch_size, "needs at least 2")
         in_range = 1e-9 <= self.probe_l2 <= 1e9
         require(in_range, "method.probe_l2", self.probe_l2, "must be from 1e-9 to 1e9")
+        one_of("method.probe_view", self.probe_view, ("plain", "view_a", "view_b"))
         positive("method.knn_k", self.knn_k, 1_000_000_000)
         all_positive("method.projector", self.projector, 1_000_000, longest=32)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sslbench.config.parts import LABELED, UNLABELED, Method, Ratio, Stream
-from sslbench.config.ranges import MOST_IMAGES, not_negative, one_of, positive
+from sslbench.config.ranges import MOST_IMAGES, MOST_STEPS, not_negative, one_of, positive
 
 
 @dataclass
@@ -19,11 +19,15 @@ class SemiSupervised(Method):
     """With `ratio.of=batch` it follows from the ratio."""
     unlabeled_weight: float = 1.0
     """Weight of the unlabelled loss. Reading, for the paper's `semi`: 1, as in FixMatch."""
+    ramp_up_steps: int = 0
+    """Steps in which that weight rises from 0.7 % of it (Laine and Aila 2017): without, the paper's
+    `semi` may collapse to one class in its first hundred steps."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         positive("method.unlabeled_batch_size", self.unlabeled_batch_size, MOST_IMAGES)
         not_negative("method.unlabeled_weight", self.unlabeled_weight, 1e9)
+        not_negative("method.ramp_up_steps", self.ramp_up_steps, MOST_STEPS)
 
     def streams(self, ratio: Ratio) -> list[Stream]:
         num_unlabeled = self.unlabeled_batch_size

@@ -156,6 +156,7 @@ def _write_curves(path: Path, method: str, accuracy: float, last: int, rng: Rand
         where = {"step": step, "epoch": step / 100}
         train = {"loss": 2 * (1 - reached), "lr": 1e-3}
         val = {"accuracy": reached, "loss": 2.2 * (1 - reached)}
+        val |= {"seconds": step / 10, "flops": step * 10**9}
         if method == "semi":
             train |= {"confidence": reached, "kept_at_0.95": max(0.0, reached - 0.3)}
             train |= {"pseudo_label_max_share": 1 - 0.8 * reached}

@@ -9,6 +9,9 @@ from sslbench.tables.pictures.confusions import draw_confusions
 from sslbench.tables.pictures.curves import draw_curves
 from sslbench.tables.pictures.embeddings import draw_embeddings
 from sslbench.tables.pictures.ratios import draw_ratios
+from sslbench.tables.pictures.time_to_accuracy import draw_time_to_accuracy
+
+DRAWN = (draw_curves, draw_time_to_accuracy, draw_ratios, draw_confusions, draw_embeddings)
 
 
 def draw_pictures(report: Report) -> list[Picture]:
@@ -18,9 +21,4 @@ def draw_pictures(report: Report) -> list[Picture]:
     """
     albums = [Album(each, report) for each in report.groups if not is_ablation(each, report.groups)]
     with matplotlib.rc_context(fname=STYLE):
-        return [
-            picture
-            for album in albums
-            for draw in (draw_curves, draw_ratios, draw_confusions, draw_embeddings)
-            for picture in draw(album)
-        ]
+        return [picture for album in albums for draw in DRAWN for picture in draw(album)]

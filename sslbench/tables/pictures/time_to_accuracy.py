@@ -1,0 +1,60 @@
+"""Validation accuracy against the seconds and the operations that training took until then."""
+
+from collections.abc import Iterator
+from itertools import cycle
+
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+from matplotlib.lines import Line2D
+from matplotlib.ticker import EngFormatter, LogLocator
+
+from sslbench.tables.contents import Picture
+from sslbench.tables.pictures.album import WIDTH, Album, short, way_words
+from sslbench.tables.time_to_accuracy import COSTS, read_validations
+
+AXES = {"seconds": "seconds of training steps", "flops": "floating-point operations"}
+STYLES = ("-", "--", ":", "-.")
+"""Of ways of training; colours and markers are of models."""
+TICKS = (1, 3)
+"""Within each power of ten."""
+PLACES = ["method", "from", "model", "step"]
+
+
+def draw_time_to_accuracy(album: Album) -> Iterator[Picture]:
+    """Draw each finished row's mean over seeds, where curves say what training took."""
+    found = []
+    for row in album.rows:
+        method, start = way_words((row.method, row.init))
+        for cell in album.group.done(row).values():
+            points = read_validations(cell, album.report.problems)
+            found.append(points.assign(**{"method": method, "from": start, "model": row.model}))
+    if not any(map(len, found)):
+        return
+    points = pd.concat([each for each in found if len(each)])
+    points["accuracy"] *= 100
+    spread = {"accuracy": ("accuracy", "mean"), "deviation": ("accuracy", "std")}
+    costs = {name: (name, "mean") for name in COSTS}
+    lines = points.groupby(PLACES).agg(**spread, n=("accuracy", "count"), **costs)
+    ways = [way for way in album.grid if way_words(way) in {key[:2] for key in lines.index}]
+    styles = dict(zip(map(way_words, ways), cycle(STYLES), strict=False))
+    canvas = Canvas((WIDTH, 3.4))
+    axes = canvas.subplots(1, 2, sharey=True)
+    for (method, start, model), line in lines.groupby(level=PLACES[:3]):
+        color, marker = album.lines[model]
+        look = {"color": color, "marker": marker, "markevery": 0.15}
+        for ax, name in zip(axes, COSTS, strict=True):
+            ax.plot(line[name], line["accuracy"], styles[method, start], **look)
+            low, high = (line["accuracy"] + sign * line["deviation"] for sign in (-1, 1))
+            ax.fill_between(line[name], low, high, color=color, alpha=0.2, linewidth=0)
+    for ax, name in zip(axes, COSTS, strict=True):
+        ax.set(xscale="log", xlabel=AXES[name])
+        ax.xaxis.set_major_locator(LogLocator(subs=TICKS))
+        ax.xaxis.set_major_formatter(EngFormatter(places=0) if name == "flops" else "{x:g}")
+        ax.minorticks_off()
+    axes[0].set_ylabel("val accuracy (%)")
+    named = [(style, " from ".join(filter(None, way))) for way, style in styles.items()]
+    handles = [Line2D([], [], color="gray", ls=style, label=short(name)) for style, name in named]
+    axes[0].legend(handles=handles, loc="upper left")
+    album.add_legend(canvas, [model for model in album.models if model in set(points["model"])])
+    caption = "Lines: means over seeds; bands: one standard deviation. Without validations."
+    yield album.save(canvas, "time-to-accuracy", "Time to accuracy", caption, lines)

@@ -1,0 +1,130 @@
+"""Time to accuracy: what training takes until a validation accuracy is reached."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from sslbench.cell.curves import CURVES, read_curves
+from sslbench.tables import paper, statistics
+from sslbench.tables.contents import Table
+from sslbench.tables.gather import DAMAGE, Cell
+from sslbench.tables.groups import Group, row_order, slug
+from sslbench.tables.paper import Row
+
+TARGETS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+COSTS = {"seconds": 1.0, "flops": 1e-12}
+"""What it takes, and the unit in which it is shown: seconds and TFLOP."""
+COLUMNS = ("step", "accuracy", *COSTS)
+NOTE = (
+    "Seconds and floating-point operations of the training steps, without validations and "
+    "checkpoints, up to the first validation with that accuracy. Operations are those of forward "
+    "and backward passes (convolutions and matrix products). What led to weights that a cell "
+    "starts from is left out. Means over seeds that reached it; Student's 95 % interval where all "
+    "did. "
+    "Seconds are those of {}; cells that shared it were slower than they are alone."
+)
+
+
+def time_tables(groups: list[Group], problems: list[str]) -> list[Table]:
+    """Return a table for each group whose curves say what training took.
+
+    Curves that cannot be read are added to `problems`.
+    """
+    tables = []
+    for group in groups:
+        rows = sorted(group.rows, key=row_order)
+        lines = [line for row in rows for line in _lines(group, row, problems)]
+        if lines:
+            values = pd.DataFrame(lines)
+            stem = "" if group.is_paper else f"-{slug(group.title)}"
+            processors = sorted({_processor(cell) for cell in group.cells()} - {""})
+            tables.append(
+                Table(
+                    name=f"time-to-accuracy{stem}",
+                    title=f"Time to accuracy ({group.title})",
+                    note=NOTE.format("; ".join(processors) or "an unknown machine"),
+                    frame=_show(values),
+                    values=values,
+                )
+            )
+    return tables
+
+
+def read_validations(cell: Cell, problems: list[str]) -> pd.DataFrame:
+    """Return a cell's validations, `COLUMNS` by step; none where it does not say what they took."""
+    path = cell.folder / CURVES
+    try:
+        points = [point for point in read_curves(path) if point["split"] == "val"]
+        found = pd.DataFrame([[point.get(name) for name in COLUMNS] for point in points])
+        return found.set_axis(COLUMNS, axis=1).astype(float).dropna() if points else _NONE
+    except DAMAGE as error:
+        if not any(str(path) in problem for problem in problems):
+            problems.append(f"{path}: not curves ({error}); they are left out")
+        return _NONE
+
+
+_NONE = pd.DataFrame(columns=COLUMNS, dtype=float)
+
+
+def _processor(cell: Cell) -> str:
+    runtime = cell.record.runtime
+    words = [runtime.get("processor"), runtime.get("precision")]
+    return " in ".join(word for word in words if isinstance(word, str))
+
+
+def _lines(group: Group, row: Row, problems: list[str]) -> Iterator[dict]:
+    """Yield what a row's finished cells took to reach each accuracy, then their best one."""
+    cells = [read_validations(cell, problems) for cell in group.done(row).values()]
+    cells = [cell for cell in cells if len(cell)]
+    if not cells:
+        return
+    shared = {"model": row.model, "method": row.method, "ratio": row.ratio, "from": row.init}
+    for target in TARGETS:
+        reached = [cell[cell["accuracy"] >= target] for cell in cells]
+        firsts = [cell.iloc[0] for cell in reached if len(cell)]
+        if firsts:
+            costs = _summarize(firsts, tuple(COSTS), len(cells))
+            yield shared | {"accuracy": target, "is_best": False} | costs
+    bests = [cell.loc[cell["accuracy"].idxmax()] for cell in cells]
+    yield shared | {"is_best": True} | _summarize(bests, ("accuracy", *COSTS), len(cells))
+
+
+def _summarize(points: list[pd.Series], names: tuple[str, ...], num_cells: int) -> dict:
+    """Return means and intervals of points, one of each seed that has one."""
+    found = {"reached": len(points), "n": num_cells}
+    for name in names:
+        values = [point[name] for point in points]
+        found |= {name: np.mean(values), f"{name}_low": np.nan, f"{name}_high": np.nan}
+        if len(values) == num_cells > 1:  # few seeds may lead below zero
+            found |= dict(zip((f"{name}_low", f"{name}_high"), _interval(values), strict=True))
+    return found
+
+
+def _interval(values: list[float]) -> np.ndarray:
+    return np.maximum(statistics.t_interval(values), 0)
+
+
+def _show(values: pd.DataFrame) -> pd.DataFrame:
+    shown = values[["model", "method", "ratio", "from"]].fillna("")
+    for name in ("model", "method"):
+        shown[name] = shown[name].map(paper.title)
+    best = "best: " + _texts(values, "accuracy", 100.0)
+    targets = (100 * values["accuracy"]).map("{:.0f}".format)
+    shown["val acc"] = best.where(values["is_best"], targets)
+    for name, unit in COSTS.items():
+        title = {"seconds": "seconds", "flops": "TFLOP"}[name]
+        shown[title] = _texts(values, name, unit)
+    shown["reached"] = [f"{row.reached}/{row.n}" for row in values.itertuples()]
+    constant = [name for name in ("ratio", "from") if shown[name].nunique() <= 1]
+    return shown.drop(columns=constant)
+
+
+def _texts(values: pd.DataFrame, name: str, unit: float) -> pd.Series:
+    """Write means and intervals; of few digits, as costs span many orders."""
+
+    def text(line: tuple) -> str:
+        mean, low, high = (unit * getattr(line, f"{name}{end}") for end in ("", "_low", "_high"))
+        return f"{mean:.4g}" + ("" if np.isnan(low) else f" [{low:.4g}, {high:.4g}]")
+
+    return pd.Series([text(line) for line in values.itertuples()], index=values.index)
