@@ -135,7 +135,7 @@ def lightly_step(settings: Any, workers: int) -> tuple[Any, Any]:
         view_1_transform=BYOLView1Transform(input_size=96),
         view_2_transform=BYOLView2Transform(input_size=96),
     )
-    stored = open_dataset(settings.data, Path(settings.outputs)).files.unlabeled_images
+    stored = open_dataset(settings.data, Path(settings.outputs)).files.images["unlabeled"]
     loader = torch.utils.data.DataLoader(
         TransformedImages(stored, transform),
         batch_size=settings.method.batch_size,

@@ -48,7 +48,14 @@ SECTIONS = {
         "sslbench.optimizers.AdamW",
         "sslbench.optimizers.SGD",
     ],
-    "data": ["sslbench.config.settings.Data"],
+    "data": [
+        "sslbench.config.data.Data",
+        "sslbench.data.stl10.STL10",
+        "sslbench.data.packed.Packed",
+        "sslbench.data.folder.Folder",
+        "sslbench.data.parquet.Parquet",
+        "sslbench.data.torchvision.Torchvision",
+    ],
     "tracking": ["sslbench.config.settings.Tracking"],
     "hydra.sweeper": ["hydra_plugins.sslbench_sweeper.grids.GridsSweeperConf"],
 }

@@ -78,18 +78,20 @@ def build(settings: Settings) -> Training:
 
 def sizes_of(settings: Settings, dataset: Dataset) -> Sizes:
     """Return what a method may know of the data that it is built for."""
-    files, num_pool = dataset.files, 0
-    num_unlabeled, num_labeled = len(files.unlabeled_images), len(dataset.train_indices)
+    files, counts, num_pool = dataset.files, dataset.counts, 0
     if settings.uses_pool:
-        num_pool = pool_size(num_unlabeled, num_labeled, settings.ratio)
-    return Sizes(len(files.class_names), len(files.train_images), num_unlabeled, num_pool)
+        num_pool = pool_size(counts["unlabeled"], counts["labeled"], settings.ratio)
+    num_labeled, num_unlabeled = (
+        len(files.images.get(of, ())) for of in ("train", dataset.splits.unlabeled.file)
+    )
+    return Sizes(len(files.class_names), num_labeled, num_unlabeled, num_pool)
 
 
 def build_method(settings: Settings, sizes: Sizes, device: torch.device) -> MethodModule:
     """Build a method with weights drawn from the run's seed, or loaded by `init.from`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(settings.seed, "weights"))
-        encoder = settings.model.build()
+        encoder = settings.model.build(settings.data.side)
         if not hasattr(encoder, "embedding_dim"):
             raise ValueError(f"model={settings.model.name}: what it builds has no embedding_dim")
         if settings.init_from is not None:
@@ -117,8 +119,8 @@ def build_views(
 
 def pool_indices(settings: Settings, dataset: Dataset) -> np.ndarray:
     """Return the unlabelled images that the ratio admits, `(N,)` int64."""
-    num_available, num_labeled = len(dataset.files.unlabeled_images), len(dataset.train_indices)
-    return unlabeled_pool(num_available, num_labeled, settings.ratio, settings.seed)
+    available, num_labeled = dataset.splits.unlabeled.indices, dataset.counts["labeled"]
+    return available[unlabeled_pool(len(available), num_labeled, settings.ratio, settings.seed)]
 
 
 def build_feed(
@@ -129,19 +131,19 @@ def build_feed(
     device: torch.device,
 ) -> Feed:
     """Build the batches of the streams that the method asks for."""
-    sources = []
+    sources, splits = [], dataset.splits
     for stream in settings.method.streams(settings.ratio):
         assert stream.of in (LABELED, UNLABELED), f"a stream of {stream.of!r}"
         is_labeled = stream.of == LABELED
         sources.append(
             Source(
-                images.train.store if is_labeled else images.unlabeled,
-                dataset.train_indices if is_labeled else pool_indices(settings, dataset),
+                images.stores[(splits.train if is_labeled else splits.unlabeled).file],
+                splits.train.indices if is_labeled else pool_indices(settings, dataset),
                 {name: views[view] for name, view in stream.views.items()},
                 batch_size=stream.batch_size,
                 seed=settings.seed,
                 name=stream.of,
-                labels=dataset.files.train_labels if is_labeled else None,
+                labels=dataset.files.labels["train"] if is_labeled else None,
             )
         )
     return Feed(sources, device)

@@ -12,7 +12,6 @@ from sslbench.cell.checkpoint import encoder_weights
 from sslbench.cell.folder import cells_folder
 from sslbench.cell.record import DONE, RECORD, SETTINGS, Record, load_record
 from sslbench.config.as_json import model_from_json
-from sslbench.config.parts import IMAGE_SIDE
 from sslbench.config.settings import BATCH
 from sslbench.evaluate.bn_statistics import use_batch_statistics
 from sslbench.files.checksums import file_sha256
@@ -22,7 +21,7 @@ OVERSHOOT = 0.45
 
 
 class FrozenEncoder(nn.Module):
-    """A cell's encoder with its normalisation: `(n, 3, 96, 96)` images -> `(n, D)` float32.
+    """A cell's encoder with its normalisation: `(n, 3, side, side)` images -> `(n, D)` float32.
 
     It stays in eval mode, and none of its parameters learns. `class_names` are the data set's.
     """
@@ -31,6 +30,7 @@ class FrozenEncoder(nn.Module):
         super().__init__()
         self.cell = record.cell
         self.class_names: list[str] = record.data["class_names"]
+        self.side: int = record.data["side"]
         self.embedding_dim: int = encoder.embedding_dim
         self.encoder = encoder
         for name in ("mean", "std"):
@@ -48,10 +48,10 @@ class FrozenEncoder(nn.Module):
         if isinstance(images, np.ndarray):
             # A copy: torch refuses reversed arrays, and warns of read-only ones.
             images = torch.from_numpy(images.copy()).to(self.mean.device)
-        if images.ndim != 4 or images.shape[1:] != (3, IMAGE_SIDE, IMAGE_SIDE):
+        if images.ndim != 4 or images.shape[1:] != (3, self.side, self.side):
             raise ValueError(
-                f"images of shape {tuple(images.shape)}: resize them to (n, 3, {IMAGE_SIDE}, "
-                f"{IMAGE_SIDE}); channels come first: permute(0, 3, 1, 2) puts them there"
+                f"images of shape {tuple(images.shape)}: resize them to (n, 3, {self.side}, "
+                f"{self.side}); channels come first: permute(0, 3, 1, 2) puts them there"
             )
         if images.dtype == torch.uint8:
             normalized = PlainView(self.mean, self.std).apply(images)
@@ -91,7 +91,7 @@ def load_encoder(cell: str | Path, outputs: str | Path = "outputs") -> FrozenEnc
     try:
         weights = folder / record.results["weights"]
         with torch.random.fork_rng(devices=[]):  # weights are drawn before they are loaded
-            encoder = model_from_json(record.settings).build()
+            encoder = model_from_json(record.settings).build(record.data["side"])
         frozen = FrozenEncoder(encoder, record)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         if isinstance(error.__cause__, ImportError):  # a part from outside: says where to look

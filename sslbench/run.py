@@ -56,8 +56,7 @@ def run(cell: Cell, tracker: Tracker, stop: StopRequest, *, show_bar: bool = Fal
         origin = _describe(record, training, start)
         selects_best = cell.settings.method.select == "best"
         standing = take_up(folder, cell.id, origin, cell.settings.resume, selects_best=selects_best)
-        flaws = [f"data={training.dataset.name}: {flaw}" for flaw in training.dataset.flaws]
-        record.notes = list(dict.fromkeys([*standing.notes, *flaws]))
+        record.notes = list(dict.fromkeys([*standing.notes, *training.dataset.notes]))
         for note in record.notes:
             log.warning("%s", note)
         use_kernels(training, origin, standing)

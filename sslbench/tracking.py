@@ -144,7 +144,7 @@ def start_tracker(
         id=cell_id,
         name=" ".join([*parts, seed]),
         job_type=settings.method.name,
-        tags=[*parts[1:], settings.data.name, seed],
+        tags=[*parts[1:], settings.data.safe_name, seed],
         config=config | {"cell": cell_id},
     )
     return WandbTracker(start, checkpoints=tracking.checkpoints)

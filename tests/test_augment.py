@@ -58,7 +58,7 @@ REFERENCES = {
     Flip: lambda it, x, own: reference.horizontal_flip(x),
     Jitter: jitter,
     Grayscale: lambda it, x, own: reference.rgb_to_grayscale(x, 3),
-    Blur: lambda it, x, own: reference.gaussian_blur(x, it.kernel, own["sigmas"].item()),
+    Blur: lambda it, x, own: reference.gaussian_blur(x, it.kernel_of(96), own["sigmas"].item()),
     Solarize: lambda it, x, own: reference.solarize(x, it.threshold / 255),
 }
 BOXES = [[0, 0, 96, 96], [95, 95, 1, 1], [0, 94, 96, 2], [40, 3, 1, 93], [11, 17, 50, 37]]

@@ -68,7 +68,7 @@ def test_each_method_gets_its_views_and_which_images_they_show(method, augmented
     assert training.feed.images_per_step == sum(stream.batch_size for stream in streams)
     for stream in streams:
         indices = batch[f"{stream.of}_indices"]
-        images = files.train_images if stream.of == LABELED else files.unlabeled_images
+        images = files.images["train"] if stream.of == LABELED else files.images["unlabeled"]
         shown = plain.apply(torch.from_numpy(images[indices.numpy()]))
         for name in stream.views:
             assert batch[name].shape == (stream.batch_size, 3, 96, 96)
@@ -78,7 +78,7 @@ def test_each_method_gets_its_views_and_which_images_they_show(method, augmented
         first, *others = (batch[name] for name in stream.views)
         assert all(torch.equal(first, view) != augmented for view in others)
         if stream.of == LABELED:
-            assert batch["labels"].tolist() == files.train_labels[indices.numpy()].tolist()
+            assert batch["labels"].tolist() == files.labels["train"][indices.numpy()].tolist()
 
 
 def test_operations_views_streams_steps_and_seeds_draw_apart(outputs):
@@ -108,4 +108,4 @@ def test_labels_and_ratio_limit_what_is_drawn(stream, overrides, num_per_step, n
     assert {len(indices) for indices in draws} == {num_per_step}
     assert len(torch.cat(draws).unique()) == num_seen
     if stream == "labeled":
-        assert set(torch.cat(draws).tolist()) == set(training.dataset.train_indices.tolist())
+        assert set(torch.cat(draws).tolist()) == set(training.dataset.splits.train.indices.tolist())

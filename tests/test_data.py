@@ -7,40 +7,45 @@ import pytest
 from helpers.layouts import CLASSES, make_layout, make_release
 from helpers.server import refused_url
 
-from sslbench.config.settings import Data
-from sslbench.data import concrete_data, open_dataset
-from sslbench.data.layout import IMAGE_BYTES
+from sslbench.data import open_dataset
+from sslbench.data.auto import Auto
+from sslbench.data.digits import Digits
+from sslbench.data.layout import IMAGE_BYTES, LayoutData
+from sslbench.data.stl10 import STL10
 
 
-def stl10(root, name="stl10", **fields):
-    return Data(name=name, root=str(root), url=refused_url(), **fields)
+def stl10(root, kind=STL10, **fields):
+    return kind(root=str(root), url=refused_url(), **fields)
 
 
 def layout(root, **fields):
-    return Data(name="layout", root=str(root), **fields)
+    return LayoutData(root=str(root), **fields)
 
 
-def test_auto_is_stl10_where_its_folder_is_and_never_falls_back_from_a_part_of_it(tmp_path):
-    folder, settings = make_layout(tmp_path), stl10(tmp_path, "auto")
-    release = make_release(folder)
-    found = concrete_data(settings, tmp_path, release)
-    assert found == replace(settings, name="stl10") == concrete_data(found, tmp_path, release)
-    dataset = open_dataset(found, tmp_path / "outputs", release)
+def test_auto_is_stl10_where_its_folder_is_and_never_falls_back_from_a_part_of_it(
+    tmp_path, monkeypatch
+):
+    folder, settings = make_layout(tmp_path), stl10(tmp_path, Auto)
+    monkeypatch.setattr(STL10, "release", make_release(folder))
+    found = settings.concrete(tmp_path)
+    assert found == STL10("stl10", "stl10", str(tmp_path), url=settings.url)
+    assert found == found.concrete(tmp_path)
+    dataset = open_dataset(found, tmp_path / "outputs")
     assert (dataset.name, dataset.files.class_names) == ("stl10", CLASSES)
     for name in ("class_names.txt", "train_X.bin"):
         (folder / name).unlink()
         with pytest.raises(ValueError, match=f"{name}: missing"):
-            concrete_data(settings, tmp_path, release)
+            settings.concrete(tmp_path)
 
 
 @pytest.mark.parametrize("download", [True, False])
 def test_without_files_auto_warns_of_the_stand_in_and_stl10_refuses(tmp_path, caplog, download):
-    settings = stl10(tmp_path / "data", "auto", download=download)
-    found = concrete_data(settings, tmp_path)
-    assert found == replace(settings, name="digits") == concrete_data(found, tmp_path)
+    settings = stl10(tmp_path / "data", Auto, download=download)
+    found = settings.concrete(tmp_path)
+    assert found == Digits(root=settings.root, name="digits") == found.concrete(tmp_path)
     [warning] = [it.getMessage() for it in caplog.records if it.levelno == logging.WARNING]
     with pytest.raises(ValueError, match="(?s)STL-10 is not there.*data=digits") as error:
-        concrete_data(replace(settings, name="stl10"), tmp_path)
+        STL10(root=settings.root, url=settings.url, download=download).concrete(tmp_path)
     for part in (settings.url, "91f7769df0f17e558f3565bffb0c7dfb", "tar -xzf"):
         assert part in warning
         assert part in str(error.value)
@@ -50,9 +55,9 @@ def test_without_files_auto_warns_of_the_stand_in_and_stl10_refuses(tmp_path, ca
 
 def test_a_layout_is_known_by_its_fingerprint(tmp_path):
     folder, settings = make_layout(tmp_path / "ours"), layout(tmp_path / "ours")
-    found = concrete_data(settings, tmp_path)
-    assert found == concrete_data(found, tmp_path)
-    assert found == replace(settings, fingerprint=found.fingerprint)
+    found = settings.concrete(tmp_path)
+    assert found == found.concrete(tmp_path)
+    assert found == replace(settings, name="ours", fingerprint=found.fingerprint)
     dataset = open_dataset(found, tmp_path / "outputs")
     assert (dataset.name, dataset.files.fingerprint) == ("ours", found.fingerprint)
     (folder / "train_y.bin").write_bytes(bytes([1] * 20))
@@ -74,12 +79,12 @@ def test_all_train_images_are_labelled_or_a_fold_or_few_of_them(tmp_path):
         open_dataset(layout(tmp_path, fold=fold, num_labeled=num), tmp_path / "outputs")
         for fold, num in ((None, None), (3, None), (3, 10))
     )
-    assert everything.train_indices.tolist() == list(range(40))
-    assert fold.train_indices.tolist() == list(range(3, 23))
-    assert set(few.train_indices) < set(fold.train_indices)
-    assert sorted(few.files.train_labels[few.train_indices]) == list(range(10))
-    assert len(few.val_indices) == 10
-    assert sorted([*few.val_indices, *few.test_indices]) == list(range(50))
+    assert everything.splits.train.indices.tolist() == list(range(40))
+    assert fold.splits.train.indices.tolist() == list(range(3, 23))
+    assert set(few.splits.train.indices) < set(fold.splits.train.indices)
+    assert sorted(few.files.labels["train"][few.splits.train.indices]) == list(range(10))
+    assert len(few.splits.val.indices) == 10
+    assert sorted([*few.splits.val.indices, *few.splits.test.indices]) == list(range(50))
 
 
 def test_statistics_are_measured_once_for_each_content(tmp_path, monkeypatch):

@@ -9,7 +9,8 @@ from helpers.server import refused_url
 
 from sslbench.data import stl10
 from sslbench.data.download import Unavailable
-from sslbench.data.stl10 import obtain_stl10, open_stl10, unpack
+from sslbench.data.stl10 import open_stl10
+from sslbench.data.stl10_archive import obtain_stl10, unpack
 
 FILES = {"train_X.bin", "train_y.bin", "test_X.bin", "test_y.bin", "unlabeled_X.bin"}
 
@@ -40,7 +41,7 @@ class Download:
             for it in (self.folder.parent, self.root)
         )
         visible = {path.name for path in self.root.iterdir() if not path.name.startswith(".")}
-        same = (found.unlabeled_images == published.unlabeled_images).all()
+        same = (found.images["unlabeled"] == published.images["unlabeled"]).all()
         return same and len(found.folds) == 10 and visible == {"stl10_binary"}
 
 

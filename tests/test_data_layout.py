@@ -29,16 +29,16 @@ def test_an_asymmetric_image_is_read_upright(tmp_path):
     stored = bytearray(2 * IMAGE_BYTES)
     stored[IMAGE_BYTES + channel * 96 * 96 + column * 96 + row] = 200
     (folder / "unlabeled_X.bin").write_bytes(stored)
-    images = read(folder).unlabeled_images
+    images = read(folder).images["unlabeled"]
     assert images.shape == (2, 3, 96, 96)
     assert images[1, channel, row, column] == images.sum(dtype=int) == 200
 
 
 def test_images_are_views_of_the_file_labels_start_from_0_and_folds_are_optional(tmp_path):
     layout = read(make_layout(tmp_path / "a", num_train=12, num_test=10))
-    assert isinstance(layout.unlabeled_images, np.memmap)
-    assert not layout.unlabeled_images.flags.writeable
-    assert layout.train_labels.tolist() == [*range(10), 0, 1]
+    assert isinstance(layout.images["unlabeled"], np.memmap)
+    assert not layout.images["unlabeled"].flags.writeable
+    assert layout.labels["train"].tolist() == [*range(10), 0, 1]
     assert layout.class_names == CLASSES
     assert layout.folds is None
     folds = read(make_layout(tmp_path / "b", folds=True)).folds
@@ -116,8 +116,8 @@ def test_a_file_that_was_not_touched_is_hashed_once(tmp_path, monkeypatch, caplo
 @pytest.mark.skipif(not MICRO.exists(), reason="the few real STL-10 images are not here")
 def test_real_stl10_bytes_are_read_rightly():
     layout = read(MICRO)
-    first = " ".join(layout.class_names[label] for label in layout.test_labels[:10])
+    first = " ".join(layout.class_names[label] for label in layout.labels["test"][:10])
     assert first == "horse monkey dog airplane cat bird bird bird deer deer"
-    assert (len(layout.train_images), len(layout.unlabeled_images)) == (50, 246)
-    blue = layout.test_images[3, 2].astype(float)  # an airplane under a blue sky
+    assert (len(layout.images["train"]), len(layout.images["unlabeled"])) == (50, 246)
+    blue = layout.images["test"][3, 2].astype(float)  # an airplane under a blue sky
     assert blue[:30].mean() > 2 * blue[-30:].mean()

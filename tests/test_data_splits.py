@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 from sslbench.config.settings import Ratio
-from sslbench.data.splits import choose_labeled, seeded_order, split_val_test, unlabeled_pool
+from sslbench.data.splits import (
+    VAL_PURPOSE,
+    choose_labeled,
+    choose_share,
+    cut,
+    seeded_order,
+    unlabeled_pool,
+)
 from sslbench.data.statistics import color_statistics
 
 STL10_TRAIN, STL10_TEST = np.arange(5000) % 10, np.repeat(np.arange(10), 800)
@@ -16,16 +23,18 @@ def test_a_seeded_order_is_the_same_everywhere():
     assert sorted(seeded_order(1000, 3)) == list(range(1000))
 
 
+def cut_val(split_seed):
+    return cut(STL10_TEST, np.arange(8000), 0.2, split_seed, VAL_PURPOSE)
+
+
 def test_stl10s_test_images_are_divided_1_to_4_in_each_class_by_the_seed_alone():
-    val, test = split_val_test(STL10_TEST, 0.2, split_seed=0)
+    val, test = cut_val(0)
     assert np.bincount(STL10_TEST[val]).tolist() == [160] * 10
     assert np.bincount(STL10_TEST[test]).tolist() == [640] * 10
     assert sorted([*val, *test]) == list(range(8000))
-    assert (split_val_test(STL10_TEST, 0.2, split_seed=0)[0] == val).all()
-    assert set(split_val_test(STL10_TEST, 0.2, split_seed=1)[0]) != set(val)
-    for val_fraction in (0.01, 0.99):  # an empty part
-        with pytest.raises(ValueError, match=r"data\.val_fraction"):
-            split_val_test(np.arange(20) % 10, val_fraction, split_seed=0)
+    assert val[:5].tolist() == [2, 3, 11, 13, 15]
+    assert (cut_val(0)[0] == val).all()
+    assert set(cut_val(1)[0]) != set(val)
 
 
 def choose(num_labeled, candidates=None, split_seed=0, labels=STL10_TRAIN):
@@ -52,6 +61,14 @@ def test_a_labelled_choice_that_cannot_be_made_is_refused(num_labeled, num_class
         choose(num_labeled, labels=np.arange(5000) % num_classes)
 
 
+def test_a_share_is_of_each_class_at_least_one_and_nested():
+    labels = np.repeat([0, 1, 2], [1000, 300, 20])
+    few, more = (choose_share(labels, np.arange(1320), share, 0) for share in (0.01, 0.1))
+    assert np.bincount(labels[few]).tolist() == [10, 3, 1]
+    assert np.bincount(labels[more]).tolist() == [100, 30, 2]
+    assert set(few) < set(more)
+
+
 def pool(unlabeled, *, labeled=1, num_available=100_000, num_labeled=5000, seed=0, of="pool"):
     ratio = Ratio(name="", labeled=labeled, unlabeled=unlabeled, of=of)
     return unlabeled_pool(num_available, num_labeled, ratio, seed)
@@ -73,7 +90,7 @@ SIZES = {
 }
 REFUSALS = {
     "admits none of 100,000 .* 60 lab": {"unlabeled": 1, "labeled": 1000, "num_labeled": 60},
-    "admits none of 0 unlabelled": {"unlabeled": 5, "num_available": 0, "of": "batch"},
+    "no unlabelled images .*=train": {"unlabeled": 5, "num_available": 0, "of": "batch"},
     "are 246; .*ratio=1:4; ratio=all": {"unlabeled": 20, "num_available": 246, "num_labeled": 50},
 }
 

@@ -26,11 +26,13 @@ OTHER_VALUES = {
     **{"model.widths": "[4,4,4,8]", "model.strides": "[2,2,2,1]", "model.blocks": 3},
     **{"optimizer.betas": "[0.5,0.5]", "optimizer.clip_grad_norm": 0.01, "precision": "bf16"},
     **{"optimizer.schedule": "cosine", "compile": "off", "resume": "force", "device": "cpu"},
+    **{"kernel": 3, "data.val_from": "train"},
     **{"cells_per_device": 3, "gpu_sharing": "none"},
     **{"ratio.of": "batch", "ratio.unlabeled": 3, "data.num_labeled": 40},
 }
 """Where half of a float and two more than an integer would not do."""
-ELSEWHERE = ("name", "root", "url", "download", "fold", "fingerprint", "outputs", "cell", "init")
+ELSEWHERE = ("name", "kind", "root", "url", "download", "fold", "fingerprint", "side")
+ELSEWHERE += ("unlabeled_from", "test_fraction", "outputs", "cell", "init")
 """Where things are, and what has tests of its own."""
 ELSEWHERE += ("threads",)  # a cell goes on only with as many as it was begun with
 WRN = "model=wrn45_2 model.stem_width=4 model.widths=[4,4,4,4] model.strides=[2,2,2,2]"
@@ -73,7 +75,7 @@ def computed_by(settings):
     """Return a hash of a few steps, of how they end and of what would be evaluated when."""
     training = build(settings)
     dataset, schedule = training.dataset, training.schedule
-    found = [dataset.train_indices, dataset.val_indices, dataset.test_indices]
+    found = [dataset.splits.train.indices, dataset.splits.val.indices, dataset.splits.test.indices]
     found += [[schedule.evaluates_after(step) for step in range(200)], schedule.total_steps]
     found += [[learning_rate(settings.optimizer, step, 10) for step in range(10)]]
     found += [settings.method.select, settings.method.train_figures, settings.bn_statistics]

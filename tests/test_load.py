@@ -63,7 +63,7 @@ def test_embeddings_are_those_of_the_evaluation(method, cells):
     with np.load(cell.folder.path / "embeddings-test.npz") as file:
         expected, indices = torch.from_numpy(file["embeddings"][:32]), file["indices"][:32]
     files = open_dataset(cell.settings.data, Path(cell.settings.outputs)).files
-    images = torch.from_numpy(np.ascontiguousarray(files.test_images[indices]))
+    images = torch.from_numpy(np.ascontiguousarray(files.images["test"][indices]))
     state = torch.get_rng_state()
     encoder = sslbench.load_encoder(cell.id, outputs=cell.settings.outputs)
     assert torch.equal(torch.get_rng_state(), state), "loading draws no random numbers"

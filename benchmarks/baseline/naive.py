@@ -37,7 +37,7 @@ TRANSFORMS: dict[type[Operation], Callable[..., Transform]] = {
     Flip: lambda it: transforms.RandomHorizontalFlip(1.0),
     Jitter: lambda it: transforms.ColorJitter(it.brightness, it.contrast, it.saturation, it.hue),
     Grayscale: lambda it: transforms.Grayscale(3),
-    Blur: lambda it: transforms.GaussianBlur(it.kernel, tuple(it.sigma)),
+    Blur: lambda it: transforms.GaussianBlur(it.kernel_of(IMAGE_SIDE), tuple(it.sigma)),
     Solarize: lambda it: transforms.RandomSolarize(it.threshold, 1.0),
 }
 """torchvision's counterpart of an operation, always applied."""
@@ -203,10 +203,10 @@ class NaiveTrainer:
         ]
         files = dataset.files
         if stream.of == LABELED:
-            labeled = files.train_images, files.train_labels, dataset.train_indices
+            labeled = files.images["train"], files.labels["train"], dataset.splits.train.indices
             return LabeledImages(*labeled, *transforms_of_views)
         pool = pool_indices(settings, dataset)
-        return PairedViews(files.unlabeled_images, pool, *transforms_of_views)
+        return PairedViews(files.images[dataset.splits.unlabeled.file], pool, *transforms_of_views)
 
     def _build_loader(self, images: TorchDataset, batch_size: int) -> DataLoader:
         num_samples = max(len(images), MIN_BATCHES_PER_EPOCH * batch_size)

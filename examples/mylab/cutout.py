@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from sslbench.config.parts import IMAGE_SIDE, Operation, Params
+from sslbench.config.data import LARGEST_SIDE
+from sslbench.config.parts import Operation, Params
 from sslbench.config.ranges import require
 
 
@@ -19,8 +20,8 @@ class Cutout(Operation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        fits = 1 <= self.size <= IMAGE_SIDE
-        require(fits, "augmentation: size", self.size, f"must be 1 to {IMAGE_SIDE}")
+        fits = 1 <= self.size <= LARGEST_SIDE
+        require(fits, "augmentation: size", self.size, f"must be 1 to {LARGEST_SIDE}")
 
     def sample(self, generator: Generator, n: int, side: int) -> Params:
         return {"centers": torch.randint(side, (n, 2), generator=generator)}

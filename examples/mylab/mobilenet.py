@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 from torchvision.models import mobilenet_v3_small
 
-from sslbench.config.parts import Model
+from sslbench.config.parts import IMAGE_SIDE, Model
 from sslbench.config.ranges import positive
 
 
@@ -20,7 +20,7 @@ class MobileNet(Model):
     def __post_init__(self) -> None:
         positive("model.width", self.width)
 
-    def build(self) -> nn.Module:
+    def build(self, side: int = IMAGE_SIDE) -> nn.Module:
         encoder = mobilenet_v3_small(weights=None, width_mult=self.width)
         encoder.embedding_dim = encoder.classifier[0].in_features
         encoder.classifier = nn.Identity()

@@ -100,22 +100,30 @@ class Blur(Operation):
     """A Gaussian blur with reflected edges."""
 
     p: float = 0.5
-    kernel: int = 9
-    """Side of the Gaussian kernel in pixels: a tenth of the image, made odd."""
+    kernel: int | None = None
+    """Side of the Gaussian kernel in pixels; none: a tenth of the image's, made odd (9 of 96)."""
     sigma: list[float] = field(default_factory=lambda: [0.1, 2.0])
     """Standard deviation of the Gaussian in pixels."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        odd = self.kernel % 2 == 1 and 1 <= self.kernel <= 95
+        odd = self.kernel is None or (self.kernel % 2 == 1 and 1 <= self.kernel <= 95)
         require(odd, "augmentation: kernel", self.kernel, "must be odd, 1 to 95")
         interval("augmentation: sigma", self.sigma, 1e-3, 100.0)
 
+    def kernel_of(self, side: int) -> int:
+        """Return the kernel's side for images of a side."""
+        return side // 10 | 1 if self.kernel is None else self.kernel
+
     def sample(self, generator: "Generator", n: int, side: int) -> Params:
+        kernel = self.kernel_of(side)
+        rule = f"must be below twice the images' {side} pixels"
+        require(kernel < 2 * side, "augmentation: kernel", kernel, rule)
         return {"sigmas": _ops().uniform(generator, *self.sigma, n)}
 
     def apply(self, images: "Tensor", params: Params) -> "Tensor":
-        return _ops().gaussian_blur(images, params["sigmas"], self.kernel)
+        kernel = self.kernel_of(images.shape[-1])
+        return _ops().gaussian_blur(images, params["sigmas"], kernel)
 
 
 @dataclass

@@ -29,7 +29,7 @@ def find_changes(settings: Settings, choices: Mapping[str, Any]) -> Changes:
         "model": choices.get("model", settings.model.name),
         "method": choices.get("method", settings.method.name),
         "ratio": settings.ratio.name,
-        "data": settings.data.name,
+        "data": settings.data.kind,
     }
     changes: Changes = {}
     preset = _preset(**groups)

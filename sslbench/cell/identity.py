@@ -20,12 +20,14 @@ PACKAGE = __name__.partition(".")[0]
 
 def identity(settings: Settings) -> dict[str, Any]:
     """Return all that tells this cell from others; settings must be concrete."""
-    assert settings.data.name != "auto", "the data set is not chosen yet"
+    assert settings.data.kind != "auto", "the data set is not chosen yet"
     contents = _contents(replace(settings, ratio=effective_ratio(settings)))
     # The optimizer has the rate already; the other names are only names.
     contents["method"].pop("adam_lr", None)
     for group in ("model", "method", "augmentation", "ratio", "optimizer"):
         contents[group].pop("name", None)
+    contents["data"] |= {"name": settings.data.kind}
+    contents["data"].pop("type")
     if not settings.uses_pool:
         contents.pop("ratio")
     streams = settings.method.streams(settings.ratio)
@@ -50,7 +52,7 @@ def cell_id(settings: Settings) -> str:
     parts = [settings.method.name, settings.model.name]
     if settings.uses_pool:
         parts.append(effective_ratio(settings).name.replace(":", "to"))
-    parts += [settings.data.name, f"s{settings.seed}", digest]
+    parts += [settings.data.safe_name, f"s{settings.seed}", digest]
     return "-".join(parts)
 
 

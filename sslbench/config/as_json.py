@@ -26,7 +26,8 @@ def settings_to_json(settings: Settings) -> dict[str, Any]:
     contents = _to_json(settings)
     documentation = getdoc(type(settings.method)) or settings.method.name
     contents["method"][DESCRIPTION] = documentation.splitlines()[0]
-    contents["data"]["url"] = redacted("".join(settings.data.url.split()))
+    if "url" in contents["data"]:
+        contents["data"]["url"] = redacted("".join(contents["data"]["url"].split()))
     return contents
 
 

@@ -226,9 +226,13 @@ def _refuse_unknown_keys(node: DictConfig, path: str = "") -> None:
 def _refuse_false_names(found: Settings, choices: Mapping[str, Any]) -> None:
     """Tables show these names. Those of other groups say what is done, or follow from numbers."""
     for group in ("model", "method", "augmentation", "optimizer"):
-        name = getattr(found, group).name
-        chosen = str(choices.get(group, name)).rpartition("/")[2]
-        if name != chosen:
-            raise ValueError(
-                f"{group}.name={name} with {group}={chosen}: use {group}={name} or name it {chosen}"
-            )
+        _refuse_false_name(group, "name", getattr(found, group).name, choices)
+    _refuse_false_name("data", "kind", found.data.kind, choices)
+
+
+def _refuse_false_name(group: str, key: str, name: str, choices: Mapping[str, Any]) -> None:
+    chosen = str(choices.get(group, name)).rpartition("/")[2]
+    if name != chosen:
+        raise ValueError(
+            f"{group}.{key}={name} with {group}={chosen}: use {group}={name} or name it {chosen}"
+        )

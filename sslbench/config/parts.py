@@ -35,7 +35,7 @@ EXECUTION = {"identity": False}
 """Marks a field that says how a cell is run, and is no part of what the cell is."""
 LABELED, UNLABELED = "labeled", "unlabeled"
 IMAGE_SIDE = 96
-"""Of all images, in pixels."""
+"""Of STL-10's images, in pixels, and of all others unless asked for otherwise."""
 LARGEST_RATIO = 999_999_999
 SMALLEST_NORM = 1e-12
 """Of gradients: with less they would be 0 in 32 bits."""
@@ -102,12 +102,19 @@ class Model(Part):
 
     name: str = MISSING
 
-    def build(self) -> "nn.Module":
+    def build(self, side: int = IMAGE_SIDE) -> "nn.Module":
         """Build the encoder, its weights drawn from torch's global generator.
 
-        Its `embedding_dim` is D.
+        Its `embedding_dim` is D; `side` is that of the images it will see.
         """
         raise NotImplementedError
+
+    def require_side(self, side: int) -> None:
+        """Refuse images that the encoder does not take.
+
+        Raises:
+            ValueError: With the setting to change; by default none is refused.
+        """
 
 
 @dataclass

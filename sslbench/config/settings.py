@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
+from sslbench.config.data import Data
 from sslbench.config.parts import EXECUTION, UNLABELED, Method, Model, Operation, Optimizer, Ratio
 from sslbench.config.paths import expand
 from sslbench.config.ranges import (
     LARGEST_SEED,
     MOST_IMAGES,
     MOST_STEPS,
-    fraction,
     not_negative,
     one_of,
     positive,
@@ -43,48 +43,6 @@ class Augmentation:
     view_a: dict[str, Operation] = field(default_factory=dict)
     """Operations by name; the name is what an override says: `augmentation.view_a.blur.p=0.9`."""
     view_b: dict[str, Operation] = field(default_factory=dict)
-
-
-@dataclass
-class Data:
-    """Which images, and how they are split."""
-
-    name: str = "auto"
-    """`stl10`; `layout`: any set in STL-10's binary layout under `root`; `digits`: the built-in
-    stand-in; `auto`: STL-10 if it is under `root` or can be downloaded, else the stand-in."""
-    root: str = field(default="data", metadata=EXECUTION)
-    """The folder that holds `stl10_binary/`."""
-    download: bool = field(default=True, metadata=EXECUTION)
-    url: str = field(
-        default="http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz", metadata=EXECUTION
-    )
-    """Where STL-10's archive is, or a mirror of it (http, https or file)."""
-    fold: int | None = None
-    """One of the ten official folds of 1,000 labelled images; none: all of them."""
-    num_labeled: int | None = None
-    """A class-balanced choice of so many labelled images; none: all of them."""
-    split_seed: int = 0
-    """Seed of the splits and of the choice of labelled images; apart from the run's own seed."""
-    val_fraction: float = 0.2
-    """Share of the test images used for validation (paper: 1 : 4). Reading: stratified by class."""
-    fingerprint: str = ""
-    """What tells a `layout` data set from others; found when the data is opened."""
-    max_flawed: float = field(default=0.01, metadata=EXECUTION)
-    """Share of a split's images that may be blank, or there twice, in one split or in two."""
-
-    def __post_init__(self) -> None:
-        fraction("data.max_flawed", self.max_flawed)
-        one_of("data.name", self.name, ("auto", "stl10", "layout", "digits"))
-        self.root = expand("data.root", self.root)
-        if self.url.startswith("file:"):
-            self.url = expand("data.url", self.url)
-        not_negative("data.split_seed", self.split_seed, LARGEST_SEED)
-        is_share = 0 < self.val_fraction < 1
-        require(is_share, "data.val_fraction", self.val_fraction, "must be above 0 and below 1")
-        if self.fold is not None:
-            require(0 <= self.fold <= 9, "data.fold", self.fold, "must be 0 to 9")
-        if self.num_labeled is not None:
-            positive("data.num_labeled", self.num_labeled, 10**9)
 
 
 @dataclass
@@ -200,6 +158,7 @@ class Settings:
                 f"method={self.method.name} ratio={self.ratio.name}: this method learns from "
                 "unlabelled images; pick a ratio such as ratio=1:20, or ratio=all for all of them"
             )
+        self.model.require_side(self.data.side)
         for stream in self.method.streams(self.ratio):
             if stream.batch_size > MOST_IMAGES:
                 raise ValueError(

@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sslbench.data.layout import IMAGE_BYTES
-
 
 class Flaw(NamedTuple):
     """So many of the images of a split are not as they should be."""
@@ -24,17 +22,20 @@ class Flaw(NamedTuple):
         return f"{self.number:,} of {self.of:,} {self.text}"
 
 
-def find_flaws(splits: Mapping[str, np.ndarray]) -> list[Flaw]:
+def find_flaws(splits: Mapping[str, np.ndarray], side: int) -> list[Flaw]:
     """Compare images by their hashes.
 
     Args:
         splits: `(N,)` uint64 hashes of the images that are used as `train`, `val`, `test` and
             `unlabeled` ones; those of `train`, `val` and `test` have labels.
+        side: Of the images, in pixels.
     """
     train, val, test, pool = (splits[name] for name in ("train", "val", "test", "unlabeled"))
     found = []
     for name, images in splits.items():
-        found.append(Flaw(f"{name} images are blank", _count(images, _blank()), len(images), True))
+        found.append(
+            Flaw(f"{name} images are blank", _count(images, _blank(side)), len(images), True)
+        )
     for name, images in (("val", val), ("test", test)):
         twice = f"{name} images are there more than once"
         found += [
@@ -77,7 +78,7 @@ def _count(images: np.ndarray, others: np.ndarray) -> int:
 
 
 @cache
-def _blank() -> np.ndarray:
+def _blank(side: int) -> np.ndarray:
     """Return the hashes of images of one gray all over, black and white among them."""
-    digests = (hashlib.sha256(bytes([gray]) * IMAGE_BYTES).digest() for gray in range(256))
+    digests = (hashlib.sha256(bytes([gray]) * (3 * side**2)).digest() for gray in range(256))
     return np.array([int.from_bytes(digest[:8], "little") for digest in digests], np.uint64)

@@ -3,14 +3,16 @@
 import hashlib
 import logging
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from sslbench.files.atomic import replace_file
-from sslbench.files.checksums import file_state
+from sslbench.files.checksums import file_sha256, file_state
 from sslbench.files.zips import load_arrays
 from sslbench.machine.threads import allowed_threads
 
@@ -20,6 +22,8 @@ PIECES_AT_A_TIME = 1024
 """28 MB of STL-10's images: each thread holds so many."""
 SLOW_BYTES = 500_000_000
 """A file that takes seconds, which is worth a line."""
+MANY_FILES = 1000
+"""So many as are worth a line."""
 SCHEME = "sha256-1"
 
 
@@ -79,6 +83,65 @@ def hash_pieces(path: Path, piece_bytes: int) -> Content:
     return Content(hashlib.sha256(found).hexdigest(), pieces)
 
 
+def read_digests(root: Path, names: Sequence[str], memory: Path) -> list[bytes]:
+    """Hash files below `root`, or recall what their SHA-256 was where they were not touched.
+
+    Args:
+        names: Their paths in it.
+        memory: As in `read_content`.
+    """
+    place = hashlib.sha256(f"{SCHEME} files {root.resolve()}".encode(errors="replace")).hexdigest()
+    kept = memory / f"{place[:16]}.npz"
+    known = _recall_files(kept)
+    states = [file_state(root / name) for name in names]
+    found = {
+        name: known[name][1]
+        for name, state in zip(names, states, strict=True)
+        if state is not None and name in known and known[name][0] == state
+    }
+    missing = [name for name in names if name not in found]
+    if missing:
+        if len(missing) > MANY_FILES:
+            log.info("hashing %s files of %s", f"{len(missing):,}", root)
+        with ThreadPoolExecutor(allowed_threads()) as threads:
+            hashed = threads.map(lambda name: bytes.fromhex(file_sha256(root / name)), missing)
+            found |= dict(zip(missing, hashed, strict=True))
+        _remember_files(kept, names, states, found)
+    return [found[name] for name in names]
+
+
+def _recall_files(kept: Path) -> dict[str, tuple[list[int], bytes]]:
+    """Return by name the state and the digest of the files that were hashed before."""
+    try:
+        arrays = load_arrays(kept)
+        names = os.fsdecode(arrays["names"].tobytes()).split("\0")
+        states, digests = arrays["states"].tolist(), arrays["digests"]
+        return {
+            name: (state, digest.tobytes())
+            for name, state, digest in zip(names, states, digests, strict=True)
+        }
+    except (ValueError, KeyError):  # none, or a damaged one: they are hashed anew
+        return {}
+
+
+def _remember_files(
+    kept: Path,
+    names: Sequence[str],
+    states: Sequence[list[int] | None],
+    digests: dict[str, bytes],
+) -> None:
+    settled = [(name, state) for name, state in zip(names, states, strict=True) if state]
+    of_settled = b"".join(digests[name] for name, _ in settled)
+    _save(
+        kept,
+        {
+            "names": np.frombuffer(os.fsencode("\0".join(name for name, _ in settled)), np.uint8),
+            "states": np.array([state for _, state in settled], np.int64).reshape(-1, 4),
+            "digests": np.frombuffer(of_settled, np.uint8).reshape(-1, 32),
+        },
+    )
+
+
 def _recall(kept: Path) -> tuple[Content | None, list[int] | None]:
     try:
         arrays = load_arrays(kept)
@@ -88,9 +151,12 @@ def _recall(kept: Path) -> tuple[Content | None, list[int] | None]:
 
 
 def _remember(kept: Path, content: Content, state: list[int] | None) -> None:
-    arrays = {"digest": content.digest, "pieces": content.pieces, "state": state or []}
+    _save(kept, {"digest": content.digest, "pieces": content.pieces, "state": state or []})
+
+
+def _save(kept: Path, arrays: dict[str, Any]) -> None:
     try:
         kept.parent.mkdir(parents=True, exist_ok=True)
         replace_file(kept, lambda file: np.savez(file, **arrays))
     except OSError as error:
-        log.info("%s cannot be written (%s): the file is hashed each time", kept, error.strerror)
+        log.info("%s cannot be written (%s): files are hashed each time", kept, error.strerror)

@@ -55,17 +55,15 @@ class Images:
     """A data set on a device: resident where it takes less than half of a GPU's free memory."""
 
     def __init__(self, dataset: Dataset, device: torch.device) -> None:
-        files = dataset.files
-        arrays = (files.train_images, files.test_images, files.unlabeled_images)
-        num_bytes = sum(images.nbytes for images in arrays)
+        files, splits = dataset.files, dataset.splits
+        num_bytes = sum(images.nbytes for images in files.images.values())
         resident = device.type == "cuda" and num_bytes < torch.cuda.mem_get_info(device)[0] / 2
-        train, test, self.unlabeled = (
-            ImageStore(images, device, resident=resident) for images in arrays
+        self.stores = {
+            name: ImageStore(images, device, resident=resident)
+            for name, images in files.images.items()
+        }
+        """By file."""
+        self.train, self.val, self.test = (
+            LabeledImages(self.stores[file], indices, files.labels[file][indices])
+            for file, indices in (splits.train, splits.val, splits.test)
         )
-        self.train = _split(train, dataset.train_indices, files.train_labels)
-        self.val = _split(test, dataset.val_indices, files.test_labels)
-        self.test = _split(test, dataset.test_indices, files.test_labels)
-
-
-def _split(store: ImageStore, indices: np.ndarray, labels: np.ndarray) -> LabeledImages:
-    return LabeledImages(store, indices, labels[indices])

@@ -2,10 +2,15 @@
 
 import logging
 import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
+from sslbench.config.data import Data
+from sslbench.config.parts import IMAGE_SIDE
+from sslbench.config.ranges import require
 from sslbench.data.content import memory_of
 from sslbench.data.layout import FOLDER, IMAGE_SHAPE, Layout, read_layout, write_layout
 from sslbench.data.splits import seeded_order
@@ -28,6 +33,28 @@ INK = 512
 COLOR_RANGE = 96
 """Dark colours have channels up to this, light ones from 255 minus this: luminance differs by 63
 or more."""
+
+
+@dataclass
+class Digits(Data):
+    """The built-in stand-in: needs no files."""
+
+    kind: str = "digits"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rule = f"data=digits has images of {IMAGE_SIDE} pixels"
+        require(self.side == IMAGE_SIDE, "data.side", self.side, rule)
+        require(self.name in ("", self.kind), "data.name", self.name, "it keeps its own name")
+
+    def open(self, outputs: Path) -> Layout:
+        return open_digits(outputs)
+
+    def named(self) -> Self:
+        return replace(self, name=self.kind)
+
+    def of(self, files: Layout) -> Self:
+        return replace(super().of(files), fingerprint="")  # it is always the same
 
 
 def open_digits(outputs: Path) -> Layout:

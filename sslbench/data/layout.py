@@ -6,19 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
+from sslbench.config.data import LARGEST_SIDE, SMALLEST_SIDE, Data
 from sslbench.config.parts import IMAGE_SIDE
-from sslbench.data.content import read_content
+from sslbench.data.content import memory_of, read_content
 from sslbench.files.small import MIB, read_small
 from sslbench.words.escape import has_invisible
 
 FOLDER = "stl10_binary"
 IMAGE_SHAPE = (3, IMAGE_SIDE, IMAGE_SIDE)
 IMAGE_BYTES = 3 * IMAGE_SIDE * IMAGE_SIDE
+"""Of STL-10."""
 CLASS_NAMES, FOLDS = "class_names.txt", "fold_indices.txt"
 IMAGE_FILES = ("train_X.bin", "test_X.bin", "unlabeled_X.bin")
 LABEL_FILES = ("train_y.bin", "test_y.bin")
-REQUIRED_FILES = (*IMAGE_FILES, *LABEL_FILES, CLASS_NAMES)
-SPLITS = ("train", "test", "unlabeled")
+UNLABELED_FILE = IMAGE_FILES[2]
+REQUIRED_FILES = (*IMAGE_FILES[:2], *LABEL_FILES, CLASS_NAMES)
 NUM_FOLDS = 10
 MAX_LABEL_BYTES, MAX_NAMES_BYTES = 256 * MIB, MIB
 INDEX_BYTES = 12
@@ -27,29 +29,55 @@ INDEX_BYTES = 12
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """The files' contents: uint8 images `(N, 3, 96, 96)` on disk, int64 labels `(N,)` from 0."""
+    """A data set's files, by name: `train`, and where there are any `test`, `val`, `unlabeled`."""
 
     class_names: tuple[str, ...]
-    train_images: np.ndarray
-    train_labels: np.ndarray
-    test_images: np.ndarray
-    test_labels: np.ndarray
-    unlabeled_images: np.ndarray
+    images: dict[str, np.ndarray]
+    """uint8 `(N, 3, side, side)` on the disk, column by column as in STL-10; at most none."""
+    labels: dict[str, np.ndarray]
+    """int64 `(N,)` from 0, of all but `unlabeled`."""
     folds: tuple[np.ndarray, ...] | None
     """Ten int64 arrays of positions among the train images; None where the set has no folds."""
     fingerprint: str
     """16 hex digits that follow from every byte of the files."""
-    image_hashes: dict[str, np.ndarray]
-    """By split, `(N,)` uint64: images with the same pixels have the same."""
+    hashes: dict[str, np.ndarray]
+    """By file, `(N,)` uint64: images with the same pixels have the same."""
+    notes: tuple[str, ...] = ()
+    """What a reader of results must know of it."""
+
+    @property
+    def side(self) -> int:
+        return self.images["train"].shape[-1]
+
+    @property
+    def val_from(self) -> str:
+        """The file that validation images come from if nothing else is asked for."""
+        return next(name for name in ("val", "test", "train") if name in self.labels)
 
 
-def read_layout(folder: Path, remedy: str, memory: Path) -> Layout:
+@dataclass
+class LayoutData(Data):
+    """Any set in STL-10's binary layout, of images of `side` pixels, below `root`."""
+
+    kind: str = "layout"
+
+    def open(self, outputs: Path) -> Layout:
+        folder = Path(self.root) / FOLDER
+        remedy = "write or copy it again, or set data.root=… to the folder that holds "
+        remedy += f"{FOLDER}/ (now {self.root})"
+        layout = read_layout(folder, remedy, memory_of(outputs), self.side)
+        self.require(layout.fingerprint, folder)
+        return layout
+
+
+def read_layout(folder: Path, remedy: str, memory: Path, side: int = IMAGE_SIDE) -> Layout:
     """Open `folder`, which holds `train_X.bin` and the others.
 
     Args:
         folder: `<root>/stl10_binary`.
         remedy: The way out of a damaged file, for the error message.
         memory: Where hashes of files are remembered.
+        side: Of the images, in pixels.
 
     Raises:
         ValueError: If a file is missing or not what the layout says.
@@ -58,7 +86,7 @@ def read_layout(folder: Path, remedy: str, memory: Path) -> Layout:
         if not (folder / name).is_file():
             raise ValueError(f"{folder / name}: missing; {remedy}")
     class_names = _read_class_names(folder / CLASS_NAMES, remedy)
-    images = {name: _map_images(folder / name, remedy) for name in IMAGE_FILES}
+    images = {name: _map_images(folder / name, remedy, side) for name in IMAGE_FILES}
     labels = {name: _read_labels(folder / name, len(class_names), remedy) for name in LABEL_FILES}
     for of_images, of_labels in zip(IMAGE_FILES, LABEL_FILES, strict=False):  # none: unlabelled
         num_images, num_labels = len(images[of_images]), len(labels[of_labels])
@@ -67,23 +95,23 @@ def read_layout(folder: Path, remedy: str, memory: Path) -> Layout:
                 f"{folder / of_labels}: {num_labels:,} labels, expected {num_images:,}, one for "
                 f"each image in {of_images}; {remedy}"
             )
-    train, test, unlabeled = images.values()
-    folds = _read_folds(folder / FOLDS, len(train), remedy)
-    of_train, of_test = labels.values()
-    contents = {name: read_content(folder / name, IMAGE_BYTES, memory) for name in IMAGE_FILES}
-    hashes = [content.pieces for content in contents.values()]
+    folds = _read_folds(folder / FOLDS, len(images[IMAGE_FILES[0]]), remedy)
+    filled = [name for name in IMAGE_FILES if len(images[name])]
+    contents = {name: read_content(folder / name, 3 * side**2, memory) for name in filled}
     digests = {name: content.digest for name, content in contents.items()}
+    hashes = {name: content.pieces for name, content in contents.items()}
     return Layout(
         class_names,
-        train,
-        of_train,
-        test,
-        of_test,
-        unlabeled,
+        {_split_of(name): each for name, each in images.items()},
+        {_split_of(name): each for name, each in labels.items()},
         folds,
-        fingerprint=_fingerprint(folder, digests),
-        image_hashes=dict(zip(SPLITS, hashes, strict=True)),
+        _fingerprint(folder, digests),
+        {_split_of(name): hashes.get(name, np.empty(0, np.uint64)) for name in images},
     )
+
+
+def _split_of(name: str) -> str:
+    return name.partition("_")[0]
 
 
 def write_layout(
@@ -113,16 +141,33 @@ def _fingerprint(folder: Path, image_files: dict[str, str]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
 
 
-def _map_images(path: Path, remedy: str) -> np.ndarray:
-    size = path.stat().st_size
-    if size == 0:
-        raise ValueError(f"{path}: empty, expected images of {IMAGE_BYTES:,} bytes; {remedy}")
-    if size % IMAGE_BYTES:
+def _map_images(path: Path, remedy: str, side: int) -> np.ndarray:
+    """Map a file of images; one of unlabelled images may be missing or empty."""
+    size, of_image = path.stat().st_size if path.exists() else 0, 3 * side**2
+    if size == 0 and _split_of(path.name) != "unlabeled":
+        raise ValueError(f"{path}: empty, expected images of {of_image:,} bytes; {remedy}")
+    if size % of_image:
         raise ValueError(
-            f"{path}: truncated: {size:,} bytes, expected a multiple of {IMAGE_BYTES:,}; {remedy}"
+            f"{path}: truncated: {size:,} bytes, expected a multiple of {of_image:,}, which is an "
+            f"image of {side}x{side} pixels ({_sides(size)}); {remedy}"
         )
-    shape = (size // IMAGE_BYTES, *IMAGE_SHAPE)
-    return np.memmap(path, np.uint8, mode="r", shape=shape).swapaxes(2, 3)  # columns come first
+    return map_images(path, size // of_image, side)
+
+
+def map_images(path: Path, num_images: int, side: int) -> np.ndarray:
+    """Map a file of uint8 images, whose columns come first, as `(num_images, 3, side, side)`."""
+    if num_images == 0:  # which cannot be mapped
+        return np.empty((0, 3, side, side), np.uint8)
+    shape = (num_images, 3, side, side)
+    return np.memmap(path, np.uint8, mode="r", shape=shape).swapaxes(2, 3)
+
+
+def _sides(size: int) -> str:
+    usual = [
+        side for side in range(SMALLEST_SIDE, LARGEST_SIDE + 1, 32) if size % (3 * side**2) == 0
+    ]
+    others = ", ".join(f"data.side={side}" for side in usual)
+    return f"its size fits {others}" if others else "and none of the usual others"
 
 
 def _read(path: Path, limit: int, remedy: str) -> bytes:

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from sslbench.config.parts import IMAGE_SIDE as SIDE
 from sslbench.data import Dataset
 from sslbench.data.feed import Feed
 from sslbench.files.atomic import replace_file
@@ -18,10 +17,10 @@ CAPTION = 14
 
 def save_preview(path: Path, dataset: Dataset, feed: Feed) -> None:
     """Save the first labelled images under their names, and the first batch of each view."""
-    files, indices = dataset.files, dataset.train_indices[: COLUMNS * LABELED_ROWS]
+    files, indices = dataset.files, dataset.splits.train.indices[: COLUMNS * LABELED_ROWS]
+    images, labels, side = files.images["train"], files.labels["train"], files.side
     tiles = [
-        (files.train_images[index].transpose(1, 2, 0), files.class_names[files.train_labels[index]])
-        for index in indices
+        (images[index].transpose(1, 2, 0), files.class_names[labels[index]]) for index in indices
     ]
     rows = [tiles[first : first + COLUMNS] for first in range(0, len(tiles), COLUMNS)]
     mean, std = (torch.tensor(values)[:, None, None] for values in (dataset.mean, dataset.std))
@@ -30,11 +29,11 @@ def save_preview(path: Path, dataset: Dataset, feed: Feed) -> None:
             pixels = (views[:COLUMNS].float().cpu() * std + mean).clamp(0, 1) * 255
             pixels = pixels.round().byte().permute(0, 2, 3, 1).numpy()
             rows.append([(view, name) for view in pixels])
-    sheet = Image.new("RGB", (COLUMNS * (SIDE + 4), len(rows) * (SIDE + CAPTION + 4)), "white")
+    sheet = Image.new("RGB", (COLUMNS * (side + 4), len(rows) * (side + CAPTION + 4)), "white")
     writer = ImageDraw.Draw(sheet)
     for i, row in enumerate(rows):
         for j, (pixels, caption) in enumerate(row):
-            left, top = j * (SIDE + 4), i * (SIDE + CAPTION + 4)
+            left, top = j * (side + 4), i * (side + CAPTION + 4)
             sheet.paste(Image.fromarray(np.ascontiguousarray(pixels)), (left, top + CAPTION))
             writer.text((left + 2, top), caption, fill="black")
     replace_file(path, lambda file: sheet.save(file, format="PNG"))

@@ -1,13 +1,19 @@
 """Which images are used for what. Pure functions, the same on every machine."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from sslbench.config.parts import Ratio
+from sslbench.config.data import share_of
 
-VAL_PURPOSE, LABELED_PURPOSE = 0, 1
+if TYPE_CHECKING:
+    from sslbench.config.data import Data
+    from sslbench.config.parts import Ratio
+    from sslbench.data.layout import Layout
+
+VAL_PURPOSE, LABELED_PURPOSE, TEST_PURPOSE = range(3)
+SHOWN = 5
+"""Classes that a message names."""
 
 
 def seeded_order(num: int, *seed: int) -> np.ndarray:
@@ -19,38 +25,129 @@ def seeded_order(num: int, *seed: int) -> np.ndarray:
     return np.random.PCG64(seed).random_raw(num).argsort(kind="stable")
 
 
-def split_val_test(
-    labels: np.ndarray, val_fraction: float, split_seed: int
+class Subset(NamedTuple):
+    """Some of a file's images, by their positions in it, `(N,)` int64."""
+
+    file: str
+    indices: np.ndarray
+
+
+class Protocol(NamedTuple):
+    """Which images are labelled to learn from or not, which validate, which test."""
+
+    train: Subset
+    val: Subset
+    test: Subset
+    unlabeled: Subset
+    """Of the pool that the ratio chooses from."""
+
+
+def divide(data: "Data", files: "Layout") -> Protocol:
+    """Divide a set's images as its settings ask.
+
+    Raises:
+        ValueError: If they ask for what is not in the files.
+    """
+    whole = {name: Subset(name, np.arange(len(images))) for name, images in files.images.items()}
+    left, test = whole["train"], whole.get("test")
+    if test is None:
+        test, left = _cut(data, files, left, "test", TEST_PURPOSE)
+    val_from = files.val_from if data.val_from == "auto" else data.val_from
+    if val_from not in files.labels:
+        raise ValueError(
+            f"data.val_from={val_from}: data={data.kind} has no {val_from} images of its own; "
+            "data.val_from=train takes train images"
+        )
+    if val_from == "val":
+        val = whole["val"]
+    elif val_from == "test":
+        val, test = _cut(data, files, test, "val", VAL_PURPOSE)
+    else:
+        val, left = _cut(data, files, left, "val", VAL_PURPOSE)
+    of_names = {"validation": val, "test": test}
+    for name, part in of_names.items():
+        _require_classes(part, files, name)
+    pool = left if data.unlabeled_from == "train" else whole.get("unlabeled", _none("unlabeled"))
+    return Protocol(_labeled(data, files, left), val, test, pool)
+
+
+def _none(file: str) -> Subset:
+    return Subset(file, np.empty(0, np.int64))
+
+
+def _cut(
+    data: "Data", files: "Layout", of: Subset, what: str, purpose: int
+) -> tuple[Subset, Subset]:
+    """Cut the share `data.<what>_fraction` off, class by class, and return it and the rest."""
+    name, labels = f"{what}_fraction", files.labels[of.file]
+    fraction = getattr(data, name)
+    part, rest = cut(labels, of.indices, fraction, data.split_seed, purpose)
+    if not len(part) or not len(rest):
+        rest_is = "the test" if of.file == "test" else "training"
+        what = {"val": "validation", "test": "the test"}[what]
+        raise ValueError(
+            f"data.{name}={fraction}: leaves {len(part)} of {len(of.indices)} {of.file} images "
+            f"for {what} and {len(rest)} for {rest_is}; pick one nearer to 0.5"
+        )
+    return Subset(of.file, part), Subset(of.file, rest)
+
+
+def _require_classes(part: Subset, files: "Layout", name: str) -> None:
+    if len(np.unique(files.labels[part.file][part.indices])) < 2:
+        raise ValueError(
+            f"all {len(part.indices)} {name} images are of one class; an accuracy on them says "
+            f"nothing: mend the {part.file} images, or pick another data.val_fraction"
+        )
+
+
+def cut(
+    labels: np.ndarray, candidates: np.ndarray, fraction: float, split_seed: int, purpose: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Divide the test file's images into validation and test, class by class.
+    """Divide candidates class by class.
 
     Args:
-        labels: `(N,)`.
-        val_fraction: Share of each class that validates, rounded to whole images.
+        labels: `(N,)`, of all images of the file.
+        candidates: Sorted positions in it.
+        fraction: Share of each class in the first part, rounded to whole images.
+        purpose: Cuts for different ones have nothing to do with each other.
 
     Returns:
         Two sorted int64 arrays of positions.
-
-    Raises:
-        ValueError: If either part would be empty, or of one class.
     """
-    order = seeded_order(len(labels), split_seed, VAL_PURPOSE)
-    is_val = np.zeros(len(labels), bool)
-    for label in np.unique(labels):
+    order = seeded_order(len(labels), split_seed, purpose)
+    is_candidate, is_cut = np.zeros(len(labels), bool), np.zeros(len(labels), bool)
+    is_candidate[candidates] = True
+    order = order[is_candidate[order]]
+    for label in np.unique(labels[candidates]):
         of_class = order[labels[order] == label]
-        is_val[of_class[: round(len(of_class) * val_fraction)]] = True
-    if is_val.all() or not is_val.any():
-        raise ValueError(
-            f"data.val_fraction={val_fraction}: leaves {is_val.sum()} of {len(labels)} test images "
-            f"for validation and {(~is_val).sum()} for the test; pick one nearer to 0.5"
-        )
-    for name, part in (("validation", is_val), ("test", ~is_val)):
-        if len(np.unique(labels[part])) < 2:
+        is_cut[of_class[: round(len(of_class) * fraction)]] = True
+    return np.flatnonzero(is_cut), np.flatnonzero(is_candidate & ~is_cut)
+
+
+def _labeled(data: "Data", files: "Layout", left: Subset) -> Subset:
+    """Return the images whose labels are learnt from: all that are left, a fold or a choice."""
+    indices, labels = left.indices, files.labels[left.file]
+    if data.fold is not None:
+        if files.folds is None:
             raise ValueError(
-                f"test_y.bin: all {part.sum()} {name} images are of one class; an accuracy on them "
-                "says nothing: mend the file, or pick another data.val_fraction"
+                f"data.fold={data.fold}: data={data.kind} has no folds (no fold_indices.txt); "
+                "leave data.fold out, or choose by data.num_labeled=…"
             )
-    return np.flatnonzero(is_val), np.flatnonzero(~is_val)
+        fold = files.folds[data.fold]
+        indices = fold[np.isin(fold, indices)]
+    if isinstance(data.num_labeled, str):
+        indices = choose_share(labels, indices, share_of(data.num_labeled), data.split_seed)
+    elif data.num_labeled is not None:
+        num_classes, seed = len(files.class_names), data.split_seed
+        indices = choose_labeled(labels, indices, data.num_labeled, num_classes, seed)
+    present = set(labels[indices].tolist())
+    missing = [name for label, name in enumerate(files.class_names) if label not in present]
+    if missing:
+        shown = ", ".join(missing[:SHOWN]) + " and others" * (len(missing) > SHOWN)
+        raise ValueError(
+            f"data={data.kind}: no labelled image of {shown}; each class needs one to learn from"
+        )
+    return left._replace(indices=indices)
 
 
 def choose_labeled(
@@ -86,6 +183,22 @@ def choose_labeled(
     return np.sort(np.concatenate([of_class[:per_class] for of_class in of_classes]))
 
 
+def choose_share(
+    labels: np.ndarray, candidates: np.ndarray, share: float, split_seed: int
+) -> np.ndarray:
+    """Choose a share of each class's images, at least one; less is contained in more.
+
+    Args and result are those of `choose_labeled`.
+    """
+    order = seeded_order(len(labels), split_seed, LABELED_PURPOSE)
+    order = order[np.isin(order, candidates)]
+    chosen = []
+    for label in np.unique(labels[candidates]):
+        of_class = order[labels[order] == label]
+        chosen.append(of_class[: max(1, round(share * len(of_class)))])
+    return np.sort(np.concatenate(chosen))
+
+
 def pool_size(num_available: int, num_labeled: int, ratio: "Ratio") -> int:
     """Return how many unlabelled images a ratio admits.
 
@@ -94,6 +207,12 @@ def pool_size(num_available: int, num_labeled: int, ratio: "Ratio") -> int:
     """
     if ratio.unlabeled == 0:
         return 0
+    if num_available == 0:
+        raise ValueError(
+            f"ratio={ratio.name}: there are no unlabelled images to learn from; "
+            "data.unlabeled_from=train takes the train images without their labels, and "
+            "method=supervised needs none"
+        )
     takes_all = ratio.unlabeled == -1 or ratio.of == "batch"
     needed = num_available if takes_all else round(num_labeled * ratio.unlabeled / ratio.labeled)
     if needed == 0:

@@ -1,73 +1,103 @@
-"""STL-10 (Coates et al. 2011): what the official files are, and how they get here."""
+"""STL-10 (Coates et al. 2011): what the official files are."""
 
-import gzip
 import logging
-import shutil
-import tarfile
-import zlib
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar, Self
 
-from filelock import FileLock, Timeout
-
-from sslbench.data.download import (
-    Unavailable,
-    check_available,
-    download,
-    file_md5,
-    part_of,
-    shown,
-)
-from sslbench.data.layout import (
-    CLASS_NAMES,
-    FOLDER,
-    FOLDS,
-    IMAGE_BYTES,
-    REQUIRED_FILES,
-    Layout,
-    read_layout,
-)
+from sslbench.config.data import Data
+from sslbench.config.parts import EXECUTION, IMAGE_SIDE
+from sslbench.config.paths import expand
+from sslbench.config.ranges import require
+from sslbench.data.content import memory_of
+from sslbench.data.download import Unavailable, file_md5
+from sslbench.data.layout import CLASS_NAMES, FOLDER, Layout, read_layout
+from sslbench.data.stl10_archive import OFFICIAL, Release, how_to_get, obtain_stl10
 from sslbench.files.checksums import read_sealed, write_sealed
-from sslbench.files.small import MIB
-from sslbench.words.redact import is_redacted
 
 log = logging.getLogger(__name__)
 
-ARCHIVE = "stl10_binary.tar.gz"
 CLASS_ORDER = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
-MAX_MEMBERS = 1000
-"""Of an archive; STL-10's has nine."""
 
 
-@dataclass(frozen=True)
-class Release:
-    """What the files of STL-10 must be."""
+@dataclass
+class STL10(Data):
+    """STL-10, downloaded where it is missing; its files must be the official ones."""
 
-    archive_bytes: int = 2_640_397_119
-    archive_md5: str = "91f7769df0f17e558f3565bffb0c7dfb"
-    num_train: int = 5_000
-    num_test: int = 8_000
-    num_unlabeled: int = 100_000
-    md5s: Mapping[str, str] = field(
-        default_factory=lambda: {
-            "train_X.bin": "918c2871b30a85fa023e0c44e0bee87f",
-            "train_y.bin": "5a34089d4802c674881badbb80307741",
-            "test_X.bin": "7f263ba9f9e0b06b93213547f721ac82",
-            "test_y.bin": "36f9794fa4beb8a2c72628de14fa638e",
-            "unlabeled_X.bin": "5242ba1fed5e4be9e1e742405eb56ca4",
-        }
+    release: ClassVar[Release] = OFFICIAL
+
+    kind: str = "stl10"
+    download: bool = field(default=True, metadata=EXECUTION)
+    url: str = field(
+        default="http://ai.stanford.edu/~acoates/stl10/stl10_binary.tar.gz", metadata=EXECUTION
     )
+    """Where STL-10's archive is, or a mirror of it (http, https or file)."""
 
-    @property
-    def unpacked_bytes(self) -> int:
-        """What all files take on the disk; names and folds are small."""
-        num_labels = self.num_train + self.num_test
-        return (num_labels + self.num_unlabeled) * IMAGE_BYTES + num_labels + MIB
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rule = f"data={self.kind} has images of {IMAGE_SIDE} pixels"
+        require(self.side == IMAGE_SIDE, "data.side", self.side, rule)
+        require(self.name in ("", self.kind), "data.name", self.name, "STL-10 keeps its own name")
+        if self.url.startswith("file:"):
+            self.url = expand("data.url", self.url)
 
+    def obtain(self) -> None:
+        """Download the files if need be.
 
-OFFICIAL = Release()
+        Raises:
+            Unavailable: If there is no way to them from here.
+            ValueError: If a download broke off.
+        """
+        folder = Path(self.root) / FOLDER
+        if not self.download and not folder.exists():
+            raise Unavailable(f"{folder} does not exist and data.download=false")
+        obtain_stl10(Path(self.root), self.url, self.release)
+
+    def concrete(self, outputs: Path) -> Data:
+        try:
+            self.obtain()
+        except Unavailable as error:
+            raise self._not_there(str(error)) from error
+        return super().concrete(outputs)
+
+    def open(self, outputs: Path) -> Layout:
+        folder = Path(self.root) / FOLDER
+        if not folder.exists():
+            raise self._not_there(f"{folder} does not exist")
+        return open_stl10(Path(self.root), memory_of(outputs), self.release)
+
+    def would_download(self) -> bool:
+        return self.download and not (Path(self.root) / FOLDER).exists()
+
+    def undownloaded(self) -> Data:
+        return self.named()
+
+    def counts_undownloaded(self) -> dict[str, int]:
+        num_val = round(self.release.num_test * self.val_fraction)
+        num_train = self.release.num_train
+        return {
+            "labeled": num_train if self.fold is None else num_train // 5,
+            "unlabeled": self.release.num_unlabeled,
+            "val": num_val,
+            "test": self.release.num_test - num_val,
+        } | ({"labeled": self.num_labeled} if isinstance(self.num_labeled, int) else {})
+
+    def named(self) -> Self:
+        return replace(self, name=self.kind)
+
+    def of(self, files: Layout) -> Self:
+        """Return the same; only the folds are not known from their official checksums."""
+        found = super().of(files)
+        return found if self.fold is not None else replace(found, fingerprint="")
+
+    def _not_there(self, reason: str) -> ValueError:
+        return ValueError(
+            f"data=stl10: STL-10 is not there\n"
+            f"  Why: {reason}.\n"
+            f"{how_to_get(Path(self.root), self.url, self.release)}\n"
+            "  data=digits runs without it, on the built-in stand-in."
+        )
 
 
 def open_stl10(root: Path, memory: Path, release: Release = OFFICIAL) -> Layout:
@@ -85,122 +115,13 @@ def open_stl10(root: Path, memory: Path, release: Release = OFFICIAL) -> Layout:
         f"again, or move {folder} away and run again to download it"
     )
     layout = read_layout(folder, remedy, memory)
-    for split in ("train", "test", "unlabeled"):
-        found, expected = len(getattr(layout, f"{split}_images")), getattr(release, f"num_{split}")
+    for split, images in layout.images.items():
+        found, expected = len(images), getattr(release, f"num_{split}")
         if found != expected:
             path = folder / f"{split}_X.bin"
             raise ValueError(f"{path}: {found:,} images, expected STL-10's {expected:,}; {remedy}")
     _verify_contents(layout, folder, release, remedy, memory)
     return layout
-
-
-def obtain_stl10(root: Path, url: str, release: Release = OFFICIAL) -> None:
-    """Download and unpack STL-10 under `root`, unless it is there; one process at a time.
-
-    An archive that already lies in `root` is used, or completed.
-
-    Raises:
-        Unavailable: If there is no way to it from here; nothing was written.
-        ValueError: If the download broke off or is not STL-10.
-    """
-    folder, archive = root / FOLDER, root / ARCHIVE
-    if folder.exists():
-        return
-    if not archive.exists():
-        try:
-            check_available(url, release.archive_bytes)
-        except Unavailable as error:
-            if not part_of(archive).exists():
-                raise
-            raise ValueError(
-                f"{part_of(archive)}: this download of STL-10 was begun and cannot go on: {error}; "
-                "the same command resumes it; delete the file to do without STL-10"
-            ) from error
-    with _hold_lock(root):
-        if folder.exists():
-            return
-        if archive.exists():
-            archive.replace(part_of(archive))  # checked, and completed if need be
-        _require_space(root, release)
-        download(url, archive, release.archive_bytes, release.archive_md5)
-        unpack(archive, root, release.unpacked_bytes)
-        archive.unlink()
-
-
-def unpack(archive: Path, root: Path, max_bytes: int = OFFICIAL.unpacked_bytes) -> None:
-    """Unpack the layout's files into `<root>/stl10_binary`, whole or not at all.
-
-    Raises:
-        ValueError: If a member of the archive would land elsewhere, a file is missing, or it holds
-            more than `max_bytes`.
-    """
-    names = {f"{FOLDER}/{name}" for name in (*REQUIRED_FILES, FOLDS)}
-    temporary = root / f".{FOLDER}.unpacking"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    log.info("unpacking %s", archive)
-    try:
-        with tarfile.open(archive, "r:gz") as tar:
-            left = max_bytes
-            for number, member in enumerate(tar):
-                left -= member.size  # also of what is left out: it is read to get past it
-                if left < 0 or number >= MAX_MEMBERS:
-                    raise tarfile.TarError(
-                        f"it holds more than {max_bytes:,} bytes or {MAX_MEMBERS:,} files"
-                    )
-                safe = tarfile.data_filter(member, str(temporary))
-                if safe.isfile() and safe.name.removeprefix("./") in names:
-                    tar.extract(member, temporary, filter="data")
-                elif not safe.isdir():
-                    log.warning("%s: ignoring %.200a", archive, member.name)
-        missing = [name for name in REQUIRED_FILES if not (temporary / FOLDER / name).exists()]
-        if missing:
-            raise ValueError(f"{archive}: no {', '.join(missing)} in it; delete it and run again")
-        (temporary / FOLDER).rename(root / FOLDER)
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{archive}: not unpacked: {error}; delete it and run again") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def how_to_get(root: Path, url: str, release: Release = OFFICIAL) -> str:
-    """Say where the files go and how to bring them there."""
-    without = " (with its password, which is not stored: type data.url=… in full)"
-    without = without if is_redacted(shown(url)) else ""
-    return (
-        f"  STL-10 belongs under data.root={root}, as {root / FOLDER}/train_X.bin and so on.\n"
-        f"  Run again where the network reaches {shown(url)}{without},\n"
-        f"  or download that archive elsewhere ({release.archive_bytes:,} bytes, md5 "
-        f"{release.archive_md5})\n"
-        f"  and unpack it here: mkdir -p {root} && tar -xzf {ARCHIVE} -C {root}\n"
-        "  A mirror is set by data.url=…, another folder by data.root=… or SSLBENCH_DATA."
-    )
-
-
-def _hold_lock(root: Path) -> AbstractContextManager:
-    """Take the lock of downloads into `root`, waiting for it; leaving the context releases it."""
-    lock = FileLock(root / f".{ARCHIVE}.lock")
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        try:
-            return lock.acquire(timeout=0)
-        except Timeout:
-            log.info("another process is downloading STL-10 to %s; waiting for it", root)
-            return lock.acquire()
-    except OSError as error:
-        raise Unavailable(f"data.root={root} cannot be written to ({error})") from error
-
-
-def _require_space(root: Path, release: Release) -> None:
-    part = part_of(root / ARCHIVE)
-    downloaded = part.stat().st_size if part.exists() else 0
-    needed = release.archive_bytes - downloaded + release.unpacked_bytes
-    free = shutil.disk_usage(root).free
-    if free < needed:
-        raise ValueError(
-            f"data.root={root}: {free:,} bytes are free, and STL-10 needs {needed:,} to download "
-            "and unpack; pick another folder by data.root=…"
-        )
 
 
 def _verify_contents(

@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 
-from sslbench.config.parts import IMAGE_SIDE, LABELED, Part, Sizes
+from sslbench.config.parts import LABELED, Part, Sizes
 from sslbench.config.settings import Settings
 from sslbench.engine.work import COPIES_OF_WEIGHTS, Work, count_layers
 from sslbench.machine.memory import available_memory, size
@@ -11,10 +11,8 @@ SURE = 1.5
 """An estimate is refused only beyond so many times what there is: passes without gradient, such as
 that of weak views, hold less than it says."""
 NO_SIZES = ("batch_size", "knn_k", "snapshot_steps")
-VIEW_BYTES = 4 * 3 * IMAGE_SIDE**2
-"""Of a view, in float32."""
 _counted: dict[str, Work | None] = {}
-"""By model and method; a cell asks twice, before it is begun and when it is built."""
+"""By model, method and side of images; a cell asks twice, before it begins and when it is built."""
 
 
 class NoRoom(ValueError):
@@ -28,7 +26,7 @@ def require_room_for_images(settings: Settings) -> None:
         NoRoom: With the setting to lower.
     """
     available = available_memory()
-    needed = _num_views(settings) * VIEW_BYTES
+    needed = _num_views(settings) * _view_bytes(settings)
     if settings.device in ("auto", "cpu") and available is not None and needed > SURE * available:
         raise NoRoom(_refusal(settings, needed, available, _batch(settings)))
 
@@ -63,12 +61,12 @@ def step_bytes(settings: Settings, *, bf16: bool) -> int | None:
     work, num_views = _count(settings), _num_views(settings)
     if work is None:
         return None
-    return work.step_bytes(num_views, bf16=bf16) + num_views * VIEW_BYTES
+    return work.step_bytes(num_views, bf16=bf16) + num_views * _view_bytes(settings)
 
 
 def _count(settings: Settings) -> Work | None:
     """Count without computing; None of what cannot be built without its weights."""
-    key = f"{settings.model} {settings.method}"
+    key = f"{settings.model} {settings.method} {settings.data.side}"
     if key not in _counted:
         try:
             _counted[key] = _count_anew(settings)
@@ -81,8 +79,8 @@ def _count_anew(settings: Settings) -> Work:
     import torch
 
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
-        encoder = settings.model.build()
-        work = count_layers(encoder)
+        encoder = settings.model.build(settings.data.side)
+        work = count_layers(encoder, settings.data.side)
         method = settings.method.build(encoder, Sizes(1, 1, 1, 1))
     return work._replace(weights=sum(it.numel() for it in method.parameters()))
 
@@ -93,6 +91,11 @@ def _streams(settings: Settings) -> list:
 
 def _num_views(settings: Settings) -> int:
     return sum(stream.batch_size * len(stream.views) for stream in _streams(settings))
+
+
+def _view_bytes(settings: Settings) -> int:
+    """Return the bytes of a view in float32."""
+    return 4 * 3 * settings.data.side**2
 
 
 def _batch(settings: Settings) -> str:

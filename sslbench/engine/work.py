@@ -4,7 +4,7 @@ import copy
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from sslbench.config.parts import IMAGE_SIDE
+from sslbench.config.parts import Model
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,18 +32,18 @@ class Work(NamedTuple):
         return 4 * COPIES_OF_WEIGHTS * self.weights + (2 if bf16 else 4) * self.outputs * num_views
 
 
-def count_work(build: Callable[[], "nn.Module"]) -> Work:
-    """Count the work of an encoder."""
+def count_work(model: Model, side: int) -> Work:
+    """Count the work of an encoder on images of `side` pixels."""
     import torch
 
     try:
         with torch.device("meta"):  # where nothing is drawn or computed
-            return count_layers(build())
+            return count_layers(model.build(side), side)
     except Exception:  # of an encoder that looks at its weights, say
-        return count_layers(build())
+        return count_layers(model.build(side), side)
 
 
-def count_layers(encoder: "nn.Module") -> Work:
+def count_layers(encoder: "nn.Module", side: int) -> Work:
     """Count on the device where an encoder is; on `meta` nothing is computed."""
     import torch
     from torch.utils._pytree import tree_leaves
@@ -54,7 +54,7 @@ def count_layers(encoder: "nn.Module") -> Work:
         if not list(module.children()):
             module.register_forward_hook(lambda *passed: sizes.extend(tree_leaves(passed[-1])))
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        encoder(torch.zeros(1, 3, IMAGE_SIDE, IMAGE_SIDE))
+        encoder(torch.zeros(1, 3, side, side))
     outputs = sum(each.numel() for each in sizes if isinstance(each, torch.Tensor))
     weights = sum(each.numel() for each in encoder.parameters())
     return Work(counter.get_total_flops(), outputs, weights)

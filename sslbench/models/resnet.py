@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sslbench.config.parts import Model
+from sslbench.config.parts import IMAGE_SIDE, Model
 from sslbench.config.ranges import one_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class ResNet18(Model):
     def __post_init__(self) -> None:
         one_of("model.stem", self.stem, ("imagenet", "cifar"))
 
-    def build(self) -> "nn.Module":
+    def build(self, side: int = IMAGE_SIDE) -> "nn.Module":
         from torch import nn
         from torchvision.models import resnet18  # takes a second to import
 

@@ -51,7 +51,7 @@ class WideResNet(Model):
         fraction("model.bn_momentum", self.bn_momentum)
         fraction("model.negative_slope", self.negative_slope)
 
-    def build(self) -> "nn.Module":
+    def build(self, side: int = IMAGE_SIDE) -> "nn.Module":
         from sslbench.models.wide_resnet_encoder import WideResNetEncoder
 
         names = [it.name for it in fields(WideResNet) if it.name != "name"]  # not a subclass's own

@@ -9,7 +9,6 @@ from typing import Any
 from sslbench.cell.folder import cells_folder
 from sslbench.cell.record import DONE, load_record
 from sslbench.config.as_json import settings_to_json
-from sslbench.config.parts import IMAGE_SIDE
 from sslbench.config.settings import Settings
 from sslbench.engine.room import step_bytes
 from sslbench.engine.work import PASSES_PER_STEP, Work
@@ -71,7 +70,7 @@ def gpu_bytes(plan: Plan, preflight: Preflight) -> int | None:
             needed[key] = int(median(memory for *_, memory in records[key]))
         elif (of_step := step_bytes(settings, bf16=settings.precision == "bf16")) is not None:
             num_images = sum(preflight.count_images(settings).values())
-            needed[key] = of_step + num_images * 3 * IMAGE_SIDE**2
+            needed[key] = of_step + num_images * 3 * settings.data.side**2
     return CONTEXT_BYTES + int(RESERVED * max(needed.values())) if needed else None
 
 
@@ -91,7 +90,8 @@ def _records(outputs: str) -> Like:
 
 def _by_flops(settings: Settings, preflight: Preflight, measurements: Measurements) -> Cost:
     schedule, counts = preflight.schedule(settings), preflight.count_images(settings)
-    work = Work(**measurements.ask("work", {"model": settings_to_json(settings)["model"]}))
+    encoder = {"model": settings_to_json(settings)["model"], "side": settings.data.side}
+    work = Work(**measurements.ask("work", encoder))
     rate = measurements.ask("rate", settings.precision)
     streams = settings.method.streams(settings.ratio)
     views = sum(stream.batch_size * len(stream.views) for stream in streams)
@@ -109,5 +109,6 @@ def likeness(settings: dict[str, Any], *, on_gpu: bool) -> str:
     apart = ("epochs", "eval_every", "select", "adam_lr", "snapshot_steps")
     method = {key: value for key, value in settings["method"].items() if key not in apart}
     parts = [settings["model"], settings["augmentation"], method, settings["ratio"]["of"]]
-    parts += [settings["data"]["name"], settings["precision"], on_gpu]
+    data = settings["data"]
+    parts += [data["name"], data.get("side"), settings["precision"], on_gpu]
     return json.dumps(parts, sort_keys=True)

@@ -55,8 +55,8 @@ class Measurements:
 
 
 def work_of_model(settings: dict[str, Any]) -> dict[str, int]:
-    """Count an encoder's work; `settings` are JSON values."""
-    return count_work(model_from_json(settings).build)._asdict()
+    """Count an encoder's work on images of a `side`; `settings` are JSON values, as the model's."""
+    return count_work(model_from_json(settings), settings["side"])._asdict()
 
 
 def measure_rate(precision: str) -> dict[str, Any]:

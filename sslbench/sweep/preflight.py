@@ -5,9 +5,10 @@ from pathlib import Path
 
 from sslbench.cell.identity import effective_ratio
 from sslbench.cell.start import concrete_initial
+from sslbench.config.data import Data
 from sslbench.config.parts import LABELED, UNLABELED
-from sslbench.config.settings import Data, Settings
-from sslbench.data import concrete_data, count_images, is_here, open_dataset
+from sslbench.config.settings import Settings
+from sslbench.data import open_dataset
 from sslbench.data.splits import pool_size
 from sslbench.engine.room import require_room_for_images
 from sslbench.engine.schedule import Schedule, build_schedule
@@ -20,7 +21,7 @@ class Preflight:
     """Checks cells; what many cells share, such as a data set, is looked at once.
 
     Args:
-        may_download: Otherwise data that is not here yet is taken for STL-10, and not checked.
+        may_download: Otherwise data that is not here yet is taken for what it would be.
         on_gpus_elsewhere: Whether cells are to be trained on other machines' GPUs.
     """
 
@@ -60,23 +61,27 @@ class Preflight:
     def _concrete_data(self, settings: Settings) -> Data:
         _limit_threads(settings)
         if self._may_open(settings.data):
-            return concrete_data(settings.data, Path(settings.outputs))
-        return replace(settings.data, name="stl10")
+            return settings.data.concrete(Path(settings.outputs))
+        return settings.data.undownloaded()
 
     def _may_open(self, data: Data) -> bool:
-        return self._may_download or is_here(data) or not data.download
+        return self._may_download or not data.would_download()
 
     def count_images(self, settings: Settings) -> dict[str, int]:
         """Return the numbers of `labeled` and `unlabeled`, `val` and `test` images there are.
 
-        Opening the data checks its files. STL-10's are known where it is not here.
+        Opening the data checks its files.
         """
         key = f"{settings.outputs} {settings.data}"
         if key not in self._counts:
             _limit_threads(settings)
             data = settings.data
-            opened = open_dataset(data, Path(settings.outputs)) if self._may_open(data) else None
-            self._counts[key] = count_images(data, opened)
+            may_open = self._may_open(data)
+            self._counts[key] = (
+                open_dataset(data, Path(settings.outputs)).counts
+                if may_open
+                else data.counts_undownloaded()
+            )
         return self._counts[key]
 
     def schedule(self, settings: Settings) -> Schedule:
@@ -111,7 +116,7 @@ class Preflight:
             from sslbench.cell.start import load_initial_encoder
 
             with torch.device("meta"):
-                encoder = settings.model.build().to_empty(device="cpu")
+                encoder = settings.model.build(settings.data.side).to_empty(device="cpu")
             load_initial_encoder(encoder, settings)
 
 

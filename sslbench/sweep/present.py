@@ -3,7 +3,6 @@
 from sslbench.cell.record import DONE, FAILED
 from sslbench.cell.soundness import DAMAGED, STALE, WAYS_OUT, ignored, state_of
 from sslbench.cell.versions import is_of_other_code
-from sslbench.data import is_here
 from sslbench.sweep.crew import Crew
 from sslbench.sweep.estimate import Cost
 from sslbench.sweep.plan import Job, Plan, listing
@@ -90,7 +89,7 @@ def plan_table(plan: Plan, costs: dict[str, Cost | str], crew: Crew) -> str:
             lines.append(f"with {crew.workers} workers: about {duration(total / crew.speedup)}")
     lines += [f"not estimated: {it}: {why}" for it, why in costs.items() if isinstance(why, str)]
     data = [job.cell.settings.data for job in plan.jobs]
-    for root in sorted({each.root for each in data if not is_here(each)}):
+    for root in sorted({each.root for each in data if each.would_download()}):
         lines += [f"STL-10 is not in {root}: the sweep would download it first (2.6 GB)"]
     return "\n".join(lines)
 

@@ -2,6 +2,8 @@
 
 import re
 import shlex
+from pathlib import Path
+from typing import Any
 
 from sslbench.cell.folder import RUNNING, WAITING
 from sslbench.cell.record import DONE
@@ -12,6 +14,11 @@ from sslbench.tables.paper import Row
 OF_ALL_METHODS = ("method.epochs", "method.batch_size")
 SETTING = re.compile(r"(?!hydra\b)[a-z]\w*(\.\w+)*=[^\x00-\x1f\x7f]*", re.ASCII)
 """A word of a command that is a setting, and neither an option nor Hydra's own."""
+PLAIN = re.compile(r"[\w./ -]+")
+"""A value that needs no quotes."""
+ESCAPES = str.maketrans({"'": "\\'", "\\": "\\\\"})
+HERE = ("stl10", "digits")
+"""Kinds of data that need no place to be named."""
 DEFAULT_ROOT = "data"
 """Where images are looked for if the command does not say."""
 
@@ -51,10 +58,24 @@ def fill(group: Group, row: Row, outputs: str) -> str | None:
 def _data_words(cells: list[Cell]) -> list[str]:
     """Name the data set, and where it is unless the command would look there anyway."""
     data = [cell.record.settings["data"] for cell in cells]
-    places = {(each["name"], each["root"]) for each in data}
-    roots = sorted(root for name, root in places if name == "layout" or root != DEFAULT_ROOT)
-    names = sorted({f"data={name}" for name, _ in places})
-    return names + [f"data.root={root}" for root in roots[:1]]
+    places = {(each.get("kind", each["name"]), each["root"]) for each in data}
+    roots = sorted(root for kind, root in places if kind not in HERE or root != DEFAULT_ROOT)
+    kinds = sorted({f"data={kind}" for kind, _ in places})
+    return kinds + [_word("data.root", root) for root in roots[:1]] + _name_words(data)
+
+
+def _name_words(data: list[dict[str, Any]]) -> list[str]:
+    """Return what names the data set, where it has another name than it would get anyway."""
+    for each in data:
+        usual = (each["kind"] if "kind" in each else each["name"], Path(each["root"]).name)
+        if each["name"] not in (*usual, each.get("dataset")):
+            return [_word("data.name", each["name"])]
+    return []
+
+
+def _word(key: str, value: str) -> str:
+    """Write a setting whose value is any text as Hydra reads it."""
+    return f"{key}={value}" if PLAIN.fullmatch(value) else f"{key}='{value.translate(ESCAPES)}'"
 
 
 def _quoted(word: str) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from sslbench.cell.folder import CellFolder, cells_folder
 from sslbench.cell.record import DONE, RECORD, SETTINGS, Record
 from sslbench.cell.soundness import flaws_of, is_stale
-from sslbench.data import dataset_name
 from sslbench.files.checksums import read_sealed
 from sslbench.tables.paper import Metric
 
@@ -31,7 +30,7 @@ class Cell:
     start: str | None
     """The cell or file whose weights it started from."""
     data: str
-    """What the data set is called: `stl10`, `digits`, or a layout's folder."""
+    """What the data set is called: `stl10`, `digits`, or as its user calls it."""
     code: str
     """Digest of the code that trained it, if the record has it."""
 
@@ -104,7 +103,7 @@ def _read(folder: CellFolder) -> Cell | None:
             return None
         known = read_sealed(folder.path / SETTINGS)
         record = Record(folder.cell_id, status, **known)
-    settings, data = record.settings, record.settings["data"]
+    settings = record.settings
     cell = Cell(
         *(folder.cell_id, folder.path, status, record),
         method=settings["method"]["name"],
@@ -112,7 +111,7 @@ def _read(folder: CellFolder) -> Cell | None:
         ratio=settings["ratio"]["name"] if "unlabeled" in record.streams else None,
         seed=settings["seed"],
         start=settings["init"]["from"],
-        data=record.data["name"] if status == DONE else dataset_name(data["name"], data["root"]),
+        data=(record.data if status == DONE else settings["data"])["name"],
         code=record.runtime.get("versions", {}).get("code") or "",
     )
     _require_sound(cell)

@@ -17,8 +17,7 @@ from unittest import mock
 
 from sslbench.cell.folder import CellFolder
 from sslbench.cell.record import Record, load_record
-from sslbench.config.settings import Data
-from sslbench.data import open_dataset
+from sslbench.data.digits import open_digits
 from sslbench.train import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +50,7 @@ def drawn_digits() -> Path:
     """Draw the stand-in once for all tests of this process, and return the folder it is in."""
     outputs = Path(tempfile.mkdtemp(prefix="sslbench-digits-"))
     atexit.register(shutil.rmtree, outputs, ignore_errors=True)
-    open_dataset(Data(name="digits"), outputs)
+    open_digits(outputs)
     return outputs / "cache"
 
 

@@ -4,7 +4,7 @@ import hashlib
 
 import numpy as np
 
-from sslbench.data.stl10 import Release
+from sslbench.data.stl10_archive import Release
 
 CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
 
