@@ -28,6 +28,7 @@ BENCHMARKS = (
     "capture",
     "integrity",
     "probe",
+    "bn_statistics",
 )
 RESULTS = ROOT / "benchmarks" / "results"
 

@@ -12,7 +12,8 @@ from sslbench.cell.curves import CURVES, read_curves
 from sslbench.engine.work import count_step
 from sslbench.interfaces import Step
 from sslbench.report import build_report
-from sslbench.tables.pictures import draw_pictures
+from sslbench.tables.pictures.album import Album
+from sslbench.tables.pictures.time_to_accuracy import draw_time_to_accuracy
 
 BATCH, CHANNELS = 8, 8
 
@@ -65,15 +66,16 @@ def test_validations_and_the_record_say_what_the_steps_took(outputs):
     assert 0 < first < last <= record.runtime["seconds"]["steps"] + 0.001
 
 
-@pytest.fixture
-def report(tmp_path):
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
     """A report on three seeds, two of which reach 70 %, and on a cell without costs."""
+    folder = tmp_path_factory.mktemp("costs")
     for seed, accuracy in enumerate((0.6, 0.78, 0.8)):
-        make_cell(tmp_path, "resnet18", seed=seed, accuracy=accuracy, files=True)
-    old = make_cell(tmp_path, "convnet", files=True)
+        make_cell(folder, "resnet18", seed=seed, accuracy=accuracy, files=True)
+    old = make_cell(folder, "convnet", files=True)
     curves = pd.read_json(old / CURVES, lines=True).drop(columns=["seconds", "flops"])
     curves.to_json(old / CURVES, orient="records", lines=True)
-    return build_report(tmp_path)
+    return build_report(folder)
 
 
 def test_the_table_tells_what_each_accuracy_took(report):
@@ -93,7 +95,8 @@ def test_the_table_tells_what_each_accuracy_took(report):
 
 
 def test_the_picture_has_the_same_points(report):
-    (picture,) = (it for it in draw_pictures(report) if it.name.startswith("time-to-accuracy"))
+    (group,) = report.groups
+    (picture,) = draw_time_to_accuracy(Album(group, report))
     drawn = pd.read_csv(picture.path.with_suffix(".csv"))
     assert set(drawn["model"]) == {"resnet18"}
     assert (drawn["n"] == 3).all()

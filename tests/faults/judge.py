@@ -130,9 +130,14 @@ def _read_weights(path: Path) -> dict[str, Any]:
     return where | {name: value.numpy() for name, value in state["method"].items()}
 
 
+def _read_curves(path: Path) -> list[dict[str, Any]]:
+    points = [json.loads(line) for line in path.read_text().splitlines()]
+    return [point | {"seconds": None} for point in points]  # what they took is never the same
+
+
 READERS: dict[str, Callable[[Path], Any]] = {
     ".json": _read_json,
-    ".jsonl": lambda path: [json.loads(line) for line in path.read_text().splitlines()],
+    ".jsonl": _read_curves,
     ".npz": _read_arrays,
     ".pt": _read_weights,
 }
