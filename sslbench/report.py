@@ -66,7 +66,8 @@ def main(arguments: list[str] | None = None) -> None:
     limit_pools(options.threads or allowed_threads())
     from sslbench.exit_codes import UsageError
     from sslbench.tables.claims import failed_claims
-    from sslbench.tables.render import to_text, verdicts_to_text
+    from sslbench.tables.overview import overview
+    from sslbench.tables.render import to_text
     from sslbench.words.escape import printable
     from sslbench.words.trouble import find_trouble
 
@@ -82,7 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
                 f"{trouble.sentence if trouble else error}; remove what is in its way, or pick "
                 f"another folder than --outputs {options.outputs}"
             ) from None
-        lines = [*map(to_text, report.tables), verdicts_to_text(report.claims)]
+        lines = [overview(report), *map(to_text, report.tables)]
         lines += [f"note: {note}" for note in report.notes]
         lines.append(f"written to {report.folder}")
     if sys.stdout is None:  # closed by who called: what is written there goes nowhere
@@ -100,26 +101,51 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(1 if report.problems or failed else 0)
 
 
-def build_report(outputs: Path) -> "Report":
-    """Read all cells below `outputs` into tables and verdicts, without pictures."""
-    from sslbench.tables.claims import NO_DATA, group_claims, paper_claims
+def build_report(outputs: Path, *, with_paper: bool = False) -> "Report":
+    """Read all cells below `outputs` into tables and verdicts, without pictures.
+
+    Args:
+        with_paper: Whether the paper is shown beside someone's own ablation alone, too.
+    """
+    from sslbench.tables.ablations import find_ablations
+    from sslbench.tables.claims import NO_DATA
+    from sslbench.tables.commands import fill_command
+    from sslbench.tables.compare import Predictions
     from sslbench.tables.contents import Report
+    from sslbench.tables.findings import find_findings
+    from sslbench.tables.first_table import first_table
     from sslbench.tables.gather import gather, notes_of
-    from sslbench.tables.groups import find_groups, is_ablation
-    from sslbench.tables.tables import build_tables
+    from sslbench.tables.groups import find_groups, has_paper_rows, is_ablation, main_group
+    from sslbench.tables.judge import group_claims, paper_claims
+    from sslbench.tables.tables import ablation_table, build_tables
 
     cells, problems = gather(outputs)
     groups, misfits = find_groups(cells)
     problems += misfits
-    claims = paper_claims()
+    predictions, notes = Predictions(problems), notes_of(cells)
+    report = Report(outputs, cells, groups, problems=problems, notes=notes)
+    report.main = main_group(groups)
+    report.ablations = find_ablations(groups, predictions)
+    report.has_paper_cells = with_paper or has_paper_rows(groups)
+    ablations = [ablation_table(each) for each in report.ablations]
+    if not report.has_paper_cells and ablations:
+        report.tables = ablations
+        report.fill_command = fill_command([(g, g.rows) for g in groups], str(outputs))
+        return report
+    report.claims = paper_claims()
     for group in groups:
         if not is_ablation(group, groups):
-            found = group_claims(group, problems)
-            if group.is_paper or any(claim.verdict != NO_DATA for claim in found):
-                claims += found
-    tables = build_tables(groups, str(outputs))
-    notes = notes_of(cells)
-    return Report(outputs, cells, groups, tables, claims, problems=problems, notes=notes)
+            found = group_claims(group, predictions)
+            if group is report.main or any(claim.verdict != NO_DATA for claim in found):
+                report.claims += found
+    report.tables = build_tables(groups) + ablations
+    if report.main is not None:
+        report.first_table = first_table(report.main)
+        report.findings = find_findings(report.main, predictions)
+        own = [g for g in groups if g.data == report.main.data and is_ablation(g, groups)]
+        wanted = [(report.main, report.main.chosen_rows()), *((g, g.rows) for g in own)]
+        report.fill_command = fill_command(wanted, str(outputs))
+    return report
 
 
 def write_report(report: "Report", *, with_pictures: bool = True) -> None:
