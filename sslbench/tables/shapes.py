@@ -9,11 +9,11 @@ import pandas as pd
 from sslbench.tables import paper
 from sslbench.tables.claims import format_p
 from sslbench.tables.contents import Ablation
-from sslbench.tables.groups import unlabeled_per_labeled
+from sslbench.tables.groups import MIN_SEEDS, unlabeled_per_labeled
 from sslbench.tables.paper import TEST, TRAIN, TRAIN_LOSS, VAL
 from sslbench.tables.statistics import IMAGES
 
-NUMERIC = re.compile(r"(([<+-] ?)?[\d.]*( \[.*\])?\*?( !)?|missing|base line|\d+-\d+)")
+NUMERIC = re.compile(r"(([<+-] ?)?[\d.]*( ?\[[^a-z]*\])?\*?( !)?|missing|base line|\d+-\d+)")
 """What stands right-aligned in a column of numbers."""
 SEPARATOR = ": "
 """In a column's name between what it is of and whose: `test acc: paper`, `test acc: ours`."""
@@ -30,8 +30,7 @@ def by_metric(values: pd.DataFrame, heading: str | None) -> pd.DataFrame:
                 line[f"{each.metric}: {heading}"] = number(each.paper, each.metric)
             line[f"{each.metric}: ours"] = with_interval(each)
         lines.append(line | {"seeds": _seeds(of_row["n"]), "state": of_row["state"].iloc[0]})
-    frame = pd.DataFrame(lines)
-    return frame.drop(columns=[name for name in names[1:] if frame[name].nunique() <= 1])
+    return _without_constant(pd.DataFrame(lines))
 
 
 def by_model(values: pd.DataFrame, heading: str | None) -> pd.DataFrame:
@@ -50,6 +49,13 @@ def by_model(values: pd.DataFrame, heading: str | None) -> pd.DataFrame:
                 line[f"{name}: ours"] = "" if each is None else with_interval(each)
             lines.append(line | {"seeds": _seeds(at["n"])})
     return pd.DataFrame(lines)
+
+
+def _without_constant(frame: pd.DataFrame) -> pd.DataFrame:
+    """Leave out what says the same of all lines, and states that the number of seeds tells."""
+    constant = [name for name in ("ratio", "from") if frame[name].nunique() <= 1]
+    is_plain = set(frame["state"]) <= {"done", f"n<{MIN_SEEDS}"}
+    return frame.drop(columns=constant + ["state"] * is_plain)
 
 
 def number(value: float, metric: str, sign: str = "", decimals: int = 2) -> str:
@@ -84,8 +90,7 @@ def by_setting(ablation: Ablation) -> pd.DataFrame:
             line[f"{metric.title}: difference"] = _difference(at[metric.title])
             line[f"{metric.title}: p"] = _p(at[metric.title].p_corrected)
         lines.append(line | {"seeds": _seeds(of_line["n"]), "state": of_line["state"].iloc[0]})
-    frame = pd.DataFrame(lines)
-    return frame.drop(columns=[name for name in names[1:3] if frame[name].nunique() <= 1])
+    return _without_constant(pd.DataFrame(lines))
 
 
 def _difference(each: Any) -> str:
@@ -109,8 +114,8 @@ def of_tests(values: pd.DataFrame) -> pd.DataFrame:
         {"claim": each.claim, "on": each.on, "comparison": each.comparison, "metric": each.metric}
         | {"difference": number(each.difference, TEST.title, "+")}
         | {"95 % interval": f"[{100 * each.low:+.2f}, {100 * each.high:+.2f}]"}
-        | {"interval of": each.interval_of, "effect": f"{each.effect_size:+.2f}"}
-        | {"test": each.test, "p": _p(each.p), "corrected p": _p(each.p_corrected)}
+        | {"interval of": each.interval_of, "test": each.test}
+        | {"p": _p(each.p), "corrected p": _p(each.p_corrected)}
         for each in values.itertuples()
     )
 
