@@ -5,6 +5,7 @@ self-contained `report.html`. It needs neither network nor W&B, and reads a runn
 """
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -55,6 +56,10 @@ def _parser() -> argparse.ArgumentParser:
     numbers = {"type": _claim_numbers, "default": [], "metavar": "1,4,7|all"}
     parser.add_argument("--check", **numbers, help=check)
     parser.add_argument("--no-figures", action="store_true", help="write no pictures")
+    paper = "show the paper beside someone's own ablation, too"
+    parser.add_argument("--paper", action="store_true", help=paper)
+    as_json = "print all that the report says as JSON; it is in <outputs>/report/report.json, too"
+    parser.add_argument("--json", action="store_true", help=as_json)
     threads = {"type": num_threads, "metavar": "N"}
     parser.add_argument("--threads", **threads, help="as many at most; none: one for each core")
     return parser
@@ -66,13 +71,10 @@ def main(arguments: list[str] | None = None) -> None:
     limit_pools(options.threads or allowed_threads())
     from sslbench.exit_codes import UsageError
     from sslbench.tables.claims import failed_claims
-    from sslbench.tables.overview import overview
-    from sslbench.tables.render import to_text
     from sslbench.words.escape import printable
     from sslbench.words.trouble import find_trouble
 
-    report = build_report(options.outputs)
-    lines = [TO_TRAIN.format(options.outputs / "cells")]
+    report = build_report(options.outputs, with_paper=options.paper)
     if report.cells or report.problems:
         try:
             write_report(report, with_pictures=not options.no_figures)
@@ -83,15 +85,12 @@ def main(arguments: list[str] | None = None) -> None:
                 f"{trouble.sentence if trouble else error}; remove what is in its way, or pick "
                 f"another folder than --outputs {options.outputs}"
             ) from None
-        lines = [overview(report), *map(to_text, report.tables)]
-        lines += [f"note: {note}" for note in report.notes]
-        lines.append(f"written to {report.folder}")
     if sys.stdout is None:  # closed by who called: what is written there goes nowhere
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     # A folder's name need not be text, nor a terminal show all characters.
     sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        print(printable("\n".join(lines)), flush=True)
+        print(printable(_json(report) if options.json else _text(report)), flush=True)
     except BrokenPipeError:  # the reader, such as `head`, has read enough
         # What is still in the buffer is written when Python ends, and must not fail there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -99,6 +98,23 @@ def main(arguments: list[str] | None = None) -> None:
     for line in report.problems + failed:
         print(f"sslbench: {printable(line)}", file=sys.stderr)
     sys.exit(1 if report.problems or failed else 0)
+
+
+def _text(report: "Report") -> str:
+    from sslbench.tables.overview import overview
+    from sslbench.tables.render import to_text
+
+    if not (report.cells or report.problems):
+        return TO_TRAIN.format(report.outputs / "cells")
+    lines = [overview(report), *map(to_text, report.tables)]
+    lines += [f"note: {note}" for note in report.notes]
+    return "\n".join([*lines, f"written to {report.folder}"])
+
+
+def _json(report: "Report") -> str:
+    from sslbench.tables.as_json import to_json
+
+    return json.dumps(to_json(report), indent=1, allow_nan=False)
 
 
 def build_report(outputs: Path, *, with_paper: bool = False) -> "Report":
@@ -149,7 +165,9 @@ def build_report(outputs: Path, *, with_paper: bool = False) -> "Report":
 
 
 def write_report(report: "Report", *, with_pictures: bool = True) -> None:
-    """Write tables, pictures and `report.html`."""
+    """Write tables, pictures, `report.html` and `report.json`."""
+    from sslbench.files.atomic import write_json
+    from sslbench.tables.as_json import to_json
     from sslbench.tables.page import write_page
     from sslbench.tables.render import write_table
     from sslbench.tables.tables import claim_tables
@@ -162,6 +180,7 @@ def write_report(report: "Report", *, with_pictures: bool = True) -> None:
 
         report.pictures = draw_pictures(report)
     write_page(report.folder / "report.html", report)
+    write_json(report.folder / "report.json", to_json(report))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from sslbench.tables import paper, statistics
 from sslbench.tables.claims import PAPER_GROUP, SIGNIFICANCE, Claim
@@ -119,7 +118,6 @@ def with_correction(tests: pd.DataFrame) -> pd.DataFrame:
     """Add `p_corrected`, by Holm's method over all lines, and `sign`: 0 where not significant."""
     is_done = tests["p"].notna()
     corrected = pd.Series(np.nan, tests.index)
-    if is_done.any():
-        corrected[is_done] = multipletests(tests["p"][is_done], method="holm")[1]
+    corrected[is_done] = statistics.holm(tests["p"][is_done].to_numpy(float))
     sign = np.sign(tests["difference"]) * (corrected < SIGNIFICANCE)
     return tests.assign(p_corrected=corrected, sign=sign)

@@ -126,7 +126,7 @@ def seeds_and_images(
     """
     numbers = [len(side.accuracies) for side in (a, b)]
     parts = [Spread(s.variance / n, s.degrees) for s, n in zip(spreads, numbers, strict=True)]
-    parts.append(Spread(_image_variance(a, b, paired=paired), a.num_images))
+    parts.append(Spread(image_variance(a, b, paired=paired), a.num_images))
     error, freedom = _error(parts)
     difference = float(np.mean(a.accuracies) - np.mean(b.accuracies))
     margin = float(stats.t.isf((1 - CONFIDENCE) / 2, freedom)) * error
@@ -159,7 +159,7 @@ def _error(parts: Sequence[Spread]) -> tuple[float, float]:
     return float(np.sqrt(total)), total**2 / squares if squares else 1.0
 
 
-def _image_variance(a: Trainings, b: Trainings, *, paired: bool) -> float:
+def image_variance(a: Trainings, b: Trainings, *, paired: bool) -> float:
     """Return the variance of a mean difference that comes of which images there are."""
     if a.right is None or b.right is None:  # as if each had images of its own
         shares = [np.mean(side.accuracies) for side in (a, b)]
@@ -170,6 +170,17 @@ def _image_variance(a: Trainings, b: Trainings, *, paired: bool) -> float:
     sides = [a.right.astype(float) - b.right] if paired else [a.right, b.right]
     between = sum(np.var(side, axis=0, ddof=1).mean() / len(side) for side in sides)
     return float(max(0.0, over_all - between) / a.num_images)
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Correct `(m,)` p-values for how many they are (Holm 1979).
+
+    As statsmodels' `multipletests`, which collects Python's garbage first: 0.4 s, for each group.
+    """
+    order = np.argsort(p)
+    corrected = np.empty(len(p))
+    corrected[order] = np.maximum.accumulate((len(p) - np.arange(len(p))) * np.asarray(p)[order])
+    return np.minimum(corrected, 1)
 
 
 def same_images(correct_a: np.ndarray, correct_b: np.ndarray) -> Difference:
