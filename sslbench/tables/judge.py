@@ -98,9 +98,13 @@ def cell_test(
 def judge(group: str, pairs: Iterable[Pair], test: Callable[[Pair], Tested | None]) -> list[Claim]:
     """Return the claims that `pairs` belong to; `test` returns None where there is no data."""
     return [
-        Claim(number, group, own.dropna(subset="p"), int(own["p"].isna().sum()))
+        Claim(number, group, _with_data(own), int(own["p"].isna().sum()))
         for number, own in tests_of(pairs, test).groupby("claim")
     ]
+
+
+def _with_data(tests: pd.DataFrame) -> pd.DataFrame:
+    return tests.dropna(subset="p").astype({"num_seeds": int, "sign": int})
 
 
 def tests_of(pairs: Iterable[Pair], test: Callable[[Pair], Tested | None]) -> pd.DataFrame:

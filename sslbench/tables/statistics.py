@@ -54,6 +54,8 @@ class Spread(NamedTuple):
     variance: float
     degrees: float
     """Of freedom."""
+    most: float = np.inf
+    """Degrees of freedom of all that it was learned from, and that others may share with it."""
 
 
 class Prior(NamedTuple):
@@ -106,10 +108,10 @@ def moderated(own: Spread, prior: Prior | None) -> Spread:
     if prior is None:
         return own
     if np.isinf(prior.degrees):
-        return Spread(prior.variance, prior.most)
+        return Spread(prior.variance, prior.most, prior.most)
     both = own.degrees + prior.degrees
     variance = (own.degrees * own.variance + prior.degrees * prior.variance) / both
-    return Spread(variance, min(both, prior.most))
+    return Spread(variance, min(both, prior.most), prior.most)
 
 
 def seeds_and_images(
@@ -125,9 +127,10 @@ def seeds_and_images(
         spreads: Of a and of b; if `paired`, without what seeds do to both alike.
     """
     numbers = [len(side.accuracies) for side in (a, b)]
-    parts = [Spread(s.variance / n, s.degrees) for s, n in zip(spreads, numbers, strict=True)]
-    parts.append(Spread(image_variance(a, b, paired=paired), a.num_images))
-    error, freedom = _error(parts)
+    parts = [s._replace(variance=s.variance / n) for s, n in zip(spreads, numbers, strict=True)]
+    images = Spread(image_variance(a, b, paired=paired), a.num_images)
+    variance, freedom, _ = _sum([_sum(parts), images])
+    error = float(np.sqrt(variance))
     difference = float(np.mean(a.accuracies) - np.mean(b.accuracies))
     margin = float(stats.t.isf((1 - CONFIDENCE) / 2, freedom)) * error
     p = float(2 * stats.t.sf(abs(difference) / error, freedom)) if error else float(not difference)
@@ -147,16 +150,18 @@ def mean_interval(
     """
     mean = float(np.mean(accuracies))
     of_seeds = Spread(spread.variance / len(accuracies), spread.degrees)
-    error, freedom = _error([of_seeds, Spread(mean * (1 - mean) / num_images, num_images)])
-    margin = float(stats.t.isf((1 - CONFIDENCE) / 2, freedom)) * error
+    both = _sum([of_seeds, Spread(mean * (1 - mean) / num_images, num_images)])
+    margin = float(stats.t.isf((1 - CONFIDENCE) / 2, both.degrees) * np.sqrt(both.variance))
     return max(0.0, mean - margin), min(1.0, mean + margin)
 
 
-def _error(parts: Sequence[Spread]) -> tuple[float, float]:
-    """Return the root of a sum of variances, and its degrees of freedom by theirs."""
+def _sum(parts: Sequence[Spread]) -> Spread:
+    """Return the sum of variances, with degrees of freedom by theirs (Satterthwaite 1946)."""
     total = sum(part.variance for part in parts)
     squares = sum(part.variance**2 / part.degrees for part in parts)
-    return float(np.sqrt(total)), total**2 / squares if squares else 1.0
+    # Estimates that were learned from the same trainings are worth no more than those.
+    degrees = min(total**2 / squares if squares else 1.0, *(part.most for part in parts))
+    return Spread(total, degrees)
 
 
 def image_variance(a: Trainings, b: Trainings, *, paired: bool) -> float:
