@@ -148,7 +148,7 @@ def build_report(outputs: Path, *, with_paper: bool = False) -> "Report":
         report.tables = ablations
         report.fill_command = fill_command([(g, g.rows) for g in groups], str(outputs))
         return report
-    report.claims = paper_claims()
+    report.claims = [*paper_claims()]
     for group in groups:
         if not is_ablation(group, groups):
             found = group_claims(group, predictions)

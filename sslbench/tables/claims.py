@@ -134,7 +134,8 @@ class Claim:
             verb = "difference is" if others == 1 else "differences are"
             words = f"{decides}{f'; {others} more {verb} against it' if others else ''}"
         elif is_for == len(self.tests):
-            many = f"all {is_for} differences are, the closest: " if is_for > 1 else ""
+            every = "both" if is_for == 2 else f"all {is_for}"
+            many = f"{every} differences are as claimed, the closest: " if is_for > 1 else ""
             words = f"{many}{decides}"
         else:
             so_far = f"{is_for} of {len(self.tests)} differences are as claimed; " * bool(is_for)

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,7 +45,8 @@ def claim_pairs(*, of_paper: bool) -> list[Pair]:
         ]
 
 
-def paper_claims() -> list[Claim]:
+@cache
+def paper_claims() -> tuple[Claim, ...]:
     """Put the seven claims to the paper's own tables, of one training each, by binomial errors."""
 
     def test(pair: Pair) -> Tested | None:
@@ -55,7 +57,7 @@ def paper_claims() -> list[Claim]:
         shares = [reported[row][pair.metric] for row in (pair.better, pair.worse)]
         return statistics.two_proportions(*shares, *[paper.NUM_IMAGES[pair.metric.split]] * 2), 1
 
-    return judge(PAPER_GROUP, claim_pairs(of_paper=True), test)
+    return tuple(judge(PAPER_GROUP, claim_pairs(of_paper=True), test))
 
 
 def group_claims(group: Group, predictions: Predictions) -> list[Claim]:
@@ -98,13 +100,9 @@ def cell_test(
 def judge(group: str, pairs: Iterable[Pair], test: Callable[[Pair], Tested | None]) -> list[Claim]:
     """Return the claims that `pairs` belong to; `test` returns None where there is no data."""
     return [
-        Claim(number, group, _with_data(own), int(own["p"].isna().sum()))
+        Claim(number, group, own[own["p"].notna()], int(own["p"].isna().sum()))
         for number, own in tests_of(pairs, test).groupby("claim")
     ]
-
-
-def _with_data(tests: pd.DataFrame) -> pd.DataFrame:
-    return tests.dropna(subset="p").astype({"num_seeds": int, "sign": int})
 
 
 def tests_of(pairs: Iterable[Pair], test: Callable[[Pair], Tested | None]) -> pd.DataFrame:
@@ -115,7 +113,7 @@ def tests_of(pairs: Iterable[Pair], test: Callable[[Pair], Tested | None]) -> pd
         | ({**found[0]._asdict(), "num_seeds": found[1]} if (found := test(pair)) else {})
         for pair in pairs
     ).reindex(columns=columns)
-    return with_correction(tests)
+    return with_correction(tests.assign(num_seeds=tests["num_seeds"].fillna(0).astype(int)))
 
 
 def with_correction(tests: pd.DataFrame) -> pd.DataFrame:
@@ -123,5 +121,5 @@ def with_correction(tests: pd.DataFrame) -> pd.DataFrame:
     is_done = tests["p"].notna()
     corrected = pd.Series(np.nan, tests.index)
     corrected[is_done] = statistics.holm(tests["p"][is_done].to_numpy(float))
-    sign = np.sign(tests["difference"]) * (corrected < SIGNIFICANCE)
-    return tests.assign(p_corrected=corrected, sign=sign)
+    sign = np.sign(tests["difference"].fillna(0)) * (corrected < SIGNIFICANCE)
+    return tests.assign(p_corrected=corrected, sign=sign.astype(int))

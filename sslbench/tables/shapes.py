@@ -1,7 +1,8 @@
 """Long frames of numbers laid out as the paper's tables are, as texts to be shown."""
 
 import re
-from typing import Any
+from collections.abc import Sequence
+from itertools import groupby
 
 import numpy as np
 import pandas as pd
@@ -13,42 +14,55 @@ from sslbench.tables.groups import MIN_SEEDS, unlabeled_per_labeled
 from sslbench.tables.paper import TEST, TRAIN, TRAIN_LOSS, VAL
 from sslbench.tables.statistics import IMAGES
 
+PLACE = ("model", "ratio", "from")
 NUMERIC = re.compile(r"(([<+-] ?)?[\d.]*( ?\[[^a-z]*\])?\*?( !)?|missing|base line|\d+-\d+)")
 """What stands right-aligned in a column of numbers."""
 SEPARATOR = ": "
 """In a column's name between what it is of and whose: `test acc: paper`, `test acc: ours`."""
 
 
-def by_metric(values: pd.DataFrame, heading: str | None) -> pd.DataFrame:
+def by_metric(lines: list[dict], heading: str | None) -> pd.DataFrame:
     """Show a line a row, as the paper's tables 1 to 3; a column is called `metric: whose`."""
-    names = ["model", "ratio", "from"]
-    lines = []
-    for place, of_row in values.fillna({"ratio": "", "from": ""}).groupby(names, sort=False):
-        line = dict(zip(names, place, strict=True)) | {"model": paper.title(place[0])}
-        for each in of_row.itertuples():
-            if heading and values.loc[values["metric"] == each.metric, "paper"].notna().any():
-                line[f"{each.metric}: {heading}"] = number(each.paper, each.metric)
-            line[f"{each.metric}: ours"] = with_interval(each)
-        lines.append(line | {"seeds": _seeds(of_row["n"]), "state": of_row["state"].iloc[0]})
-    return _without_constant(pd.DataFrame(lines))
+    reported = {line["metric"] for line in lines if not np.isnan(line["paper"])}
+    shown = []
+    for place, of_row in groupby(lines, key=lambda line: [line[name] for name in PLACE]):
+        row = dict(
+            zip(PLACE, [paper.title(place[0]), *(it or "" for it in place[1:])], strict=True)
+        )
+        of_row = list(of_row)
+        for line in of_row:
+            metric = line["metric"]
+            if metric in reported:
+                row[f"{metric}: {heading}"] = number(line["paper"], metric)
+            row[f"{metric}: ours"] = with_interval(line)
+        shown.append(row | {"seeds": _seeds(of_row), "state": of_row[0]["state"]})
+    return _without_constant(pd.DataFrame(shown))
 
 
-def by_model(values: pd.DataFrame, heading: str | None) -> pd.DataFrame:
+def by_model(lines: list[dict], heading: str | None) -> pd.DataFrame:
     """Show a line a ratio and metric, as the paper's table 4; a column is `model: whose`."""
-    lines = []
-    places = values["metric"].unique(), sorted(values["ratio"].unique(), key=_ratio_order)
-    for metric in places[0]:
-        for ratio in places[1]:
-            at = values[(values["metric"] == metric) & (values["ratio"] == ratio)]
-            line = {"metric": metric, "ratio": ratio}
-            for model in values["model"].unique():
-                name, found = paper.title(model), at[at["model"] == model]
-                if heading and values["paper"].notna().any():
-                    line[f"{name}: {heading}"] = number(found["paper"].max(), metric)
-                each = next(found.itertuples(), None)
-                line[f"{name}: ours"] = "" if each is None else with_interval(each)
-            lines.append(line | {"seeds": _seeds(at["n"])})
-    return pd.DataFrame(lines)
+    models = list(dict.fromkeys(line["model"] for line in lines))
+    is_reported = any(not np.isnan(line["paper"]) for line in lines)
+    shown = []
+    at = {(line["metric"], line["ratio"], line["model"]): line for line in lines}
+    for metric in dict.fromkeys(line["metric"] for line in lines):
+        for ratio in sorted({line["ratio"] for line in lines}, key=_ratio_order):
+            row, found = {"metric": metric, "ratio": ratio}, []
+            for model in models:
+                line = at.get((metric, ratio, model))
+                found += [line] if line else []
+                if is_reported:
+                    theirs = line["paper"] if line else np.nan
+                    row[f"{paper.title(model)}: {heading}"] = number(theirs, metric)
+                row[f"{paper.title(model)}: ours"] = with_interval(line) if line else "-"
+            shown.append(row | {"seeds": _seeds(found)})
+    return pd.DataFrame(shown)
+
+
+def _named(names: Sequence[str], place: list[str | None]) -> dict[str, str]:
+    """Return what tells a line from others by column; the first one is its model."""
+    titles = [paper.title(place[0]), *(each or "" for each in place[1:])]
+    return dict(zip(names, titles, strict=True))
 
 
 def _without_constant(frame: pd.DataFrame) -> pd.DataFrame:
@@ -65,43 +79,46 @@ def number(value: float, metric: str, sign: str = "", decimals: int = 2) -> str:
     return f"{value if metric == TRAIN_LOSS.title else 100 * value:{sign}.{decimals}f}"
 
 
-def with_interval(each: Any) -> str:
+def with_interval(line: dict) -> str:
     """Write a mean with its interval, of images alone with a star; what is collapsed with a `!`."""
-    if np.isnan(each.mean):
-        return "-" if each.state.startswith(("done", "n<")) else each.state
-    mark = " !" * bool(each.collapsed)
-    if not each.interval_of:
-        return number(each.mean, each.metric) + mark
-    decimals = 2 if each.metric == TRAIN_LOSS.title else 1
-    low, high = (number(value, each.metric, "", decimals) for value in (each.low, each.high))
-    star = "*" * (each.interval_of == IMAGES)
-    return f"{number(each.mean, each.metric)} [{low}, {high}]{star}{mark}"
+    mean, metric, state = line["mean"], line["metric"], line["state"]
+    if np.isnan(mean):
+        return "-" if state.startswith(("done", "n<")) else state
+    mark = " !" * bool(line["collapsed"])
+    if not line["interval_of"]:
+        return number(mean, metric) + mark
+    decimals = 2 if metric == TRAIN_LOSS.title else 1
+    low, high = (number(line[name], metric, "", decimals) for name in ("low", "high"))
+    star = "*" * (line["interval_of"] == IMAGES)
+    return f"{number(mean, metric)} [{low}, {high}]{star}{mark}"
 
 
 def by_setting(ablation: Ablation) -> pd.DataFrame:
     """Show a line for each setting of a row, with its differences from the base line."""
-    values, keys = ablation.values.fillna({"ratio": "", "from": ""}), list(ablation.keys)
-    names, lines = ["model", "ratio", "from", *keys], []
-    for place, of_line in values.groupby(names, sort=False):
-        line = dict(zip(names, place, strict=True)) | {"model": paper.title(place[0])}
-        at = {each.metric: each for each in of_line.itertuples()}
-        line |= {f"{m.title}: ours": with_interval(at[m.title]) for m in (TRAIN, VAL, TEST)}
+    names, shown = [*PLACE, *ablation.keys], []
+    lines = ablation.values.to_dict("records")
+    for place, of_line in groupby(lines, key=lambda line: [line[name] for name in names]):
+        row = dict(
+            zip(names, [paper.title(place[0]), *(it or "" for it in place[1:])], strict=True)
+        )
+        of_line = list(of_line)
+        at = {line["metric"]: line for line in of_line}
+        row |= {f"{m.title}: ours": with_interval(at[m.title]) for m in (TRAIN, VAL, TEST)}
         for metric in (VAL, TEST):
-            line[f"{metric.title}: difference"] = _difference(at[metric.title])
-            line[f"{metric.title}: p"] = _p(at[metric.title].p_corrected)
-        lines.append(line | {"seeds": _seeds(of_line["n"]), "state": of_line["state"].iloc[0]})
-    return _without_constant(pd.DataFrame(lines))
+            row[f"{metric.title}: difference"] = _difference(at[metric.title])
+            row[f"{metric.title}: p"] = _p(at[metric.title]["p_corrected"])
+        shown.append(row | {"seeds": _seeds(of_line), "state": of_line[0]["state"]})
+    return _without_constant(pd.DataFrame(shown))
 
 
-def _difference(each: Any) -> str:
-    if each.is_base:
+def _difference(line: dict) -> str:
+    if line["is_base"]:
         return "base line"
-    if np.isnan(each.difference):
+    if np.isnan(line["difference"]):
         return "-"
-    bounds = (each.difference_low, each.difference_high)
-    low, high = (number(value, each.metric, "+", 1) for value in bounds)
-    star = "*" * (each.difference_of == IMAGES)
-    return f"{number(each.difference, each.metric, '+')} [{low}, {high}]{star}"
+    low, high = (number(line[f"difference_{end}"], TEST.title, "+", 1) for end in ("low", "high"))
+    star = "*" * (line["difference_of"] == IMAGES)
+    return f"{number(line['difference'], TEST.title, '+')} [{low}, {high}]{star}"
 
 
 def _p(value: float) -> str:
@@ -120,9 +137,10 @@ def of_tests(values: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _seeds(numbers: pd.Series) -> str:
+def _seeds(lines: list[dict]) -> str:
     """Write how many seeds a line's numbers are of: `3`, or `1-3`."""
-    return "-".join(dict.fromkeys(str(int(number)) for number in (numbers.min(), numbers.max())))
+    numbers = [line["n"] for line in lines]
+    return "-".join(dict.fromkeys(str(each) for each in (min(numbers), max(numbers))))
 
 
 def _ratio_order(ratio: str) -> tuple[float, str]:

@@ -102,35 +102,24 @@ def _tables(design: Design, group: Group, variance: SeedVariance) -> Iterator[Ta
     name = design.name if group.is_paper else f"{design.name}-{slug(group.title)}"
     parts = ((design.metrics, name, ""), ((TRAIN_LOSS,), f"{name}-loss", ", training loss"))
     for metrics, stem, suffix in parts:
-        values = pd.DataFrame(
-            _with_papers(
-                summarize(row, group.rows.get(row, {}).values(), each, variance),
-                row,
-                each,
-                reported,
-                group,
-            )
+        lines = [
+            summarize(row, group.rows.get(row, {}).values(), metric, variance)
+            | {"paper": reported.get(row, {}).get(metric, np.nan)}
             for row in rows
-            for each in metrics
-        )
+            for metric in metrics
+        ]
+        for line in lines:
+            line["difference"] = line["mean"] - line["paper"] if group.is_paper else np.nan
+        is_beside = any(not np.isnan(line["paper"]) for line in lines)
         show = shapes.by_model if design.by_model else shapes.by_metric
         note = LOSS_NOTE if suffix else NOTE + _weights_note(group, rows)
         yield Table(
             name=stem,
             title=f"{design.title}{suffix} ({group.title})",
-            note=note + _notes(group, rows, values),
-            frame=show(values, group.paper_heading),
-            values=values,
+            note=note + _notes(group, rows, is_beside=is_beside),
+            frame=show(lines, group.paper_heading),
+            values=pd.DataFrame(lines),
         )
-
-
-def _with_papers(
-    found: dict, row: Row, metric: paper.Metric, reported: paper.Reported, group: Group
-) -> dict:
-    """Add the paper's figure, and the difference from it where the two may be compared."""
-    theirs = reported.get(row, {}).get(metric, np.nan)
-    difference = found["mean"] - theirs if group.is_paper else np.nan
-    return found | {"paper": theirs, "difference": difference}
 
 
 def _weights_note(group: Group, rows: list[Row]) -> str:
@@ -142,12 +131,12 @@ def _weights_note(group: Group, rows: list[Row]) -> str:
     return (PROBED if is_probe else TRAINED).format(words) if cells else ""
 
 
-def _notes(group: Group, rows: list[Row], values: pd.DataFrame) -> str:
+def _notes(group: Group, rows: list[Row], *, is_beside: bool) -> str:
     num_codes = len({cell.code for row in rows for cell in group.done(row).values()} - {""})
     collapsed = [
         f"{c.title} ({c.collapse})" for row in rows for c in group.done(row).values() if c.collapse
     ]
-    parts = [OTHER_NOTE if values["paper"].notna().any() and not group.is_paper else ""]
+    parts = [OTHER_NOTE if is_beside and not group.is_paper else ""]
     parts += [COLLAPSED_NOTE.format("; ".join(collapsed)) if collapsed else ""]
     parts += [CODE_NOTE.format(num_codes) if num_codes > 1 else ""]
     return "".join(parts)
