@@ -5,6 +5,7 @@ self-contained `report.html`. It needs neither network nor W&B, and reads a runn
 """
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -49,13 +50,16 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0; 1 if a cell could not be read, or a claim asked for by --check does "
         "not hold; 2 for wrong usage.",
     )
-    folder = {"type": existing_folder, "action": "append", "metavar": "FOLDER"}
-    where = "folder of the cells (outputs); may be given again, for those of other machines"
-    parser.add_argument("--outputs", **folder, help=where)
+    folder = {"type": existing_folder, "default": Path("outputs")}
+    parser.add_argument("--outputs", **folder, help="folder of the cells (%(default)s)")
     check = "exit with 1 unless these claims hold on cells in the paper's settings, else on others"
     numbers = {"type": _claim_numbers, "default": [], "metavar": "1,4,7|all"}
     parser.add_argument("--check", **numbers, help=check)
     parser.add_argument("--no-figures", action="store_true", help="write no pictures")
+    paper = "show the paper beside someone's own ablation, too"
+    parser.add_argument("--paper", action="store_true", help=paper)
+    as_json = "print all that the report says as JSON; it is in <outputs>/report/report.json, too"
+    parser.add_argument("--json", action="store_true", help=as_json)
     threads = {"type": num_threads, "metavar": "N"}
     parser.add_argument("--threads", **threads, help="as many at most; none: one for each core")
     return parser
@@ -63,20 +67,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print and write the report, and leave with its exit code."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
-    outputs = options.outputs or [Path("outputs")]
-    if not outputs[0].is_dir():
-        parser.error(f"argument --outputs: {outputs[0]}: no such folder")
+    options = _parser().parse_args(arguments)
     limit_pools(options.threads or allowed_threads())
     from sslbench.exit_codes import UsageError
     from sslbench.tables.claims import failed_claims
-    from sslbench.tables.render import to_text, verdicts_to_text
     from sslbench.words.escape import printable
     from sslbench.words.trouble import find_trouble
 
-    report = build_report(*outputs)
-    lines = [TO_TRAIN.format(outputs[0] / "cells")]
+    report = build_report(options.outputs, with_paper=options.paper)
     if report.cells or report.problems:
         try:
             write_report(report, with_pictures=not options.no_figures)
@@ -85,17 +83,14 @@ def main(arguments: list[str] | None = None) -> None:
             raise UsageError(
                 f"the report cannot be written to {report.folder}: "
                 f"{trouble.sentence if trouble else error}; remove what is in its way, or pick "
-                f"another folder than --outputs {outputs[0]}"
+                f"another folder than --outputs {options.outputs}"
             ) from None
-        lines = [*map(to_text, report.tables), verdicts_to_text(report.claims)]
-        lines += [f"note: {note}" for note in report.notes]
-        lines.append(f"written to {report.folder}")
     if sys.stdout is None:  # closed by who called: what is written there goes nowhere
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     # A folder's name need not be text, nor a terminal show all characters.
     sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        print(printable("\n".join(lines)), flush=True)
+        print(printable(_json(report) if options.json else _text(report)), flush=True)
     except BrokenPipeError:  # the reader, such as `head`, has read enough
         # What is still in the buffer is written when Python ends, and must not fail there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -105,33 +100,74 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(1 if report.problems or failed else 0)
 
 
-def build_report(outputs: Path, *others: Path) -> "Report":
-    """Read all cells below folders into tables and verdicts, without pictures."""
-    from sslbench.tables.claims import NO_DATA, group_claims, paper_claims
-    from sslbench.tables.contents import Report
-    from sslbench.tables.gather import gather_all, notes_of
-    from sslbench.tables.groups import find_groups, is_ablation
-    from sslbench.tables.readings import reading_tables
-    from sslbench.tables.tables import build_tables
-    from sslbench.tables.time_to_accuracy import time_tables
+def _text(report: "Report") -> str:
+    from sslbench.tables.overview import overview
+    from sslbench.tables.render import to_text
 
-    cells, problems = gather_all([outputs, *others])
+    if not (report.cells or report.problems):
+        return TO_TRAIN.format(report.outputs / "cells")
+    lines = [overview(report), *map(to_text, report.tables)]
+    lines += [f"note: {note}" for note in report.notes]
+    return "\n".join([*lines, f"written to {report.folder}"])
+
+
+def _json(report: "Report") -> str:
+    from sslbench.tables.as_json import to_json
+
+    return json.dumps(to_json(report), indent=1, allow_nan=False)
+
+
+def build_report(outputs: Path, *, with_paper: bool = False) -> "Report":
+    """Read all cells below `outputs` into tables and verdicts, without pictures.
+
+    Args:
+        with_paper: Whether the paper is shown beside someone's own ablation alone, too.
+    """
+    from sslbench.tables.ablations import find_ablations
+    from sslbench.tables.claims import NO_DATA
+    from sslbench.tables.commands import fill_command
+    from sslbench.tables.compare import Predictions
+    from sslbench.tables.contents import Report
+    from sslbench.tables.findings import find_findings
+    from sslbench.tables.first_table import first_table
+    from sslbench.tables.gather import gather, notes_of
+    from sslbench.tables.groups import find_groups, has_paper_rows, is_ablation, main_group
+    from sslbench.tables.judge import group_claims, paper_claims
+    from sslbench.tables.tables import ablation_table, build_tables
+
+    cells, problems = gather(outputs)
     groups, misfits = find_groups(cells)
     problems += misfits
-    claims = paper_claims()
+    predictions, notes = Predictions(problems), notes_of(cells)
+    report = Report(outputs, cells, groups, problems=problems, notes=notes)
+    report.main = main_group(groups)
+    report.ablations = find_ablations(groups, predictions)
+    report.has_paper_cells = with_paper or has_paper_rows(groups)
+    ablations = [ablation_table(each) for each in report.ablations]
+    if not report.has_paper_cells and ablations:
+        report.tables = ablations
+        report.fill_command = fill_command([(g, g.rows) for g in groups], str(outputs))
+        return report
+    report.claims = [*paper_claims()]
     for group in groups:
         if not is_ablation(group, groups):
-            found = group_claims(group, problems)
-            if group.is_paper or any(claim.verdict != NO_DATA for claim in found):
-                claims += found
-    tables = build_tables(groups, str(outputs)) + time_tables(groups, problems)
-    tables += reading_tables(groups, problems)
-    notes = notes_of(cells)
-    return Report(outputs, cells, groups, tables, claims, problems=problems, notes=notes)
+            found = group_claims(group, predictions)
+            if group is report.main or any(claim.verdict != NO_DATA for claim in found):
+                report.claims += found
+    report.tables = build_tables(groups) + ablations
+    if report.main is not None:
+        report.first_table = first_table(report.main)
+        report.findings = find_findings(report.main, predictions)
+        own = [g for g in groups if g.data == report.main.data and is_ablation(g, groups)]
+        wanted = [(report.main, report.main.chosen_rows()), *((g, g.rows) for g in own)]
+        report.fill_command = fill_command(wanted, str(outputs))
+    return report
 
 
 def write_report(report: "Report", *, with_pictures: bool = True) -> None:
-    """Write tables, pictures and `report.html`."""
+    """Write tables, pictures, `report.html` and `report.json`."""
+    from sslbench.files.atomic import write_json
+    from sslbench.tables.as_json import to_json
     from sslbench.tables.page import write_page
     from sslbench.tables.render import write_table
     from sslbench.tables.tables import claim_tables
@@ -144,6 +180,7 @@ def write_report(report: "Report", *, with_pictures: bool = True) -> None:
 
         report.pictures = draw_pictures(report)
     write_page(report.folder / "report.html", report)
+    write_json(report.folder / "report.json", to_json(report))
 
 
 if __name__ == "__main__":

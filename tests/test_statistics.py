@@ -4,8 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from sslbench.tables import statistics
+from sslbench.tables.statistics import Spread, Trainings
 
 
 def test_t_interval_by_hand():
@@ -24,13 +27,88 @@ def test_wilson_interval_by_its_formula(correct, images):
         assert abs(observed - p) == pytest.approx(1.959964 * error, abs=1e-6)
 
 
-def test_paired_t_by_hand():
-    found = statistics.paired_t([0.75, 0.76, 0.77], [0.73, 0.75, 0.74])
-    t = 0.02 / (0.01 / math.sqrt(3))  # of the differences 0.02, 0.01 and 0.03
-    assert found.p == pytest.approx(1 - t / math.sqrt(2 + t**2))  # Student's t of two degrees
-    assert (found.difference, found.effect_size) == pytest.approx((0.02, 0.02 / 0.01))
-    assert statistics.paired_t([0.5, 0.6, 0.7], [0.5, 0.6, 0.7]).p == 1
-    assert statistics.paired_t([0.5, 0.6, 0.7], [0.6, 0.7, 0.8]).p == 0
+def trainings(accuracies, right=None, num_images=400):
+    return Trainings(np.array(accuracies), right, num_images)
+
+
+def spread(values):
+    return Spread(float(np.var(values, ddof=1)), len(values) - 1)
+
+
+def test_seeds_alone_are_welchs_test():
+    """Where all images are the same to both, as if there were ever so many of them."""
+    a, b = [0.75, 0.77, 0.76], [0.70, 0.74, 0.71, 0.73]
+    sides = [trainings(values, None, 10**12) for values in (a, b)]
+    found = statistics.seeds_and_images(*sides, [spread(a), spread(b)])
+    expected = stats.ttest_ind(a, b, equal_var=False)
+    assert (found.p, found.difference) == pytest.approx((expected.pvalue, 0.04), rel=1e-4)
+    assert (found.low, found.high) == pytest.approx(expected.confidence_interval(), rel=1e-4)
+    assert found.interval_of == "seeds and images"
+
+
+def test_images_alone_are_a_paired_z_test():
+    """Of trainings that are all alike: what varies are the images that one side gets right."""
+    rng = np.random.default_rng(0)
+    a, b = rng.random((2, 400)) < 0.7
+    sides = [trainings([each.mean()] * 3, np.array([each] * 3)) for each in (a, b)]
+    found = statistics.seeds_and_images(*sides, [Spread(0, 2)] * 2)
+    difference = a.astype(float) - b
+    error = difference.std(ddof=1) / 20
+    assert found.difference == pytest.approx(difference.mean())
+    expected = stats.t.interval(0.95, 400, difference.mean(), error)
+    assert (found.low, found.high) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_seeds_and_images_add_up_to_the_variance_over_both(paired):
+    """Drawn anew many times, the error is what the differences vary by."""
+    rng, found = np.random.default_rng(1), []
+    for _ in range(150):
+        images, seeds = rng.normal(0, 0.8, 300), rng.normal(0, 0.05, (2, 8, 1))
+        shared = rng.normal(0, 0.3, (8, 300)) * paired
+        right = images + shared + rng.normal(0, 0.6, (2, 8, 300)) + seeds > -0.4
+        sides = [trainings(each.mean(1), each, 300) for each in right]
+        a, b = (each.accuracies for each in sides)
+        both = [Spread(float(np.var(a - b, ddof=1)) / 2, 7, most=7)] * 2
+        spreads = both if paired else [spread(a), spread(b)]
+        found.append(statistics.seeds_and_images(*sides, spreads, paired=paired))
+    observed = np.var([each.difference for each in found])
+    widths = np.array([(each.high - each.low) / 2 for each in found])
+    assert np.mean([each.p < 0.05 for each in found]) < 0.08
+    assert 1.8 < np.median(widths) / np.sqrt(observed) < 2.7
+
+
+def test_rows_lend_each_other_their_variance_as_far_as_they_agree():
+    rng = np.random.default_rng(2)
+    alike = [Spread(variance, 2) for variance in (1e-4, 1.1e-4, 2e-4, 0.5e-4)]
+    prior = statistics.seed_prior(alike)
+    assert prior == pytest.approx((4.6e-4 / 4, math.inf, 8))
+    assert statistics.moderated(Spread(0.01, 2), prior) == (prior.variance, 8, 8)
+    # Variances a hundredfold apart are hardly lent.
+    unlike = [spread(rng.normal(0, 10.0 ** rng.uniform(-3, -1), 3)) for _ in range(18)]
+    prior = statistics.seed_prior(unlike)
+    own = Spread(0.01, 2)
+    variance, degrees, most = statistics.moderated(own, prior)
+    assert prior.degrees < 4
+    assert (degrees, most) == pytest.approx((2 + prior.degrees, 36))
+    assert variance == pytest.approx((0.02 + prior.degrees * prior.variance) / degrees)
+    assert [statistics.seed_prior(few) for few in ([], alike[:1], [Spread(0, 2)] * 3)] == [None] * 3
+    assert statistics.moderated(own, None) == own
+
+
+def test_the_mean_of_seeds_has_images_in_its_interval():
+    few, many = (
+        statistics.mean_interval([0.7, 0.7, 0.7], images, Spread(0.0, 2)) for images in (100, 10**4)
+    )
+    assert few == pytest.approx(stats.t.interval(0.95, 100, 0.7, np.sqrt(0.7 * 0.3 / 100)))
+    assert few[0] < many[0] < 0.7 < many[1] < few[1]
+    assert statistics.mean_interval([0.0, 0.1], 50, Spread(0.005, 1))[0] == 0
+
+
+def test_holms_correction_is_statsmodels():
+    p = np.random.default_rng(3).random(25) ** 4
+    assert statistics.holm(p) == pytest.approx(multipletests(p, method="holm")[1])
+    assert statistics.holm(np.array([])).shape == (0,)
 
 
 @pytest.mark.parametrize(("only_a", "only_b"), [(4, 0), (0, 4), (30, 12), (7, 7), (0, 0)])

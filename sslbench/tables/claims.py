@@ -1,36 +1,32 @@
-"""The paper's seven claims, put to tests on our cells and on the paper's own numbers.
+"""The paper's seven claims and what becomes of them: verdicts, and sentences that say why.
 
-A claim is a list of comparisons A > B, tested two-sided at 5 %. `RULES` says what follows. The
-paper's numbers are compared as independent shares, our cells as `compare` says.
+A claim is a list of comparisons A > B, tested two-sided at 5 %. `RULES` says what follows.
 """
 
-import csv
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
-from sslbench.cell.embeddings import EMBEDDINGS, read_predictions
-from sslbench.tables import paper, statistics
-from sslbench.tables.gather import Cell
-from sslbench.tables.groups import MIN_SEEDS, Group
-from sslbench.tables.paper import Metric, Row
-from sslbench.tables.statistics import Difference
+from sslbench.tables.groups import MIN_SEEDS
+from sslbench.tables.sentences import difference_in_words, listed, seeds_in_words
 
 RULES = (
-    "Holds: every comparison is significantly positive (5 %, Holm-corrected over all comparisons "
-    "of the seven claims). Contradicted: any is significantly negative. Undecided: else. Claim 7 "
-    "holds if every improvement's upper 95 % bound is below one point."
+    "Holds: every difference is significantly as claimed. Contradicted: one is significantly the "
+    "other way. Leans for, leans against: the same where a difference that decides has fewer than "
+    "three seeds on a side. Undecided: else. Claim 7 holds if every improvement's upper 95 % bound "
+    "is below one point. Significant: two-sided at 5 %, corrected by Holm's method over all "
+    "comparisons of the seven claims on one group of cells, and over nothing else: intervals are "
+    "of one difference each."
 )
 SIGNIFICANCE = 0.05
 MARGIN = 0.01
 """An improvement surely below one point, and not surely above zero, counts as none (claim 7)."""
 PAPER_GROUP = "the paper's own numbers"
 HOLDS, CONTRADICTED, UNDECIDED, NO_DATA = "holds", "contradicted", "undecided", "no data"
+LEANS_FOR, LEANS_AGAINST = "leans for", "leans against"
+VERDICTS = (HOLDS, CONTRADICTED, LEANS_FOR, LEANS_AGAINST, UNDECIDED, NO_DATA)
 NO_IMPROVEMENT = 7
 CLAIMS = {
     1: "Supervised: WRN-45-2 > ResNet18 > ConvNet",
@@ -43,14 +39,17 @@ CLAIMS = {
 }
 
 
-class Pair(NamedTuple):
-    """A claim's comparison: `better` is said to have the higher `metric` than `worse`."""
+class Effect(NamedTuple):
+    """The comparison that decides a claim; differences are fractions."""
 
-    claim: int
     name: str
-    better: Row
-    worse: Row
-    metric: Metric
+    """As in `WRN-45-2 minus ResNet18`."""
+    difference: float
+    low: float
+    high: float
+    metric: str
+    interval_of: str
+    """`images`, or `seeds and images`."""
 
 
 @dataclass(frozen=True)
@@ -61,154 +60,141 @@ class Claim:
     group: str
     """`PAPER_GROUP`, or the title of a group of cells."""
     tests: pd.DataFrame
-    """By comparison: `Difference` in fractions, `p_corrected`, `sign` (0: not significant)."""
+    """By comparison: `Difference` in fractions, `num_seeds`, `p_corrected`, `sign` (0: none)."""
     num_missing: int
     """Comparisons without data."""
     on_paper_settings: bool = False
     """Whether the cells may be set beside the paper's."""
+    collapsed: list[str] = field(default_factory=list)
+    """Titles of its cells that are no better than chance."""
+    without_collapsed: "Claim | None" = None
+    """The same without them; None if there are none."""
 
     @property
     def text(self) -> str:
         return CLAIMS[self.number]
 
-    @property
+    @cached_property
     def verdict(self) -> str:
-        """`HOLDS`, `CONTRADICTED`, `UNDECIDED` or `NO_DATA`."""
+        """One of `VERDICTS`."""
         if self.tests.empty:
             return NO_DATA
-        sign = self.tests["sign"]
-        holds, contradicted = (sign > 0).all(), (sign < 0).any()
-        if self.number == NO_IMPROVEMENT:  # is not shown by differences that are not significant
-            holds, contradicted = (self.tests["high"] < MARGIN).all(), (sign > 0).any()
-        if contradicted:
-            return CONTRADICTED
-        return HOLDS if holds and not self.num_missing else UNDECIDED
+        is_for, is_against = self._sides()
+        is_sure = self.tests["num_seeds"] >= MIN_SEEDS
+        if is_against.any():
+            return CONTRADICTED if (is_against & is_sure).any() else LEANS_AGAINST
+        if not is_for.all() or self.num_missing:
+            return UNDECIDED
+        return HOLDS if is_sure.all() else LEANS_FOR
 
     @property
-    def sentence(self) -> str:
-        """The verdict and the differences behind it, in words."""
-        verdict, tests = self.verdict, self.tests
-        if verdict == NO_DATA:
-            return f"Claim {self.number} has no data: no comparison has cells on both sides."
-        least = next(tests.nsmallest(1, "difference").itertuples())
-        text = (
-            f"{sum(tests['sign'] > 0)} of {len(tests)} differences significantly positive, "
-            f"{sum(tests['sign'] < 0)} significantly negative; the least is {least.comparison}: "
-            f"{100 * least.difference:+.2f} points of {least.metric} (95 % interval "
-            f"{100 * least.low:+.2f} to {100 * least.high:+.2f}, corrected p "
-            f"{format_p(least.p_corrected)}, {least.test})"
-        )
-        if self.num_missing:
-            text += f"; {self.num_missing} more comparison(s) have no data"
-        return f"Claim {self.number} {'is ' * (verdict != HOLDS)}{verdict}: {text}."
+    def hangs_on_collapse(self) -> bool:
+        """Whether the verdict would be another one without the collapsed cells."""
+        other = self.without_collapsed
+        return other is not None and other.verdict != self.verdict
 
+    def _sides(self) -> tuple[pd.Series, pd.Series]:
+        """Return which comparisons speak for the claim, and which against it."""
+        if self.number == NO_IMPROVEMENT:  # no significant difference is no sign of none
+            return self.tests["high"] < MARGIN, self.tests["sign"] > 0
+        return self.tests["sign"] > 0, self.tests["sign"] < 0
 
-def claim_pairs(*, of_paper: bool) -> list[Pair]:
-    """Read `claims.csv`. The paper has no test accuracy of self-supervised encoders, but of val."""
-    metrics = {metric.title: metric for metric in (paper.TRAIN, paper.VAL, paper.TEST)}
-    with Path(__file__).with_suffix(".csv").open() as file:
-        return [
-            Pair(
-                *(int(line["claim"]), line["comparison"]),
-                *(Row(*line[side].split()) for side in ("better", "worse")),
-                metrics[line["paper's metric" if of_paper else "metric"]],
-            )
-            for line in csv.DictReader(file)
-        ]
-
-
-def paper_claims() -> list[Claim]:
-    """Put the seven claims to the paper's own tables, under binomial errors."""
-
-    def test(pair: Pair) -> Difference | None:
-        main = paper.TABLE_1 | paper.TABLE_2 | paper.TABLE_3
-        reported = paper.TABLE_4 if pair.claim == 6 else main
-        if not {pair.better, pair.worse} <= reported.keys():
+    @cached_property
+    def _deciding(self) -> pd.Series | None:
+        """Return the comparison that decides: the surest against it, else the least for it."""
+        if self.tests.empty:
             return None
-        shares = [reported[row][pair.metric] for row in (pair.better, pair.worse)]
-        return statistics.two_proportions(*shares, *[paper.NUM_IMAGES[pair.metric.split]] * 2)
+        is_for, is_against = self._sides()
+        if is_against.any():
+            return self.tests[is_against].nsmallest(1, "p").iloc[0]
+        open_ones = self.tests[~is_for] if not is_for.all() else self.tests
+        if self.number == NO_IMPROVEMENT:
+            return open_ones.nlargest(1, "high").iloc[0]
+        return open_ones.nsmallest(1, "difference").iloc[0]
 
-    return judge(PAPER_GROUP, claim_pairs(of_paper=True), test)
+    @property
+    def effect(self) -> Effect | None:
+        """The deciding comparison in numbers; None without data."""
+        found = self._deciding
+        if found is None:
+            return None
+        values = {key: found[key] for key in Effect._fields if key != "name"}
+        return Effect(found["comparison"].replace(" > ", " minus "), **values)
 
-
-def group_claims(group: Group, problems: list[str]) -> list[Claim]:
-    """Put the seven claims to a group's cells; what cannot be read is added to `problems`."""
-
-    def test(pair: Pair) -> Difference | None:
-        return compare(group.done(pair.better), group.done(pair.worse), pair.metric, problems)
-
-    found = judge(group.title, claim_pairs(of_paper=False), test)
-    return [replace(claim, on_paper_settings=group.is_paper) for claim in found]
-
-
-def compare(
-    a: dict[int, Cell], b: dict[int, Cell], metric: Metric, problems: list[str]
-) -> Difference | None:
-    """Test the difference of two rows' finished cells, each by seed; None if one has none.
-
-    Three or more common seeds are paired (t-test). Of fewer, the first is compared over the same
-    images (McNemar's mid-p); without predictions, as of training images, by shares (z test).
-    Files of predictions that cannot be read are added to `problems`.
-    """
-    if not a or not b:
-        return None
-    common = sorted(a.keys() & b.keys())
-    if len(common) >= MIN_SEEDS:
-        values = ([cells[seed].value(metric) for seed in common] for cells in (a, b))
-        found = statistics.paired_t(*values)
-        # Differences that are all alike by the coarseness of few images show no certainty.
-        if found.low < found.high:
-            return found._replace(test=f"{found.test}, {len(common)} seeds")
-    pair = [cells[min(common or cells)] for cells in (a, b)]
-    seeds = " and ".join(dict.fromkeys(str(cell.seed) for cell in pair))
-    right = None if metric.split == "train" else _right_images(pair, metric.split, problems)
-    if right is None:
-        shares = [cell.value(metric) for cell in pair]
-        found = statistics.two_proportions(*shares, *[c.num_images(metric.split) for c in pair])
-        return found._replace(test=f"{found.test}, seed {seeds}")
-    found = statistics.same_images(*right)
-    return found._replace(test=f"{found.test}, seed {seeds}, {len(right[0])} images")
-
-
-def _right_images(pair: list[Cell], split: str, problems: list[str]) -> list[np.ndarray] | None:
-    """Return which images each cell gets right, `(n,)` bools; None if that is not known."""
-    paths = [cell.folder / EMBEDDINGS.format(split) for cell in pair]
-    try:
-        found = [read_predictions(path) for path in paths if path.exists()]
-    except ValueError as error:
-        is_named = any(str(path) in problem for path in paths for problem in problems)
-        problems += [] if is_named else [str(error)]
-        return None
-    is_same = len(found) == 2 and np.array_equal(found[0][0], found[1][0])
-    return [right for _, right in found] if is_same else None
-
-
-def judge(
-    group: str, pairs: Iterable[Pair], test: Callable[[Pair], Difference | None]
-) -> list[Claim]:
-    """Return the claims that `pairs` belong to; `test` returns None where there is no data."""
-    tests = pd.DataFrame(
-        {"claim": pair.claim, "comparison": pair.name, "metric": pair.metric.title}
-        | (found._asdict() if (found := test(pair)) else {})
-        for pair in pairs
-    ).reindex(columns=["claim", "comparison", "metric", *Difference._fields, "p_corrected"])
-    is_done = tests["p"].notna()
-    if is_done.any():
-        tests.loc[is_done, "p_corrected"] = multipletests(tests["p"][is_done], method="holm")[1]
-    tests["sign"] = np.sign(tests["difference"]) * (tests["p_corrected"] < SIGNIFICANCE)
-    return [
-        Claim(number, group, own.dropna(subset="p"), int(own["p"].isna().sum()))
-        for number, own in tests.groupby("claim")
-    ]
+    @cached_property
+    def sentence(self) -> str:
+        """The verdict and what decides it, in words."""
+        number = len(self.tests) + self.num_missing
+        if self._deciding is None:
+            return f"No data: none of its {number} comparisons has cells on both sides."
+        decides = difference_in_words(*self._deciding[["comparison", *Effect._fields[1:]]])
+        is_for, is_against = map(sum, self._sides())
+        if is_against:
+            others = is_against - 1
+            verb = "difference is" if others == 1 else "differences are"
+            words = f"{decides}{f'; {others} more {verb} against it' if others else ''}"
+        elif is_for == len(self.tests):
+            every = "both" if is_for == 2 else f"all {is_for}"
+            many = f"{every} differences are as claimed, the closest: " if is_for > 1 else ""
+            words = f"{many}{decides}"
+        else:
+            so_far = f"{is_for} of {len(self.tests)} differences are as claimed; " * bool(is_for)
+            words = f"{so_far}{decides}, which may be chance"
+        if self.num_missing:
+            words += f"; {self.num_missing} of {number} comparisons lack cells"
+        seeds = seeds_in_words(list(self.tests["num_seeds"]))
+        text = f"{self.verdict.capitalize()}, on {seeds}: {words}."
+        if self.without_collapsed is not None:
+            without = self.without_collapsed.verdict
+            text += f" Without the collapsed {listed(self.collapsed)}: {without}."
+        return text
 
 
 def failed_claims(claims: list[Claim], numbers: list[int]) -> list[str]:
-    """Name the claims that do not hold on our cells, those in the paper's settings if any are."""
+    """Name the claims that do not hold on our cells, those in the paper's settings if any are.
+
+    What holds only with collapsed cells among them does not.
+    """
     ours = [claim for claim in claims if claim.group != PAPER_GROUP]
     ours = [claim for claim in ours if claim.on_paper_settings] or ours
-    failed = [claim for claim in ours if claim.number in numbers and claim.verdict != HOLDS]
     missing = [] if ours else [f"claim {number}: {NO_DATA}" for number in numbers]
-    return missing + [f"claim {each.number} on {each.group}: {each.verdict}" for each in failed]
+    return missing + [
+        f"claim {each.number} on {each.group}: {each.verdict}{suffix}"
+        for claim in ours
+        if claim.number in numbers
+        for each, suffix in ((claim, ""), (claim.without_collapsed, " without collapsed cells"))
+        if each is not None and each.verdict != HOLDS
+    ]
+
+
+def overall(claims: list[Claim]) -> str:
+    """Return the verdict on all claims of one group in one line.
+
+    As in `UNDECIDED on one seed: leans for 1, against 3, open 3 of 7`; a claim that hangs on cells
+    of chance is open.
+    """
+    seeds = [number for claim in claims for number in claim.tests["num_seeds"]]
+    if not seeds:
+        return "NO DATA: no comparison of the paper's has cells on both sides"
+    verdicts = [UNDECIDED if claim.hangs_on_collapse else claim.verdict for claim in claims]
+    number = {verdict: verdicts.count(verdict) for verdict in VERDICTS}
+    head = "UNDECIDED"
+    if number[CONTRADICTED]:
+        head = "CONTRADICTED" if number[HOLDS] + number[LEANS_FOR] == 0 else "HOLDS ONLY IN PART"
+    elif number[HOLDS]:
+        head = "HOLDS" if number[HOLDS] == len(claims) else "HOLDS IN PART"
+    words = {"holds for": number[HOLDS], "contradicted": number[CONTRADICTED]}
+    words |= {"leans for": number[LEANS_FOR]}
+    both = number[LEANS_FOR] and number[LEANS_AGAINST]
+    words |= {"against" if both else "leans against": number[LEANS_AGAINST]}
+    words |= {"open": number[UNDECIDED] + number[NO_DATA]}
+    counts = ", ".join(f"{word} {count}" for word, count in words.items() if count)
+    changed = [f"claim {claim.number}" for claim in claims if claim.hangs_on_collapse]
+    text = f"{head} on {seeds_in_words(seeds)}: {counts} of {len(claims)}"
+    if changed:
+        hang = "hang" if len(changed) > 1 else "hangs"
+        text += f" ({listed(changed)} {hang} on collapsed cells)"
+    return text
 
 
 def format_p(p: float) -> str:

@@ -1,83 +1,168 @@
-"""The commands that train what is missing, written from the cells that are there."""
+"""The commands that train what is missing, written from the cells that are there.
+
+They are written from records, which may be others', to be pasted: none sets more than settings.
+Values are quoted for Hydra, and the words for a shell.
+"""
 
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from sslbench.cell.folder import RUNNING, WAITING
-from sslbench.cell.record import DONE
+from sslbench.cell.record import DONE, Changes
+from sslbench.tables import paper
 from sslbench.tables.gather import Cell
-from sslbench.tables.groups import CHECKPOINT, UNKNOWN, Group, overrides
+from sslbench.tables.groups import (
+    CHECKPOINT,
+    UNKNOWN,
+    Group,
+    overrides,
+    unlabeled_per_labeled,
+    written,
+)
 from sslbench.tables.paper import Row
 
 OF_ALL_METHODS = ("method.epochs", "method.batch_size")
-SETTING = re.compile(r"(?!hydra\b)[a-z]\w*(\.\w+)*=[^\x00-\x1f\x7f]*", re.ASCII)
-"""A word of a command that is a setting, and neither an option nor Hydra's own."""
-PLAIN = re.compile(r"[\w./ -]+")
-"""A value that needs no quotes."""
-ESCAPES = str.maketrans({"'": "\\'", "\\": "\\\\"})
+KEY = re.compile(r"(?!hydra\b)[a-z]\w*(\.\w+)*", re.ASCII)
+"""What a setting is called, and neither an option nor one of Hydra's own."""
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+BARE = re.compile(r"[\w/.:+@%*?|-]+( [\w/.:+@%*?|-]+)*", re.ASCII)
+"""Text that Hydra reads without quotes, unless it would be a number or another value."""
+NO_TEXT = re.compile(r"(true|false|null|nan|[+-]?inf|[+-]?[\d._]+(e[+-]?\d+)?)", re.I)
 HERE = ("stl10", "digits")
 """Kinds of data that need no place to be named."""
 DEFAULT_ROOT = "data"
 """Where images are looked for if the command does not say."""
 
 
-def fill(group: Group, row: Row, outputs: str) -> str | None:
-    """Return the command that trains a row's missing seeds, or None where none is known to.
+def fill(group: Group, rows: Iterable[Row], outputs: str) -> list[str]:
+    """Return the commands that train the missing seeds of rows, as few as say no more than that.
 
-    It is written from records, which may be others', to be pasted: none sets more than settings.
+    None are known for rows that start from weights without a name, that the data have too few
+    unlabelled images for, or that would need another model's settings.
     """
-    init = row.init or ""
+    gaps = {
+        row: seeds for row in rows if _is_possible(group, row) and (seeds := missing(group, row))
+    }
+    if _is_papers(group, gaps):
+        words = ["experiment=paper", *_data_words(group.cells(), default=paper.DATA)]
+        return _command([*words, *_settings(group.changes)], group.expected_seeds(), outputs)
+    bundles: dict[tuple, list[str]] = {}
+    for row, seeds in gaps.items():
+        bundles.setdefault((row.method, row.ratio, row.init, tuple(seeds)), []).append(row.model)
+    merged: dict[tuple, list[str]] = {}
+    for (method, ratio, init, seeds), models in bundles.items():
+        merged.setdefault((method, init, seeds, tuple(models)), []).append(ratio)
+    commands = []
+    for (method, init, seeds, models), ratios in merged.items():
+        words = [f"model={','.join(models)}", f"method={method}"]
+        words += [f"ratio={','.join(ratios)}"] if ratios[0] else []
+        words += _data_words(group.cells()) + _settings(group.changes)
+        words += [_start(init, group.changes)] if init else []
+        commands += _command(words, list(seeds), outputs, sweeps=bool(init))
+    return commands
+
+
+def fill_command(wanted: Iterable[tuple[Group, Iterable[Row]]], outputs: str) -> str | None:
+    """Return the one line that trains all that is missing of groups' rows; None if nothing is."""
+    commands = [command for group, rows in wanted for command in fill(group, rows, outputs)]
+    return " && ".join(commands) or None
+
+
+def missing(group: Group, row: Row) -> list[int]:
+    """Return the seeds of a row that are neither finished nor running."""
     cells = group.rows.get(row, {})
     settled = {seed for seed, cell in cells.items() if cell.status in (DONE, RUNNING, WAITING)}
-    seeds = [seed for seed in group.expected_seeds() if seed not in settled]
-    nameless = init.startswith((CHECKPOINT, UNKNOWN)) or "init.from=" in init
+    return [seed for seed in group.expected_seeds() if seed not in settled]
+
+
+def _is_possible(group: Group, row: Row) -> bool:
+    init = row.init or ""
+    if init.startswith((CHECKPOINT, UNKNOWN)) or "init.from=" in init or set("'\"\\") & set(init):
+        return False
     is_known = any(row.model == other.model for other in group.rows)
-    if not seeds or nameless or ("model." in " ".join(group.changes) and not is_known):
-        return None
-    words = [f"model={row.model}", f"method={row.method}"]
-    words += [f"ratio={row.ratio}"] if row.ratio else []
-    words += _data_words(group.cells()) + overrides(group.changes)
-    if init:
-        # A sweep drops the child's `method` overrides, so that those of its start are named.
-        named = {word.partition("=")[0] for word in init.split()}
-        shared = {key: group.changes[key] for key in OF_ALL_METHODS if key in group.changes}
-        own = {key: value for key, value in shared.items() if key not in named}
-        start = " ".join([init, *overrides(own)])
-        words.append(f"init.from='{start}'" if " " in start else f"init.from={start}")
-    words.append("seed=" + ",".join(map(str, seeds)))
-    words += [f"outputs={outputs}"] if outputs != "outputs" else []
-    if not all(SETTING.fullmatch(word) for word in [*words, *init.split()[1:]]):
-        return None
-    # Only a sweep trains the cell that `init.from` describes.
-    multirun = "-m " if init or len(seeds) > 1 else ""
-    return f"python -m sslbench.train {multirun}" + " ".join(map(_quoted, words))
+    if not is_known and any(key.startswith("model.") for key in group.changes):
+        return False
+    counts = [cell.record.data for cell in group.cells() if cell.status == DONE]
+    if not counts or row.ratio in (None, "all") or group.changes.get("ratio.of") == "batch":
+        return True
+    labeled, unlabeled = (counts[0].get(f"num_{name}", 0) for name in ("labeled", "unlabeled"))
+    return labeled * unlabeled_per_labeled(row.ratio) <= unlabeled
 
 
-def _data_words(cells: list[Cell]) -> list[str]:
+def _is_papers(group: Group, gaps: Iterable[Row]) -> bool:
+    """Whether the paper's experiment asks for all that is missing and nothing else."""
+    chosen = set(group.chosen_rows())
+    plain = not any(key.startswith(("method.", "model.")) for key in group.changes)
+    return plain and chosen >= set(paper.ROWS) >= set(gaps) and len(list(gaps)) > 1
+
+
+def _command(
+    words: list[str | None], seeds: list[int], outputs: str, *, sweeps: bool = True
+) -> list[str]:
+    """Return a command in a list, or none where a word of it may not be pasted."""
+    words = [*words, "seed=" + ",".join(map(str, seeds))]
+    words += [setting("outputs", outputs)] if outputs != "outputs" else []
+    if None in words:
+        return []
+    # Only a sweep trains several cells, or the one that `init.from` describes.
+    is_sweep = sweeps or len(seeds) > 1 or any("," in word for word in words[:3])
+    return [f"python -m sslbench.train {'-m ' * is_sweep}{' '.join(map(_for_shell, words))}"]
+
+
+def _settings(changes: Changes) -> list[str | None]:
+    typed = {key: value for key, value in changes.items() if key != "data.fingerprint"}
+    return [setting(key, value) for key, value in typed.items()]
+
+
+def setting(key: str, value: object) -> str | None:
+    """Write a setting as Hydra is to read it; None of what is no setting or holds other lines.
+
+    >>> setting("outputs", "a,b"), setting("model.widths", [8, 16]), setting("steps", 40)
+    ('outputs="a,b"', 'model.widths=[8,16]', 'steps=40')
+    """
+    text = written(value)
+    if not KEY.fullmatch(key) or CONTROL.search(text):
+        return None
+    if not isinstance(value, str) or (BARE.fullmatch(text) and not NO_TEXT.fullmatch(text)):
+        return f"{key}={text}"
+    # Backslashes before a quote are doubled, and `${` would be another setting's value.
+    text = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + '\\"' * bool(found[2]), text)
+    return f'{key}="{text}"'.replace("${", "\\${")
+
+
+def _start(init: str, changes: Changes) -> str | None:
+    """Write what a row starts from, with the settings of its own."""
+    # A sweep drops the child's `method` overrides, so that those of its start are named.
+    named = {word.partition("=")[0] for word in init.split()}
+    if not all(KEY.fullmatch(word.partition("=")[0]) for word in init.split()):
+        return None
+    shared = {key: changes[key] for key in OF_ALL_METHODS if key in changes}
+    own = {key: value for key, value in shared.items() if key not in named}
+    start = " ".join([init, *overrides(own)])
+    return f"init.from='{start}'" if " " in start else f"init.from={start}"
+
+
+def _data_words(cells: list[Cell], default: str | None = None) -> list[str | None]:
     """Name the data set, and where it is unless the command would look there anyway."""
     data = [cell.record.settings["data"] for cell in cells]
     places = {(each.get("kind", each["name"]), each["root"]) for each in data}
     roots = sorted(root for kind, root in places if kind not in HERE or root != DEFAULT_ROOT)
-    kinds = sorted({f"data={kind}" for kind, _ in places})
-    return kinds + [_word("data.root", root) for root in roots[:1]] + _name_words(data)
+    kinds = sorted({f"data={kind}" for kind, _ in places if kind != default})
+    return kinds + [setting("data.root", root) for root in roots[:1]] + _name_words(data)
 
 
-def _name_words(data: list[dict[str, Any]]) -> list[str]:
+def _name_words(data: list[dict[str, Any]]) -> list[str | None]:
     """Return what names the data set, where it has another name than it would get anyway."""
     for each in data:
         usual = (each["kind"] if "kind" in each else each["name"], Path(each["root"]).name)
         if each["name"] not in (*usual, each.get("dataset")):
-            return [_word("data.name", each["name"])]
+            return [setting("data.name", each["name"])]
     return []
 
 
-def _word(key: str, value: str) -> str:
-    """Write a setting whose value is any text as Hydra reads it."""
-    return f"{key}={value}" if PLAIN.fullmatch(value) else f"{key}='{value.translate(ESCAPES)}'"
-
-
-def _quoted(word: str) -> str:
+def _for_shell(word: str) -> str:
     """Quote for a shell: `init.from='barlow steps=9'` has quotes of its own, for Hydra."""
     return f'"{word}"' if "'" in word and not set('"$`\\!') & set(word) else shlex.quote(word)

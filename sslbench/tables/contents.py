@@ -1,12 +1,13 @@
-"""What a report holds: tables, claims, pictures and problems, ready to be shown in any format."""
+"""What a report holds: verdict, tables, claims, ablations and problems, for any format."""
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
-from sslbench.tables.claims import Claim
+from sslbench.tables.claims import Claim, overall
 from sslbench.tables.gather import Cell
 from sslbench.tables.groups import Group
 
@@ -22,8 +23,67 @@ class Table:
     """As it is to be shown."""
     values: pd.DataFrame
     """The same with unrounded numbers."""
-    commands: list[str] = field(default_factory=list)
-    """What fills the gaps."""
+
+
+class Place(NamedTuple):
+    """What a model reaches by one kind of learning; accuracies are fractions, None if missing."""
+
+    model: str
+    """As the paper writes it."""
+    paper: float | None
+    ours: float | None
+    """Mean over seeds."""
+    low: float | None
+    high: float | None
+    interval_of: str | None
+    """What the 95 % interval is of: `images`, or `seeds and images`."""
+    num_seeds: int
+    is_best: bool
+    """Whether ours is the highest of its line."""
+    collapsed: tuple[str, ...]
+    """What is said of those of its cells that are no better than chance."""
+
+
+class Line(NamedTuple):
+    """One kind of learning of the first table: a place for each model, in the table's order."""
+
+    kind: str
+    paper_metric: str
+    """What the paper's figures are: `test acc`, or `val acc` where it has no other."""
+    metric: str
+    places: tuple[Place, ...]
+    paper_order: str
+    """Models from the best, `W>R>C`; empty if the paper has fewer than two."""
+    order: str
+
+
+@dataclass(frozen=True)
+class FirstTable:
+    """The paper's kinds of learning by its models, its figures beside ours."""
+
+    group: str
+    """Title of the group of cells."""
+    paper_heading: str | None
+    """`paper`, `paper (STL-10)` for other data; None where the paper's are not to be shown."""
+    models: tuple[str, ...]
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Cells of one method and data set that differ in settings, against their base line."""
+
+    name: str
+    title: str
+    keys: tuple[str, ...]
+    """The settings that differ."""
+    values: pd.DataFrame
+    """A line a row, setting and metric. Columns: `model`, `ratio`, `from`, the keys (as texts),
+    `is_base`, `metric`, `n`, `mean`, `deviation`, `low`, `high`, `interval_of`; against the base
+    line `difference`, `difference_low`, `difference_high`, `difference_of` (as `interval_of`), `p`,
+    `p_corrected`, `test`; `collapsed`. Accuracies and differences are fractions."""
+    sentence: str
+    """The largest difference that is one, or that none is, in words."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +109,35 @@ class Report:
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What must be known of results that are none the less sound."""
+    main: Group | None = None
+    """The group that the verdict is on: the paper's settings, else the most finished cells."""
+    first_table: FirstTable | None = None
+    ablations: list[Ablation] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+    """Significant differences of the main group beyond the seven claims, in words."""
+    fill_command: str | None = None
+    """One line to paste that trains all that is missing; None if nothing is, or none can."""
+    has_paper_cells: bool = True
+    """Whether the paper is shown: not beside someone's own ablation alone, unless asked for."""
     generated: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    @property
+    def main_claims(self) -> list[Claim]:
+        """The claims on the main group, by number."""
+        title = self.main.title if self.main else None
+        return [claim for claim in self.claims if claim.group == title]
+
+    @property
+    def verdict(self) -> str:
+        """The answer in one line: on the paper's claims, or on someone's own experiment."""
+        if not self.has_paper_cells and self.ablations:
+            return self.ablations[0].sentence
+        return overall(self.main_claims)
+
+    @property
+    def collapsed(self) -> dict[str, str]:
+        """Titles of cells that are no better than chance, and what is said of them."""
+        return {cell.title: cell.collapse for cell in self.cells if cell.collapse}
 
     @property
     def folder(self) -> Path:

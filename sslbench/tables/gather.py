@@ -2,16 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+
+from scipy.stats import binom
 
 from sslbench.cell.folder import CellFolder, cells_folder
 from sslbench.cell.record import DONE, RECORD, SETTINGS, Record
 from sslbench.cell.soundness import flaws_of, is_stale
 from sslbench.files.checksums import read_sealed
+from sslbench.tables import paper
 from sslbench.tables.paper import Metric
 
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What reading raises where files are not as this version writes them."""
+
+CHANCE = 0.01
+"""An accuracy that guessing reaches this often is one of chance."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,29 @@ class Cell:
         """Names of a finished cell's classes; none where its record has no list of them."""
         names = self.record.data.get("class_names")
         return [str(name) for name in names] if isinstance(names, list) else []
+
+    @property
+    def title(self) -> str:
+        """Return what it is in words, as in `ConvNet semi-supervised 1:5, seed 0`."""
+        words = [paper.title(self.model), paper.title(self.method), self.ratio or ""]
+        words += ["from other weights" if self.start else ""]
+        return f"{' '.join(filter(None, words))}, seed {self.seed}"
+
+    @cached_property
+    def collapse(self) -> str | None:
+        """Say how a finished cell is no better on test images than chance; None if it is."""
+        if self.status != DONE:
+            return None
+        test, said = self.record.results["test"], self.record.results.get("collapse")
+        share, number = f"{test['accuracy']:.1%}".replace("%", " %"), self.num_images("test")
+        confusion = test.get("confusion") or []
+        if confusion and sum(any(column) for column in zip(*confusion, strict=True)) == 1:
+            return f"{share}, one class"
+        if said:
+            return f"{share}, {said}"
+        sizes = [sum(row) for row in confusion] or [number / max(1, len(self.class_names))]
+        is_chance = binom.sf(round(test["accuracy"] * number) - 1, number, max(sizes) / number)
+        return f"{share}, chance" if is_chance > CHANCE else None
 
     def value(self, metric: Metric) -> float | None:
         """Return a metric of a finished cell."""

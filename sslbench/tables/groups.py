@@ -4,6 +4,7 @@ import hashlib
 import json
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import Any
@@ -17,6 +18,7 @@ from sslbench.tables.paper import Row
 BUDGET = ("steps", "method.epochs")
 """Settings that shorten or lengthen a cell without changing what it is."""
 MIN_SEEDS = 3
+STAND_IN = "digits"
 PAPER_SETTINGS = "the paper's settings"
 MAX_SLUG = 60
 UNUSUAL = re.compile(r"[^\w\s.,=:()\[\]'\"+-]|\b_|_\b", re.ASCII)
@@ -39,19 +41,50 @@ class Group:
         return self.data == paper.DATA and not self.changes
 
     @property
-    def title(self) -> str:
+    def paper_heading(self) -> str | None:
+        """What the paper's figures are called beside its results; None beside the stand-in's."""
+        if self.is_paper:
+            return "paper"
+        return None if self.data == STAND_IN else "paper (STL-10)"
+
+    @property
+    def data_title(self) -> str:
         name = DATA_TITLES.get(self.data, self.data)
         if "data.fingerprint" in self.changes:
             name += f" {str(self.changes['data.fingerprint'])[:8]}"
-        return f"{name}, {', '.join(overrides(self.changes)) or PAPER_SETTINGS}"
+        return name
+
+    @property
+    def title(self) -> str:
+        return f"{self.data_title}, {', '.join(overrides(self.changes)) or PAPER_SETTINGS}"
 
     def done(self, row: Row) -> dict[int, Cell]:
         """Return a row's finished cells by seed."""
         cells = sorted(self.rows.get(row, {}).items())
         return {seed: cell for seed, cell in cells if cell.status == DONE}
 
+    def sound(self, row: Row) -> dict[int, Cell]:
+        """Return a row's finished cells that are better than chance, by seed."""
+        return {seed: cell for seed, cell in self.done(row).items() if not cell.collapse}
+
     def cells(self) -> list[Cell]:
         return [cell for cells in self.rows.values() for cell in cells.values()]
+
+    def chosen_rows(self) -> list[Row]:
+        """Return the rows that somebody chose: those with cells, and the holes of their grid.
+
+        A hole is of a model that was trained in two ways or more, in a way that two models or more
+        were. In the paper's settings all its rows are chosen.
+        """
+        models = Counter(row.model for row in self.rows)
+        ways = Counter(row._replace(model="") for row in self.rows)
+        holes = [
+            way._replace(model=model)
+            for way in ways
+            for model in models
+            if ways[way] > 1 and models[model] > 1
+        ]
+        return list(dict.fromkeys([*self.rows, *holes, *(paper.ROWS if self.is_paper else ())]))
 
     def expected_seeds(self) -> list[int]:
         """Return the seeds that any cell has, and as many more as make three."""
@@ -109,12 +142,47 @@ def written(value: Any) -> str:
 
 
 def is_ablation(group: Group, groups: list[Group]) -> bool:
-    """Whether a group only varies one method of another group with the same data and length."""
-    tuned = {key for key in group.changes if key not in BUDGET and not key.startswith("data.")}
-    base = {key: value for key, value in group.changes.items() if key not in tuned}
-    bases = [other for other in groups if (other.data, other.changes) == (group.data, base)]
-    has_base = any(group.rows.keys() <= other.rows.keys() for other in bases)
-    return bool(tuned) and len({row.method for row in group.rows}) == 1 and has_base
+    """Whether a group only varies settings of one method: of a base in `groups`, or as others do.
+
+    A base has the same rows and fewer of these settings; others have the same ones, with other
+    values. Length and data are no such settings.
+    """
+    mine, rest = _split(group.changes)
+    if not mine or len({row.method for row in group.rows}) > 1:
+        return False
+    for other in groups:
+        theirs, others_rest = _split(other.changes)
+        if other is group or (other.data, others_rest) != (group.data, rest):
+            continue
+        is_base = group.rows.keys() <= other.rows.keys() and theirs.items() < mine.items()
+        is_sibling = group.rows.keys() & other.rows.keys() and theirs.keys() == mine.keys()
+        if is_base or (is_sibling and len({row.method for row in other.rows}) == 1):
+            return True
+    return False
+
+
+def main_group(groups: list[Group]) -> Group | None:
+    """Return the group that a report is on: the paper's settings, else the most finished cells."""
+    own = [group for group in groups if not is_ablation(group, groups)]
+
+    def order(group: Group) -> tuple[bool, int]:
+        return group.is_paper, sum(len(group.done(row)) for row in group.rows)
+
+    return max(own, key=order, default=None)
+
+
+def has_paper_rows(groups: list[Group]) -> bool:
+    """Whether rows of the paper's were trained for more than the ablation of a setting."""
+    counts = Counter((group.data, row) for group in groups for row in group.rows)
+    own = [group for group in groups if not is_ablation(group, groups)]
+    return any(counts[g.data, row] == 1 and row in paper.ROWS for g in own for row in g.rows)
+
+
+def _split(changes: Changes) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the changes of settings as JSON, and apart from them those of length and data."""
+    texts = {key: json.dumps(value, sort_keys=True) for key, value in changes.items()}
+    rest = {key: text for key, text in texts.items() if key in BUDGET or key.startswith("data.")}
+    return {key: text for key, text in texts.items() if key not in rest}, rest
 
 
 def row_order(row: Row) -> tuple[str, float, str]:

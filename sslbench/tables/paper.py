@@ -63,3 +63,9 @@ def _read_table(number: str) -> Reported:
 
 
 TABLE_1, TABLE_2, TABLE_3, TABLE_4 = map(_read_table, "1234")
+ROWS = tuple(
+    dict.fromkeys(
+        [*TABLE_1, *TABLE_2, *TABLE_3, *TABLE_4, *(row._replace(init=BARLOW) for row in TABLE_3)]
+    )
+)
+"""All that the paper trains, and its semi-supervised models from self-supervised weights."""

@@ -1,0 +1,111 @@
+"""The report's first screen as text: the verdict, its data and cells, one table, the claims."""
+
+import textwrap
+from collections import Counter
+
+from tabulate import tabulate
+
+from sslbench.cell.record import DONE
+from sslbench.tables import paper
+from sslbench.tables.contents import FirstTable, Place, Report
+from sslbench.tables.groups import Group
+from sslbench.tables.judge import paper_claims
+from sslbench.tables.sentences import listed
+from sslbench.tables.statistics import IMAGES
+from sslbench.words.escape import visible
+
+WIDTH = 100
+INDENT = " " * 4
+
+
+def overview(report: Report) -> str:
+    """Return what answers `does it hold?`, and what there is to know of that answer."""
+    blocks = [report.verdict, *_cells(report)]
+    if report.first_table is not None:
+        blocks += ["", first_table_text(report.first_table)]
+    if report.claims:
+        blocks += ["", _claims(report)]
+    if report.findings:
+        blocks += ["", "Beyond the claims:", *(f"  {each}." for each in report.findings)]
+    if report.fill_command:
+        blocks += ["", "To fill all gaps:", f"  {report.fill_command}"]
+    return "\n".join(blocks) + "\n"
+
+
+def _cells(report: Report) -> list[str]:
+    """Say which data, cells, seeds and hardware the answer is of, and what is wrong with them."""
+    lines = []
+    if report.main is not None:
+        lines.append(", ".join(filter(None, [*data_words(report.main), *cell_words(report.main)])))
+    lines += [f"! collapsed: {title} ({why})" for title, why in report.collapsed.items()]
+    states = Counter(cell.status for cell in report.cells if cell.status != DONE)
+    lines += [f"! {number} {state}" for state, number in sorted(states.items())]
+    return [visible(line) for line in lines]
+
+
+def data_words(group: Group) -> list[str]:
+    """Say what data cells are of, and how many images: `NOT STL-10` where they are not."""
+    done = [cell.record.data for cell in group.cells() if cell.status == DONE]
+    name = group.title if group.data == paper.DATA else f"NOT STL-10: {group.title}"
+    if not done:
+        return [name]
+    sizes = [("labeled", "labelled"), ("unlabeled", "unlabelled"), ("val", "val"), ("test", "test")]
+    numbers = [f"{done[0].get(f'num_{key}', 0):,} {word}" for key, word in sizes]
+    return [f"{name} ({', '.join(numbers)} images)"]
+
+
+def cell_words(group: Group) -> list[str]:
+    """Say how many of the chosen cells are done, with which seeds, and on what hardware."""
+    done = [cell for cell in group.cells() if cell.status == DONE]
+    seeds = sorted({cell.seed for cell in done})
+    number = len(group.chosen_rows()) * max(1, len(seeds))
+    machines = dict.fromkeys(
+        f"{cell.record.runtime.get('processor') or 'unknown hardware'} "
+        f"{cell.record.runtime.get('precision') or ''}".strip()
+        for cell in done
+    )
+    seed_words = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}" if seeds else ""
+    return [f"{len(done)} of {number} cells", seed_words, listed(list(machines)) if done else ""]
+
+
+def first_table_text(table: FirstTable) -> str:
+    """Lay the first table out for a terminal: models as columns, the paper's beside ours."""
+    heads = ["test acc %"]
+    for model in table.models:
+        heads += (
+            [f"{model}\n{table.paper_heading}".replace(" (", "\n(")] if table.paper_heading else []
+        )
+        heads.append(f"{model}\nours" if table.paper_heading else model)
+    rows = []
+    for line in table.lines:
+        row = [line.kind + (" (paper: val)" if line.paper_metric == "val acc" else "")]
+        for place in line.places:
+            row += [_percent(place.paper)] if table.paper_heading else []
+            row.append(_ours(place))
+        rows.append([*row, " / ".join(filter(None, [line.paper_order, line.order]))])
+    heads.append("order\npaper / ours" if table.paper_heading else "order")
+    align = ["left", *["right"] * (len(heads) - 2), "left"]
+    return tabulate(rows, heads, tablefmt="simple", colalign=align, disable_numparse=True)
+
+
+def _ours(place: Place) -> str:
+    if place.ours is None:
+        return "-"
+    star = "*" if place.interval_of == IMAGES else ""
+    best, mark = "^" if place.is_best else "", " !" if place.collapsed else ""
+    interval = f" [{_percent(place.low)}, {_percent(place.high)}]" if place.low is not None else ""
+    return f"{best}{_percent(place.ours)}{interval}{star}{mark}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _claims(report: Report) -> str:
+    papers = {claim.number: claim.verdict for claim in paper_claims()}
+    lines = ["The paper's claims (its own tables: ours)"]
+    for claim in report.main_claims:
+        verdicts = f"{papers[claim.number]}: {claim.verdict.upper()}"
+        lines.append(f"{claim.number}. {claim.text} ({verdicts})")
+        lines.append(textwrap.indent(textwrap.fill(visible(claim.sentence), WIDTH - 4), INDENT))
+    return "\n".join(lines)
