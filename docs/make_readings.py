@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sslbench.cell.curves import CURVES, read_curves
 from sslbench.tables import paper
+from sslbench.tables.compare import Predictions
 from sslbench.tables.gather import Cell, gather
 from sslbench.tables.groups import find_groups
 from sslbench.tables.readings import reading_tables
@@ -45,7 +46,7 @@ def short_cells() -> list[str]:
     """Return the report's tables of readings, of short cells."""
     cells, problems = gather(SHORT)
     groups, misfits = find_groups(cells)
-    tables = reading_tables(groups, problems)
+    tables = reading_tables(groups, Predictions(problems))
     assert not problems + misfits, problems + misfits
     return [to_markdown(table) for table in tables]
 

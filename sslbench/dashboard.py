@@ -16,11 +16,18 @@ from typing import TYPE_CHECKING, Any
 from sslbench.report import existing_folder
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from sslbench.tables.contents import Report
 
 LAYOUT = json.loads(Path(__file__).with_suffix(".json").read_text())
 """Sections of curves, final metrics, settings to group runs by, and pictures."""
 OUTPUT = "dashboard.json"
+MAX_RUNS = 1000
+"""In one panel."""
+MAX_TITLE = 128
+ROW = "row"
+"""Of a run's config: what it is, but for its seed."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -78,21 +85,36 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def describe(report: "Report", entity: str | None, project: str) -> dict[str, Any]:
-    """Return what is to be saved, as JSON values."""
+    """Return what is to be saved, as JSON values: the answer first, then the tables."""
     from sslbench.tables.render import to_markdown
     from sslbench.tables.tables import claim_tables
 
     tables = report.tables + claim_tables(report.claims)
-    frames = {table.name: table.frame.astype(str) for table in tables}
     return LAYOUT | {
         "account": {"entity": entity, "project": project},
         "description": f"Tables of {report.generated}, by python -m sslbench.dashboard",
-        "markdown": [to_markdown(table) for table in tables],
-        "tables": {
-            name: {"columns": list(frame), "data": frame.to_numpy().tolist()}
-            for name, frame in frames.items()
-        },
+        "verdict": report.verdict,
+        "markdown": [answer_in_markdown(report), *map(to_markdown, tables)],
+        "tables": {table.name: _numbers(table.values) for table in tables},
     }
+
+
+def answer_in_markdown(report: "Report") -> str:
+    """Write the first screen of the report: the verdict, what it is on, and what is wrong."""
+    from sslbench.tables import answer
+    from sslbench.words.escape import markdown
+
+    lines = [f"## {markdown(answer.question(report))}", f"**{markdown(report.verdict)}**"]
+    lines.append("; ".join(map(markdown, answer.facts(report))) + ".")
+    lines += [f"- {markdown(line)}" for line in (*answer.alerts(report), *report.findings)]
+    return "\n\n".join(lines)
+
+
+def _numbers(frame: "pd.DataFrame") -> dict[str, Any]:
+    """Return a frame as JSON values: numbers are numbers, what is missing is null."""
+    from sslbench.files.checksums import finite_numbers
+
+    return {"columns": list(frame), "data": finite_numbers(frame.astype(object).values.tolist())}
 
 
 def build(contents: dict[str, Any]) -> dict[str, Any]:
@@ -103,14 +125,18 @@ def build(contents: dict[str, Any]) -> dict[str, Any]:
     grouping, final = contents["grouping"], contents["final"]
     axes = [*map(wr.Config, grouping[:3]), wr.SummaryMetric(final[0])]
     columns = [wr.ParallelCoordinatesPlotColumn(metric=axis) for axis in axes]
-    bars = {"metrics": final[:1], "groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}
+    # A bar is of cells that are alike but for their seed: the mean of others would mean nothing.
+    bars = {"groupby": wr.Config(ROW), "groupby_aggfunc": "mean", "groupby_rangefunc": "minmax"}
+    limits = {"max_runs_to_show": MAX_RUNS}
     results = [
-        wr.BarPlot(title=f"{final[0]} by {key}", groupby=wr.Config(key), **bars)
-        for key in grouping[:3]
+        wr.BarPlot(title=name, metrics=[name], **bars, **limits, max_bars_to_show=MAX_RUNS)
+        for name in final
     ]
     sections = {"Results": [*results, wr.ParallelCoordinatesPlot(columns=columns)]}
     for name, metrics in contents["sections"].items():
-        sections[name] = [wr.LinePlot(title=metric, x="step", y=[metric]) for metric in metrics]
+        sections[name] = [
+            wr.LinePlot(title=metric, x="step", y=[metric], **limits) for metric in metrics
+        ]
     sections["Pictures"] = [
         wr.MediaBrowser(title=key, media_keys=[key], num_columns=3) for key in contents["media"]
     ]
@@ -118,18 +144,18 @@ def build(contents: dict[str, Any]) -> dict[str, Any]:
         **contents["account"],
         name="sslbench",
         sections=[ws.Section(name=n, panels=p, is_open=True) for n, p in sections.items()],
-        settings=ws.WorkspaceSettings(x_axis="step", max_runs=50),
+        settings=ws.WorkspaceSettings(x_axis="step", max_runs=MAX_RUNS),
     )
     # Without a project of its own a run set is of the report's, with no look-up.
-    runs = wr.Runset(name="Runs", groupby=[f"config.{key}" for key in grouping])
+    runs = wr.Runset(name="Runs", groupby=[f"config.{ROW}"])
     grid = wr.PanelGrid(runsets=[runs], panels=[*chain.from_iterable(sections.values())])
-    tables = map(wr.MarkdownBlock, contents["markdown"])
+    first, *tables = map(wr.MarkdownBlock, contents["markdown"])
     report = wr.Report(
         **contents["account"],
-        title="sslbench: ours beside the paper's",
+        title=f"sslbench: {contents['verdict']}"[:MAX_TITLE],
         description=contents["description"],
         width="fluid",
-        blocks=[wr.TableOfContents(), *tables, wr.H2("Runs"), grid],
+        blocks=[first, wr.TableOfContents(), *tables, wr.H2("Runs"), grid],
     )
     return {"workspace": workspace, "report": report}
 

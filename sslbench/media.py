@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from sslbench.cell.embeddings import EMBEDDINGS, read_embeddings
-from sslbench.cell.record import Record
-from sslbench.data.preview import PREVIEW
+from sslbench.cell.record import PREVIEW, Record
 from sslbench.evaluate.projection import choose_points, project_tsne
 
 TEST_EMBEDDINGS = EMBEDDINGS.format("test")

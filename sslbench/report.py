@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,13 @@ def _claim_numbers(text: str) -> list[int]:
     if not set(CLAIMS.split(",")).issuperset(numbers):
         raise argparse.ArgumentTypeError(f"{text}: give numbers from 1 to 7, or all")
     return [int(number) for number in numbers]
+
+
+def _formats(text: str) -> list[str]:
+    kinds = text.replace(" ", "").split(",")
+    if not {"svg", "pdf", "png"}.issuperset(kinds):
+        raise argparse.ArgumentTypeError(f"{text}: give pdf, png or both, as in pdf,png")
+    return kinds
 
 
 def existing_folder(text: str) -> Path:
@@ -50,12 +58,20 @@ def _parser() -> argparse.ArgumentParser:
         epilog="Exit codes: 0; 1 if a cell could not be read, or a claim asked for by --check does "
         "not hold; 2 for wrong usage.",
     )
-    folder = {"type": existing_folder, "default": Path("outputs")}
-    parser.add_argument("--outputs", **folder, help="folder of the cells (%(default)s)")
+    folder = {"type": existing_folder, "action": "append", "metavar": "FOLDER"}
+    where = "folder of the cells (outputs); may be given again, for those of other machines"
+    parser.add_argument("--outputs", **folder, help=where)
     check = "exit with 1 unless these claims hold on cells in the paper's settings, else on others"
     numbers = {"type": _claim_numbers, "default": [], "metavar": "1,4,7|all"}
     parser.add_argument("--check", **numbers, help=check)
-    parser.add_argument("--no-figures", action="store_true", help="write no pictures")
+    figures = parser.add_mutually_exclusive_group()
+    kinds = "write pictures in these formats, too; they are SVG, and so in the page"
+    formats = {"type": _formats, "default": [], "metavar": "pdf,png"}
+    figures.add_argument("--figures", **formats, help=kinds)
+    none = "draw no pictures, and leave a page that has some as it is"
+    figures.add_argument("--no-figures", action="store_true", help=none)
+    watch = "show how a running sweep is doing on one screen, until Ctrl-C; write nothing"
+    parser.add_argument("--watch", action="store_true", help=watch)
     paper = "show the paper beside someone's own ablation, too"
     parser.add_argument("--paper", action="store_true", help=paper)
     as_json = "print all that the report says as JSON; it is in <outputs>/report/report.json, too"
@@ -67,30 +83,40 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(arguments: list[str] | None = None) -> None:
     """Print and write the report, and leave with its exit code."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    outputs = options.outputs or [Path("outputs")]
+    if not outputs[0].is_dir():
+        parser.error(f"argument --outputs: {outputs[0]}: no such folder")
     limit_pools(options.threads or allowed_threads())
     from sslbench.exit_codes import UsageError
     from sslbench.tables.claims import failed_claims
     from sslbench.words.escape import printable
     from sslbench.words.trouble import find_trouble
 
-    report = build_report(options.outputs, with_paper=options.paper)
+    if options.watch:
+        from sslbench.tables.watch import watch
+
+        watch(lambda: build_report(*outputs, with_paper=options.paper))
+        return
+    report = build_report(*outputs, with_paper=options.paper)
+    page = None
     if report.cells or report.problems:
         try:
-            write_report(report, with_pictures=not options.no_figures)
+            page = write_report(report, options.figures, with_pictures=not options.no_figures)
         except OSError as error:
             trouble = find_trouble(error)
             raise UsageError(
                 f"the report cannot be written to {report.folder}: "
                 f"{trouble.sentence if trouble else error}; remove what is in its way, or pick "
-                f"another folder than --outputs {options.outputs}"
+                f"another folder than --outputs {outputs[0]}"
             ) from None
     if sys.stdout is None:  # closed by who called: what is written there goes nowhere
         sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     # A folder's name need not be text, nor a terminal show all characters.
     sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        print(printable(_json(report) if options.json else _text(report)), flush=True)
+        print(printable(_json(report) if options.json else _text(report, page)), flush=True)
     except BrokenPipeError:  # the reader, such as `head`, has read enough
         # What is still in the buffer is written when Python ends, and must not fail there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -100,15 +126,15 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(1 if report.problems or failed else 0)
 
 
-def _text(report: "Report") -> str:
+def _text(report: "Report", page: Path | None) -> str:
     from sslbench.tables.overview import overview
     from sslbench.tables.render import to_text
 
-    if not (report.cells or report.problems):
+    if page is None:
         return TO_TRAIN.format(report.outputs / "cells")
     lines = [overview(report), *map(to_text, report.tables)]
     lines += [f"note: {note}" for note in report.notes]
-    return "\n".join([*lines, f"written to {report.folder}"])
+    return "\n".join([*lines, f"written to {page}"])
 
 
 def _json(report: "Report") -> str:
@@ -117,8 +143,8 @@ def _json(report: "Report") -> str:
     return json.dumps(to_json(report), indent=1, allow_nan=False)
 
 
-def build_report(outputs: Path, *, with_paper: bool = False) -> "Report":
-    """Read all cells below `outputs` into tables and verdicts, without pictures.
+def build_report(outputs: Path, *others: Path, with_paper: bool = False) -> "Report":
+    """Read all cells below folders into tables and verdicts, without pictures.
 
     Args:
         with_paper: Whether the paper is shown beside someone's own ablation alone, too.
@@ -128,24 +154,31 @@ def build_report(outputs: Path, *, with_paper: bool = False) -> "Report":
     from sslbench.tables.commands import fill_command
     from sslbench.tables.compare import Predictions
     from sslbench.tables.contents import Report
+    from sslbench.tables.environment import environment_tables
     from sslbench.tables.findings import find_findings
     from sslbench.tables.first_table import first_table
-    from sslbench.tables.gather import gather, notes_of
+    from sslbench.tables.gather import gather_all, notes_of
     from sslbench.tables.groups import find_groups, has_paper_rows, is_ablation, main_group
     from sslbench.tables.judge import group_claims, paper_claims
+    from sslbench.tables.readings import MANY_SETTINGS, reading_tables
     from sslbench.tables.tables import ablation_table, build_tables
+    from sslbench.tables.time_to_accuracy import time_tables
 
-    cells, problems = gather(outputs)
+    cells, problems = gather_all([outputs, *others])
     groups, misfits = find_groups(cells)
     problems += misfits
     predictions, notes = Predictions(problems), notes_of(cells)
     report = Report(outputs, cells, groups, problems=problems, notes=notes)
+    report.environment = environment_tables(cells)
     report.main = main_group(groups)
     report.ablations = find_ablations(groups, predictions)
     report.has_paper_cells = with_paper or has_paper_rows(groups)
-    ablations = [ablation_table(each) for each in report.ablations]
+    few = [each for each in report.ablations if len(each.keys) <= MANY_SETTINGS]
+    ablations = [ablation_table(each) for each in few]
+    if few != report.ablations:
+        ablations += reading_tables(groups, predictions)
     if not report.has_paper_cells and ablations:
-        report.tables = ablations
+        report.tables = ablations + time_tables(groups, problems)
         report.fill_command = fill_command([(g, g.rows) for g in groups], str(outputs))
         return report
     report.claims = [*paper_claims()]
@@ -154,7 +187,7 @@ def build_report(outputs: Path, *, with_paper: bool = False) -> "Report":
             found = group_claims(group, predictions)
             if group is report.main or any(claim.verdict != NO_DATA for claim in found):
                 report.claims += found
-    report.tables = build_tables(groups) + ablations
+    report.tables = build_tables(groups) + ablations + time_tables(groups, problems)
     if report.main is not None:
         report.first_table = first_table(report.main)
         report.findings = find_findings(report.main, predictions)
@@ -164,8 +197,14 @@ def build_report(outputs: Path, *, with_paper: bool = False) -> "Report":
     return report
 
 
-def write_report(report: "Report", *, with_pictures: bool = True) -> None:
-    """Write tables, pictures, `report.html` and `report.json`."""
+def write_report(
+    report: "Report", formats: Collection[str] = (), *, with_pictures: bool = True
+) -> Path:
+    """Write tables, pictures, `report.json` and the page, and return where that is.
+
+    Args:
+        formats: Of pictures, besides SVG: `pdf`, `png`.
+    """
     from sslbench.files.atomic import write_json
     from sslbench.tables.as_json import to_json
     from sslbench.tables.page import write_page
@@ -173,14 +212,14 @@ def write_report(report: "Report", *, with_pictures: bool = True) -> None:
     from sslbench.tables.tables import claim_tables
 
     report.folder.mkdir(parents=True, exist_ok=True)
-    for table in report.tables + claim_tables(report.claims):
+    for table in report.tables + claim_tables(report.claims) + report.environment:
         write_table(table, report.folder)
     if with_pictures:
         from sslbench.tables.pictures import draw_pictures
 
-        report.pictures = draw_pictures(report)
-    write_page(report.folder / "report.html", report)
+        report.pictures = draw_pictures(report, formats)
     write_json(report.folder / "report.json", to_json(report))
+    return write_page(report.folder, report)
 
 
 if __name__ == "__main__":

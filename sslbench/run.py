@@ -13,7 +13,7 @@ import torch
 from sslbench.build import build
 from sslbench.cell import checkpoint
 from sslbench.cell.cell import Cell
-from sslbench.cell.record import DONE, FAILED, INTERRUPTED, Record
+from sslbench.cell.record import DONE, FAILED, INTERRUPTED, PREVIEW, Record
 from sslbench.cell.resume import CannotGoOn, Origin, Standing, find_origin, take_up
 from sslbench.cell.soundness import drop_damaged, manifest
 from sslbench.cell.start import start_digest
@@ -21,7 +21,7 @@ from sslbench.cell.versions import code_digest, versions
 from sslbench.config.parts import LABELED
 from sslbench.config.settings import REESTIMATED
 from sslbench.data import open_dataset
-from sslbench.data.preview import PREVIEW, save_preview
+from sslbench.data.preview import save_preview
 from sslbench.engine.device import describe, peak_memory_bytes
 from sslbench.engine.kernels import asked_for, use_kernels
 from sslbench.engine.loop import NonFiniteLoss, Progress, fit
@@ -141,6 +141,7 @@ def _describe(record: Record, training: Training, start: str | None) -> Origin:
         "processor": describe(training.device),
         "precision": training.precision,
         "threads": torch.get_num_threads(),
+        "images_per_step": {it.name: it.batch_size for it in training.feed.sources},
     }
     more = {"images": record.data["fingerprint"], "start": start or "none"}
     more |= asked_for(training.settings)
@@ -194,6 +195,7 @@ def _cost(training: Training, progress: Progress, parts: dict[str, float]) -> di
 def _finish(record: Record, folder: Path, training: Training) -> None:
     """Vouch for the files of a cell whose results are there."""
     from sslbench.cell.card import CARD, save_card  # a second to import: not before the first step
+    from sslbench.tables.beside import paper_figures
 
     # Images that changed while they were read would be no data set at all: this raises.
     open_dataset(training.settings.data, Path(training.settings.outputs))
@@ -203,7 +205,7 @@ def _finish(record: Record, folder: Path, training: Training) -> None:
     is_last = record.results["weights"] == checkpoint.LAST
     evaluated = checkpoint.copy_weights(training.method) if is_last else {}
     checkpoint.keep_weights_only(folder, record.cell, evaluated)
-    save_card(folder / CARD, record)
+    save_card(folder / CARD, record, paper_figures(record))
     record.files = manifest(folder)
     record.status = DONE
 

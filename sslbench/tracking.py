@@ -145,9 +145,16 @@ def start_tracker(
         name=" ".join([*parts, seed]),
         job_type=settings.method.name,
         tags=[*parts[1:], settings.data.safe_name, seed],
-        config=config | {"cell": cell_id},
+        config=config | {"cell": cell_id, "row": _row(settings, parts, config)},
     )
     return WandbTracker(start, checkpoints=tracking.checkpoints)
+
+
+def _row(settings: "Settings", parts: list[str], config: dict[str, Any]) -> str:
+    """Name what a cell is but for its seed: runs of one name may be averaged."""
+    start = (settings.init_from or "").partition("-")[0]
+    changes = [f"{key}={value}" for key, value in config.get("changes", {}).items()]
+    return " ".join([*parts, settings.data.name, *[f"from {start}"] * bool(start), *changes])
 
 
 def exit_code(record: Record) -> int:

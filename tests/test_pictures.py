@@ -1,9 +1,7 @@
-"""Pictures and the page, over made-up cells."""
+"""Pictures over made-up cells."""
 
-import base64
-import hashlib
 import re
-from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import matplotlib
 import numpy as np
@@ -11,16 +9,17 @@ import pandas as pd
 import pytest
 from helpers.synthetic import CLASSES, edit_record, make_cell
 from matplotlib.figure import Figure
-from PIL import Image
 
 from sslbench.cell.record import FAILED
+from sslbench.palette import BACK, DARK, INK
 from sslbench.report import build_report
-from sslbench.tables.page import write_page
 from sslbench.tables.pictures import draw_pictures
-from sslbench.tables.pictures.album import STYLE, rendered
-from sslbench.tables.pictures.embeddings import name_classes
+from sslbench.tables.pictures.album import STYLE
+from sslbench.tables.pictures.drawing import rendered, save_picture
+from sslbench.tables.pictures.embeddings import apart, name_classes
 
-FEW = {"num_images": (60, 80), "files": True, "changes": {"steps": 40}}
+STEPS = {"steps": 40}
+FEW = {"num_images": (60, 80), "files": True, "changes": STEPS}
 EVIL = "<script>alert(1)</script>"
 UNKIND = [EVIL, "$\\frac$", "$x", "_background_", "a" * 300, "\u200b", "שלום", "😀" * 40, "\ud800"]
 
@@ -56,14 +55,83 @@ def data_of(picture):
 
 def test_every_picture_is_drawn_with_its_data(sweep):
     drawn = names(sweep.pictures)
-    expected = ["curves", "pseudo-labels", "time-to-accuracy", "ratios", "confusion", "tsne"]
-    assert drawn == [*expected, "snapshots"]
+    assert drawn[:5] == ["curves", "losses", "pseudo-labels", "ratios", "time-to-accuracy"]
+    assert drawn[5:] == ["separation", "tsne", "snapshots", "confusion"]
     assert sweep.problems == []
     for picture in sweep.pictures:
-        pixels = np.asarray(Image.open(picture.path).convert("L"))
-        assert min(pixels.shape) > 300
-        assert 0.01 < (pixels < 200).mean() < 0.6
+        root = ElementTree.parse(picture.path).getroot()
+        elements = list(root.iter())
+        assert len(elements) > 50
+        referred = {value[1:] for it in elements for value in it.attrib.values() if value[0] == "#"}
+        ids = [each.get("id") for each in elements if "id" in each.attrib]
+        assert referred <= set(ids)
+        assert len(ids) == len(set(ids))
+        assert not any("style" in each.attrib for each in elements)
         assert len(data_of(picture)) > 1
+        assert len(picture.alt) > len(picture.title)
+
+
+def test_every_ratio_is_drawn_and_what_collapsed_is_marked(tmp_path):
+    for ratio, accuracy in (("1:5", 0.1), ("1:1", 0.6), ("all", 0.7)):
+        make_cell(tmp_path, "convnet", "semi", ratio, accuracy=accuracy)
+    (ratios,) = [it for it in draw_pictures(build_report(tmp_path)) if it.name.startswith("ratios")]
+    assert list(data_of(ratios)["ratio"].unique()) == ["1:1", "1:5", "all"]
+    assert "1:1 60.0, 1:5 10.0, all 70.0 (1:5 collapsed)" in ratios.alt
+    texts = [each.text for each in ElementTree.parse(ratios.path).iter() if each.text]
+    assert {"ConvNet", "collapsed", "1:1", "1:5", "all"} <= set(texts)
+
+
+def test_an_ablation_is_drawn_against_its_base_line(tmp_path):
+    for threshold, accuracy in ((0.0, 0.6), (0.95, 0.7)):
+        changes = STEPS | ({"method.threshold": threshold} if threshold else {})
+        for seed in range(2):
+            more = {"seed": seed, "accuracy": accuracy, "changes": changes}
+            make_cell(tmp_path, "convnet", "semi", **more)
+    first = draw_pictures(build_report(tmp_path))[0]
+    assert first.name == "ablation-digits-semi"
+    assert "threshold=0.95 +10.0" in first.alt
+
+
+def luminance(color):
+    shares = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
+    return np.dot(linear, [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("light", set(DARK) - {BACK})
+def test_colours_are_seen_on_light_and_dark_pages(light):
+    for color, back in ((light, BACK), (DARK[light], DARK[BACK])):
+        low, high = sorted(map(luminance, (color, back)))
+        assert (high + 0.05) / (low + 0.05) >= 3
+
+
+def test_a_picture_is_the_same_file_for_the_same_data_in_each_format(tmp_path):
+    written = []
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        with matplotlib.rc_context(fname=STYLE):
+            canvas = Figure((2, 2))
+            canvas.subplots().plot([1, 2], "o-", color=INK, label="\ufffe <&'\"")
+        titles = ("title", "caption", "alt")
+        found = save_picture(
+            canvas, folder / "it", titles, pd.DataFrame({"x": [1]}), ["pdf", "png"]
+        )
+        assert found.path == folder / "it.svg"
+        written.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert written[0] == written[1]
+    assert set(written[0]) == {"it.svg", "it.pdf", "it.png", "it.csv"}
+    light, _, dark = written[0]["it.svg"].decode().partition("@media (prefers-color-scheme:dark)")
+    assert INK in light
+    assert DARK[INK] in dark
+    assert INK not in dark
+
+
+def test_names_of_classes_do_not_cover_each_other():
+    places, widths = np.zeros((10, 2)), np.full(10, 0.5)
+    found = apart(places, widths)
+    assert np.diff(np.sort(found[:, 1])).min() > 0.13
+    np.testing.assert_array_equal(found[:, 0], 0)
+    far = np.arange(10)[:, None] * np.ones(2)
+    np.testing.assert_array_equal(apart(far, widths), far)
 
 
 def test_a_legend_names_all_within_its_picture():
@@ -124,59 +192,3 @@ def test_what_is_damaged_is_named_and_left_out(picture, damage, tmp_path):
     drawn = data_of(pictures[names(pictures).index(picture)])
     assert set(drawn["model"]) == {"convnet"}
     assert wrong.name in report.problems[-1]
-
-
-class Page(HTMLParser):
-    """Collects a page's elements with their attributes, and what is read."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.attributes, self.texts = [], [], []
-        self.handle_data = self.texts.append
-        self.feed(text)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += attrs
-
-    def values(self, *names):
-        return [value or "" for name, value in self.attributes if name in names]
-
-
-@pytest.fixture
-def written(sweep, tmp_path):
-    write_page(tmp_path / "report.html", sweep)
-    return (tmp_path / "report.html").read_text()
-
-
-def test_page_holds_every_table_picture_and_claim(sweep, written):
-    found = Page(written)
-    for each in (*sweep.tables, *sweep.pictures):
-        assert each.title in found.texts
-    commands = {command for table in sweep.tables for command in table.commands}
-    assert commands
-    assert commands | {claim.sentence for claim in sweep.claims} <= set(found.texts)
-    assert found.tags.count("img") == len(sweep.pictures)
-    assert all(found.values("alt"))
-    assert len(re.findall(r'class="badge \w+">', written)) == 2 * len(sweep.claims)
-
-
-def test_page_needs_nothing_else(written):
-    sources = Page(written).values("src", "href")
-    assert sources
-    assert all(value.startswith(("data:", "#")) for value in sources)
-    assert not re.search(r"https?://|@import|url\(", re.sub(r"base64,[^\"]+", "", written))
-    anchors = Page(written).values("id")
-    assert len(set(anchors)) == len(anchors)
-    assert {value[1:] for value in sources if value.startswith("#")} <= set(anchors)
-    assert len(written) < 5_000_000
-
-
-def test_page_runs_no_script_but_its_own(written):
-    assert any(EVIL in text for text in Page(written).texts)
-    (script,) = re.findall("<script>(.*?)</script>", written, re.DOTALL)
-    assert Page(written).tags.count("script") == 1
-    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]+)"', written)
-    assert "default-src 'none'" in policy
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    assert f"script-src 'sha256-{digest}'" in policy

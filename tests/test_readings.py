@@ -10,7 +10,10 @@ from sslbench.build import build
 from sslbench.cell.curves import CURVES, read_curves
 from sslbench.evaluate.cell import evaluate
 from sslbench.evaluate.probe import fit_linear_probe
-from sslbench.report import build_report
+from sslbench.tables.compare import Predictions
+from sslbench.tables.gather import gather
+from sslbench.tables.groups import find_groups
+from sslbench.tables.readings import reading_tables
 
 SPLITS = ("train", "val")
 
@@ -61,9 +64,11 @@ def tables(tmp_path_factory):
     make_cell(folder, "wrn45_2", accuracy=0.9, changes={})
     make_cell(folder, "resnet18", accuracy=0.9, changes=reading)  # of none of ours
     make_cell(folder, "wrn45_2", accuracy=0.3, changes=reading | both)
-    report = build_report(folder)
-    assert report.problems == []
-    return {table.title: table for table in report.tables if table.name.startswith("readings")}
+    cells, problems = gather(folder)
+    groups, misfits = find_groups(cells)
+    found = reading_tables(groups, Predictions(problems))
+    assert problems + misfits == []
+    return {table.title: table for table in found}
 
 
 def test_readings_stand_beside_ours_at_the_same_length(tables):

@@ -1,5 +1,6 @@
 """A cell's model card: what it is, how to load it, how good it is and on what, for Hugging Face."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCardData
@@ -13,14 +14,19 @@ from sslbench.words.escape import markdown, markdown_code
 CARD = "card.md"
 
 
-def save_card(path: Path, record: Record) -> None:
-    """Write the card of a cell whose results are all there."""
-    text = card(record)
+def save_card(path: Path, record: Record, reported: Mapping[str, str] | None = None) -> None:
+    """Write the card of a cell whose results are all there; `reported` as in `card`."""
+    text = card(record, reported)
     replace_file(path, lambda file: file.write(text.encode()))
 
 
-def card(record: Record) -> str:
-    """Return the card as Markdown, under a head of YAML with the accuracies as a `model-index`."""
+def card(record: Record, reported: Mapping[str, str] | None = None) -> str:
+    """Return the card as Markdown, under a head of YAML with the accuracies as a `model-index`.
+
+    Args:
+        reported: The paper's figures of such a cell as texts by name, and under `table` where they
+            stand; none if it has none, or the cell is on other data or in other settings.
+    """
     num_test = record.data["num_test"]
     num_right = round(record.results["test"]["accuracy"] * num_test)
     templates = Environment(
@@ -39,10 +45,24 @@ def card(record: Record) -> str:
         results=record.results,
         runtime=record.runtime,
         head=_head(record),
-        images=" and ".join(record.streams).replace("labeled", "labelled"),
+        reported=dict(reported or {}),
+        images=" and ".join(map(_british, record.streams)),
+        batch=_batch(record),
         data_title=DATA_TITLES.get(record.data["name"], markdown(record.data["name"])),
         interval=binomtest(num_right, num_test).proportion_ci(method="wilson"),
     )
+
+
+def _batch(record: Record) -> str:
+    """Say how many images a step takes, such as `32 labelled and 64 unlabelled images`."""
+    sizes = record.runtime.get("images_per_step")
+    if not sizes:
+        return f"{record.settings['method']['batch_size']} {_british(record.streams[0])} images"
+    return " and ".join(f"{size} {_british(name)}" for name, size in sizes.items()) + " images"
+
+
+def _british(stream: str) -> str:
+    return stream.replace("labeled", "labelled")
 
 
 def _head(record: Record) -> str:

@@ -12,6 +12,8 @@ from sslbench.files.checksums import Unsealed, read_sealed, write_sealed
 RECORD, SETTINGS = "record.json", "settings.json"
 CELL_FILES = ("best.pt", "last.pt", "metrics.jsonl", "embeddings-*.npz", "snapshot-*.npz", SETTINGS)
 """What a finished cell's record vouches for."""
+PREVIEW = "images.png"
+"""A picture of what the cell saw."""
 DONE, FAILED, INTERRUPTED, BLOCKED = "done", "failed", "interrupted", "blocked"
 STATUSES = (DONE, FAILED, INTERRUPTED, BLOCKED)
 DATA_TITLES = {"stl10": "STL-10", "digits": "digits, the built-in stand-in"}

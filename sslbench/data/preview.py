@@ -10,7 +10,6 @@ from sslbench.data import Dataset
 from sslbench.data.feed import Feed
 from sslbench.files.atomic import replace_file
 
-PREVIEW = "images.png"
 COLUMNS, LABELED_ROWS = 10, 4
 CAPTION = 14
 

@@ -1,4 +1,4 @@
-"""Embeddings in the plane: t-SNE as data, with numbers that say how far to trust it."""
+"""Embeddings in the plane: t-SNE as data, with a number that says how far to trust it."""
 
 from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -20,15 +20,15 @@ PERPLEXITY = 30.0
 ITERATIONS = 350
 """A third of scikit-learn's: the KL divergence ends within 6 % of where 1,000 lead."""
 NEIGHBORS = 10
-NUMBERS = ("knn", "knn_2d", "silhouette", "silhouette_2d", "trustworthiness")
 
 
 class Projection(NamedTuple):
-    """`(n, 2)` float32 coordinates of points, their `(n,)` labels, and what `measure` finds."""
+    """`(n, 2)` float32 coordinates of points, their `(n,)` labels, and how far to trust them."""
 
     coordinates: np.ndarray
     labels: np.ndarray
-    numbers: dict[str, float]
+    trust: float
+    """From 0 to 1, as `trust` has it."""
 
 
 def choose_points(labels: np.ndarray, num_points: int = MAX_POINTS) -> np.ndarray:
@@ -72,7 +72,7 @@ def project_snapshots(snapshots: Sequence[np.ndarray], labels: np.ndarray) -> li
     found: list[Projection] = []
     for embeddings in snapshots:
         points = project_tsne(embeddings, found[-1].coordinates if found else None)
-        found.append(Projection(points, labels, measure(embeddings, points, labels)))
+        found.append(Projection(points, labels, trust(embeddings, points)))
     return found
 
 
@@ -95,42 +95,27 @@ def _project_once(
     path = store / f"{hash_of([PERPLEXITY, ITERATIONS, NEIGHBORS, snapshots, labels])}.npz"
     try:
         kept = load_arrays(path)
-        numbers = [dict(zip(NUMBERS, values, strict=True)) for values in kept["numbers"]]
-        planes = zip(kept["coordinates"], numbers, strict=True)
-        return [Projection(plane, labels, values) for plane, values in planes]
+        planes = zip(kept["coordinates"], kept["trust"].tolist(), strict=True)
+        return [Projection(plane, labels, value) for plane, value in planes]
     except (ValueError, KeyError):  # none yet, or a damaged one
         found = project_snapshots(snapshots, labels)
     arrays = {"coordinates": [each.coordinates for each in found]}
-    arrays["numbers"] = [[each.numbers[name] for name in NUMBERS] for each in found]
+    arrays["trust"] = [each.trust for each in found]
     store.mkdir(parents=True, exist_ok=True)
     replace_file(path, lambda file: np.savez(file, **arrays))
     return found
 
 
-def measure(embeddings: np.ndarray, plane: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Measure how well classes part in `(n, D)` embeddings and in their `(n, 2)` plane.
+def trust(embeddings: np.ndarray, plane: np.ndarray) -> float:
+    """Return how far neighbours in the `(n, 2)` plane are neighbours in the `(n, D)` embeddings.
 
-    Returns:
-        `knn`, the share of points whose `NEIGHBORS` nearest others vote for their label, and
-        `silhouette`, from -1 to 1, `_2d` those in the plane; `trustworthiness`, from 0 to 1: how
-        far neighbours in the plane are neighbours in the embedding (Venna and Kaski 2001).
-        NaN if undefined.
+    The trustworthiness of Venna and Kaski 2001, from 0 to 1; NaN if undefined.
     """
     from sklearn.manifold import trustworthiness
-    from sklearn.metrics import silhouette_score
-    from sklearn.neighbors import KNeighborsClassifier
     from threadpoolctl import threadpool_limits
 
-    others = len(labels) - 1
-    found = dict.fromkeys(NUMBERS, float("nan"))
+    others = len(embeddings) - 1
+    if others < 2:
+        return float("nan")
     with threadpool_limits(1):
-        for suffix, points in (("", embeddings), ("_2d", plane)):
-            if others:
-                voters = KNeighborsClassifier(min(NEIGHBORS, others)).fit(points, labels)
-                found[f"knn{suffix}"] = voters.score(None, labels)  # each point leaves itself out
-            if 1 < len(np.unique(labels)) <= others:
-                found[f"silhouette{suffix}"] = silhouette_score(points, labels)
-        if others > 1:
-            neighbors = min(NEIGHBORS, others // 2)
-            found["trustworthiness"] = trustworthiness(embeddings, plane, n_neighbors=neighbors)
-    return found
+        return trustworthiness(embeddings, plane, n_neighbors=min(NEIGHBORS, others // 2))

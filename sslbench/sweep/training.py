@@ -65,7 +65,7 @@ def train_cell(cell: Cell, *, show_bar: bool = False) -> Record:
     root = logging.getLogger()
     root.addHandler(handler)
     with closing(handler), StopRequest() as stop:
-        contents = cell.request["settings"]
+        contents = cell.request["settings"] | {"changes": cell.request["changes"]}
         tracker = start_tracker(cell.settings, cell.id, cell.folder.path, contents)
         try:
             return run(cell, tracker, stop, show_bar=show_bar)

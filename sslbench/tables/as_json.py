@@ -31,6 +31,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "fill_command": report.fill_command,
         "ablations": [_ablation(ablation) for ablation in report.ablations],
         "tables": [_table(each) for each in report.tables],
+        "environment": [_table(each) for each in report.environment],
         "cells": [
             {"cell": cell.cell_id, "title": cell.title, "status": cell.status, "code": cell.code}
             | {"error": cell.record.error, "collapse": cell.collapse, "data": cell.data}

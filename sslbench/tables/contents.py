@@ -88,12 +88,16 @@ class Ablation:
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG below the report's folder, its data beside it."""
+    """An SVG file below the report's folder, its data beside it."""
 
     name: str
     title: str
     caption: str
+    alt: str
+    """What is seen in it, in words."""
     path: Path
+    size: tuple[float, float]
+    """Width and height in inches."""
 
 
 @dataclass
@@ -117,6 +121,8 @@ class Report:
     """Significant differences of the main group beyond the seven claims, in words."""
     fill_command: str | None = None
     """One line to paste that trains all that is missing; None if nothing is, or none can."""
+    environment: list[Table] = field(default_factory=list)
+    """Data sets, their classes, hardware, code, versions and times."""
     has_paper_cells: bool = True
     """Whether the paper is shown: not beside someone's own ablation alone, unless asked for."""
     generated: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))

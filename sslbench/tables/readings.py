@@ -7,19 +7,22 @@ import numpy as np
 import pandas as pd
 
 from sslbench.tables import paper
-from sslbench.tables.claims import compare
+from sslbench.tables.compare import Predictions, SeedVariance, compare
 from sslbench.tables.contents import Table
 from sslbench.tables.groups import BUDGET, MIN_SEEDS, Group, overrides, row_order, slug
 from sslbench.tables.paper import TEST, TRAIN, TRAIN_LOSS, VAL, Metric, Row
-from sslbench.tables.statistics import Difference, paired_t
+from sslbench.tables.statistics import t_interval
 
 METRICS = (TRAIN, VAL, TEST, TRAIN_LOSS)
 OURS = "ours"
+DIFFERENCE = ("difference", "low", "high")
+MANY_SETTINGS = 3
+"""An ablation by more than these is shown as readings: a column for each setting is too wide."""
 NOTE = (
     "Accuracies in percent, means over n seeds. In brackets: the difference from our reading of "
-    "the same cell, in points, and its 95 % interval, paired over three or more common seeds, else "
-    "over the images of one seed (train accuracies: as independent shares). Nothing is corrected "
-    "for how many readings there are."
+    "the same cell, in points, and its 95 % interval, over seeds and images where both have two "
+    "seeds, else over the images of one (train accuracies: as independent shares); of a loss over "
+    "three or more common seeds. Nothing is corrected for how many readings there are."
 )
 
 
@@ -31,16 +34,16 @@ class Place(NamedTuple):
     row: Row
 
 
-def reading_tables(groups: list[Group], problems: list[str]) -> list[Table]:
+def reading_tables(groups: list[Group], predictions: Predictions) -> list[Table]:
     """Return a table per group which others differ from in a reading alone.
 
-    What cannot be read is added to `problems`.
+    What cannot be read is added to the problems of `predictions`.
     """
     tables = []
     for base in groups:
         places = [Place(group, base, row) for group in groups for row in _rows(group, base, groups)]
         if places:
-            tables.append(_table(base, places, problems))
+            tables.append(_table(base, places, predictions))
     return tables
 
 
@@ -65,14 +68,14 @@ def _bases(group: Group, groups: list[Group]) -> list[Group]:
     return sorted(found, key=lambda other: -len(other.changes))
 
 
-def _table(base: Group, places: list[Place], problems: list[str]) -> Table:
+def _table(base: Group, places: list[Place], predictions: Predictions) -> Table:
     rows = sorted({place.row for place in places}, key=row_order)
     lines = []
     for row in rows:
-        lines += [_line(OURS, row, metric, base, None) for metric in METRICS]
+        lines += [_line(OURS, row, metric, base, {}) for metric in METRICS]
         for place in sorted((it for it in places if it.row == row), key=_reading):
             for metric in METRICS:
-                found = _difference(place, metric, problems)
+                found = _difference(place, metric, predictions)
                 lines.append(_line(_reading(place), row, metric, place.group, found))
     values = pd.DataFrame(lines)
     return Table(
@@ -90,26 +93,28 @@ def _reading(place: Place) -> str:
     return " ".join(overrides({key: it for key, it in changes.items() if key not in base}))
 
 
-def _difference(place: Place, metric: Metric, problems: list[str]) -> Difference | None:
+def _difference(place: Place, metric: Metric, predictions: Predictions) -> dict:
     """Return a reading's difference; of a loss, which is no share, over three or more seeds."""
     ours, theirs = place.base.done(place.row), place.group.done(place.row)
     if metric != TRAIN_LOSS:
-        return compare(theirs, ours, metric, problems)
+        variance = SeedVariance([theirs, ours], paired=True)
+        found = compare(theirs, ours, metric, predictions, variance)
+        return {name: getattr(found, name) for name in DIFFERENCE} if found else {}
     common = sorted(ours.keys() & theirs.keys())
     if len(common) < MIN_SEEDS:
-        return None
-    return paired_t(*([cells[seed].value(metric) for seed in common] for cells in (theirs, ours)))
+        return {}
+    differences = [theirs[seed].value(metric) - ours[seed].value(metric) for seed in common]
+    values = float(np.mean(differences)), *t_interval(differences)
+    return dict(zip(DIFFERENCE, values, strict=True))
 
 
-def _line(
-    reading: str, row: Row, metric: Metric, group: Group, difference: Difference | None
-) -> dict:
+def _line(reading: str, row: Row, metric: Metric, group: Group, difference: dict) -> dict:
     values = [cell.value(metric) for cell in group.done(row).values()]
     return {
         **{"model": row.model, "method": row.method, "ratio": row.ratio, "from": row.init},
         **{"reading": reading, "metric": metric.title},
         **{"mean": np.mean(values), "n": len(values)},
-        **(difference._asdict() if difference else {}),
+        **difference,
     }
 
 

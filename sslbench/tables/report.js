@@ -1,4 +1,5 @@
 "use strict";
+document.querySelector("nav details").open = matchMedia("(min-width: 75rem)").matches;
 const leading = /^[\[<\s]*([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?!\d*:)/i;
 const text = (row, column) => row.cells[column].textContent.trim();
 const empty = (value) => value === "" || value === "-";

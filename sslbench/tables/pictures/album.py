@@ -1,69 +1,81 @@
 """What the pictures of one group share: its rows, how models look, the grid of panels, files."""
 
-import warnings
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from itertools import accumulate, cycle
 from pathlib import Path
 from textwrap import wrap
-from typing import Any
+from typing import Any, NamedTuple
 from unicodedata import east_asian_width
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
-from PIL import Image
 
-from sslbench.files.atomic import replace_file
-from sslbench.palette import LINES
+from sslbench.palette import ALARM, INK, LINES
 from sslbench.tables import paper
 from sslbench.tables.contents import Picture, Report
 from sslbench.tables.groups import Group, slug, unlabeled_per_labeled
-from sslbench.tables.render import write_csv
+from sslbench.tables.pictures.drawing import save_picture
 from sslbench.words.escape import visible
 
 STYLE = Path(__file__).with_name("pictures.mplstyle")
 WIDTH = 7.2
+MAX_WAYS = 4
+"""Rows of panels in one picture, so that it fits on a page."""
 TITLE_WIDTH, MAX_TITLE_LINES = 22, 4
 LINE_INCHES, LETTER_INCHES = 0.14, 0.07
 """Characters that fit along a panel and lines that fit above it; a line's height, a letter's width.
 """
-Way = tuple[str, str | None]
-"""How a row was trained: its method, and whose weights it started from."""
+COLLAPSED = ("collapsed", (ALARM, "X"))
+"""What a legend says of the mark at collapsed cells, and the mark."""
+
+
+class Way(NamedTuple):
+    """How a row was trained: all but its model."""
+
+    method: str
+    init: str | None = None
+    ratio: str | None = None
 
 
 class Album:
-    """The rows of one group that are drawn: one for each way of training and model."""
+    """The rows of one group, by way of training and model."""
 
-    def __init__(self, group: Group, report: Report) -> None:
-        self.group, self.report = group, report
+    def __init__(self, group: Group, report: Report, formats: Collection[str] = ()) -> None:
+        self.group, self.report, self.formats = group, report, formats
         self.grid: dict[Way, dict[str, paper.Row]] = {}
-        for row in sorted(group.rows, key=self._order):
-            self.grid.setdefault((row.method, row.init), {})[row.model] = row
+        for row in sorted(group.rows, key=_order):
+            self.grid.setdefault(way_of(row), {})[row.model] = row
         self.rows = [row for rows in self.grid.values() for row in rows.values()]
         used = {row.model for row in self.rows}
         known = [*paper.MODELS, *sorted(used - set(paper.MODELS))]
         self.models = [model for model in known if model in used]
         self.lines = dict(zip(known, cycle(LINES), strict=False))
 
-    def _order(self, row: paper.Row) -> tuple:
-        """Sort as the paper does; of several ratios the last is drawn: a finished one, the main."""
-        preference = bool(self.group.done(row)), row.ratio == paper.FULL_RATIO
-        way = [*paper.METHODS, row.method].index(row.method), row.method, row.init or ""
-        return *way, row.model, *preference, unlabeled_per_labeled(row.ratio)
+    def has_collapsed(self, row: paper.Row) -> bool:
+        """Whether a finished cell of a row is no better than chance."""
+        return any(cell.collapse is not None for cell in self.group.done(row).values())
 
     def way_title(self, way: Way) -> str:
+        """Name a way of training; its ratio where the method has it in others too."""
         method, init = way_words(way)
-        parts = [method, f"from {init}" if init else ""]
-        if way[0] == paper.SEMI:
-            ratios = {row.ratio for row in self.grid[way].values()} - {None}
-            parts.append(", ".join(sorted(sorted(ratios), key=unlabeled_per_labeled)))
+        ratios = {other.ratio for other in self.grid if other.method == way.method}
+        is_told = way.method == paper.SEMI or len(ratios) > 1
+        parts = [method, f"from {init}" if init else "", (is_told and way.ratio) or ""]
         return "\n".join(wrapped(part) for part in parts if part)
 
     def title_inches(self, ways: Iterable[Way]) -> float:
         return LINE_INCHES * max(self.way_title(way).count("\n") + 1 for way in ways)
+
+    def pages(self, found: Collection[paper.Row]) -> Iterator[tuple[str, list[paper.Row]]]:
+        """Share rows out over pictures of a page's height at most, each with its name's end."""
+        ways = [way for way in self.grid if not set(found).isdisjoint(self.grid[way].values())]
+        for first in range(0, len(ways), MAX_WAYS):
+            few = ways[first : first + MAX_WAYS]
+            rows = [row for way in few for row in self.grid[way].values() if row in found]
+            yield f"-{first // MAX_WAYS + 1}" if first else "", rows
 
     def panels(
         self, found: Collection[paper.Row], size: np.ndarray, margin: float, **options: Any
@@ -84,46 +96,72 @@ class Album:
                 if row in found:
                     panels[row] = ax
                 else:
-                    ax.text(0.5, 0.5, "no data", ha="center", transform=ax.transAxes, color="gray")
+                    ax.text(0.5, 0.5, "no data", ha="center", transform=ax.transAxes, alpha=0.6)
         for ax, model in zip(axes[0], models, strict=True):
             ax.set_title(wrapped(paper.title(model)))
         return canvas, panels
 
-    def add_legend(self, canvas: Canvas, models: list[str]) -> None:
-        add_legend(canvas, [(paper.title(model), self.lines[model]) for model in models])
+    def add_legend(self, canvas: Canvas, models: list[str], *, collapsed: bool = False) -> None:
+        """Name the models' lines below a picture, and the mark of what collapsed if it has one."""
+        styles = [(paper.title(model), self.lines[model]) for model in models]
+        add_legend(canvas, styles + [COLLAPSED] * collapsed)
 
     def save(
-        self, canvas: Canvas, name: str, title: str, caption: str, frame: pd.DataFrame
+        self,
+        canvas: Canvas,
+        name: str,
+        title: str,
+        caption: str,
+        frame: pd.DataFrame,
+        alt: str | None = None,
     ) -> Picture:
-        """Write a picture with a palette of its own: a third of the size, hardly a difference."""
+        """Write a picture in each format, its data beside it; `alt` says what is seen in it."""
         stem = name if self.group.is_paper else f"{name}-{slug(self.group.title)}"
-        path = self.report.folder / "figures" / f"{stem}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_csv(frame, path.with_suffix(".csv"))
-        image = rendered(canvas).quantize(256, dither=Image.Dither.NONE)
-        replace_file(path, lambda file: image.save(file, format="PNG", dpi=(canvas.dpi,) * 2))
-        return Picture(stem, f"{title} ({self.group.title})", caption, path)
+        titles = f"{title} ({self.group.title})", caption, alt or f"{title}. {caption}"
+        return save_picture(
+            canvas, self.report.folder / "figures" / stem, titles, frame, self.formats
+        )
 
 
-def add_legend(canvas: Canvas, styles: Iterable[tuple[str, tuple[str, str]]], **more: Any) -> None:
-    """Name what colours and markers stand for below a picture; both tell things apart."""
+def way_of(row: paper.Row) -> Way:
+    """Return how a row was trained."""
+    return Way(row.method, row.init, row.ratio)
+
+
+def way_words(way: tuple) -> tuple[str, str]:
+    """Return the titles of a method and of what it starts from."""
+    return paper.title(way[0]), paper.title(way[1] or "")
+
+
+def _order(row: paper.Row) -> tuple:
+    """Sort rows as the paper does, ratios by their unlabelled images."""
+    rank = [*paper.METHODS, row.method].index(row.method)
+    return rank, row.method, row.init or "", unlabeled_per_labeled(row.ratio), row.model
+
+
+def add_legend(
+    canvas: Canvas, styles: Iterable[tuple[str, tuple[str, str]]], *, hollow: str = "", **more: Any
+) -> None:
+    """Name what colours and markers stand for below a picture; both tell things apart.
+
+    Args:
+        hollow: What hollow markers on dotted lines stand for, if there are any.
+    """
     handles = [
         Line2D([], [], color=color, marker=marker, label=short(name), **more)
         for name, (color, marker) in styles
     ]
+    for handle in handles:
+        if handle.get_color() == ALARM:
+            handle.set_linestyle("")
+    if hollow:
+        handles.append(
+            Line2D([], [], color=INK, marker="o", ls=":", lw=1, mfc="none", label=hollow)
+        )
     longest = max((_width(handle.get_label()) for handle in handles), default=0)
     column_inches = max(1.3, 0.5 + LETTER_INCHES * longest)
     columns = min(5, max(1, int(canvas.get_figwidth() // column_inches)))
     canvas.legend(handles=handles, loc="outside lower center", ncols=columns)
-
-
-def rendered(canvas: Canvas) -> Image.Image:
-    """Draw a picture into pixels, without warnings of letters that the font lacks."""
-    drawn = FigureCanvasAgg(canvas)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        drawn.draw()
-    return Image.fromarray(np.asarray(drawn.buffer_rgba())[..., :3])
 
 
 def wrapped(title: str) -> str:
@@ -140,12 +178,17 @@ def short(name: str) -> str:
     return name[: sum(end < TITLE_WIDTH for end in ends)] + "…"
 
 
+def part(name: str) -> str:
+    """Return what tells the title of a page after the first from those before, by its name."""
+    number = name.rpartition("-")[2]
+    return f", part {number}" if number.isdecimal() else ""
+
+
+def listed(values: dict[str, float], digits: int = 1) -> str:
+    """Write numbers by name for an alternative text: `ConvNet 53.9, ResNet18 67.4`."""
+    return ", ".join(f"{name} {value:.{digits}f}" for name, value in values.items())
+
+
 def _width(text: str) -> int:
     """Return how many letters wide a text is; one of Chinese or an emoji takes two."""
     return sum(1 + (east_asian_width(letter) in "WF") for letter in text)
-
-
-def way_words(way: Way) -> tuple[str, str]:
-    """Return the titles of a method and of what it starts from."""
-    method, init = way
-    return paper.title(method), paper.title(init or "")

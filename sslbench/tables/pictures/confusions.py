@@ -5,12 +5,15 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from sslbench.tables import paper
 from sslbench.tables.contents import Picture
 from sslbench.tables.gather import Cell
-from sslbench.tables.pictures.album import Album, short, way_words
+from sslbench.tables.paper import Row
+from sslbench.tables.pictures.album import Album, part, short, way_of, way_words
 
 MAX_NUMBERED_CLASSES, NUMBERED_FROM = 12, 5
 """How many classes there may be for numbers in the matrix, and the percent they stand from."""
+NUMBERED = f"; numbers are percent, from {NUMBERED_FROM}"
 
 
 def draw_confusions(album: Album) -> Iterator[Picture]:
@@ -28,15 +31,18 @@ def draw_confusions(album: Album) -> Iterator[Picture]:
         if matrices:
             counts = sum(matrices)
             shares[row] = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    if not shares:
-        return
-    labels = [short(name) for name in names]
+    for end, rows in album.pages(shares):
+        yield _draw(album, f"confusion{end}", {row: shares[row] for row in rows}, names)
+
+
+def _draw(album: Album, name: str, shares: dict[Row, np.ndarray], names: list[str]) -> Picture:
+    labels = [short(each) for each in names]
     size = np.full(2, np.clip(0.14 * len(names), 2.05, 4))
     margin = 0.6 + 0.06 * max(map(len, labels))
     options = {"sharex": True, "sharey": True, "subplot_kw": {"box_aspect": 1}}
     canvas, panels = album.panels(shares, size, margin, **options)
     for row, ax in panels.items():
-        image = ax.imshow(shares[row], vmin=0, vmax=100)
+        ax.imshow(shares[row], vmin=0, vmax=100, interpolation="none")
         numbered = shares[row].round() >= NUMBERED_FROM
         for i, j in np.argwhere(numbered & (len(names) <= MAX_NUMBERED_CLASSES)):
             color = "white" if shares[row][i, j] > 60 else "black"
@@ -48,16 +54,29 @@ def draw_confusions(album: Album) -> Iterator[Picture]:
         each.tick_params(length=0, pad=1)
         each.tick_params(axis="x", rotation=90)
     canvas.supxlabel("taken for")
-    # To the left, or the layout takes the gap beside a square for room for its labels.
-    place = {"aspect": 40, "shrink": 0.6, "panchor": (0.0, 0.5)}
-    canvas.colorbar(image, ax=canvas.axes, label="share of the class (%)", **place)
     tables = {
-        (*way_words((row.method, row.init)), row.model): pd.DataFrame(share, names, names)
+        (*way_words(way_of(row)), row.ratio or "", row.model): pd.DataFrame(share, names, names)
         for row, share in shares.items()
     }
-    caption = "Rows: the class an image is of; each sums to 100 %, over all seeds."
-    frame = pd.concat(tables, names=["method", "from", "model", "class"])
-    yield album.save(canvas, "confusion", "Confusion of the test images' classes", caption, frame)
+    caption = (
+        "Rows: the class an image is of; each sums to 100 %, over all seeds. White is none, dark "
+        f"blue all{NUMBERED if len(names) <= MAX_NUMBERED_CLASSES else ''}."
+    )
+    frame = pd.concat(tables, names=["method", "from", "ratio", "model", "class"])
+    title = f"Confusion of the test images' classes{part(name)}"
+    return album.save(canvas, name, title, caption, frame, _told(album, shares, labels))
+
+
+def _told(album: Album, shares: dict[Row, np.ndarray], labels: list[str]) -> str:
+    """Say of each panel which two classes are confused most."""
+    parts = []
+    for row, share in shares.items():
+        wrong = share - np.diag(np.diag(share))
+        i, j = np.unravel_index(wrong.argmax(), wrong.shape)
+        way = " ".join(album.way_title(way_of(row)).split())
+        most = f"{wrong[i, j]:.0f} % of {labels[i]} for {labels[j]}"
+        parts.append(f"{paper.title(row.model)} {way}: {most}")
+    return f"Confusion matrices. Taken wrongly most often, by panel: {'; '.join(parts)}."
 
 
 def _matrix(cell: Cell, others: list[str]) -> np.ndarray:

@@ -1,46 +1,64 @@
-"""Learning curves, and what the semi-supervised method says of its pseudo-labels."""
+"""Learning curves, one panel a way of training, and what methods say of their pseudo-labels."""
 
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from sslbench.cell import curves
+from sslbench.tables import paper
 from sslbench.tables.contents import Picture
-from sslbench.tables.paper import SEMI
-from sslbench.tables.pictures.album import WIDTH, Album, way_words
+from sslbench.tables.pictures.album import (
+    COLLAPSED,
+    WIDTH,
+    Album,
+    Way,
+    listed,
+    part,
+    way_of,
+    way_words,
+)
 
-LEARNING = {("train", "loss"): "train loss", ("val", "accuracy"): "val accuracy (%)"}
+Panel = tuple[str, str]
+"""A split and a metric of it."""
+ACCURACY, LOSS = ("val", "accuracy"), ("train", "loss")
+RIGHT = ("val", "pseudo_label_accuracy")
 DIAGNOSTICS = {
-    ("train", "confidence"): "mean confidence (%)",
-    ("train", "kept_at_0.95"): "confidence ≥ 0.95 (% of images)",
-    ("val", "pseudo_label_accuracy"): "pseudo-labels right (%)",
-    ("train", "pseudo_label_max_share"): "most frequent pseudo-label (%)",
+    RIGHT: "labels right (%)",
+    ("train", "confidence"): "confidence (%)",
+    ("train", "kept_at_0.95"): "above 0.95 (%)",
+    ("train", "pseudo_label_max_share"): "most frequent (%)",
 }
-PANEL = ["method", "from", "split", "metric"]
-NOTE = "Lines: means over seeds; bands: one standard deviation. "
+COLUMNS = 3
+MAX_POINTS = 120
+"""Of a line that are drawn; the data have all of them."""
+NOTE = "Lines: means over seeds; bands: from the lowest seed to the highest. "
 
-Bands = dict[tuple[str, ...], pd.DataFrame]
-"""By method, start, split and metric: `epoch`, `mean`, `deviation` and `n` by model and step."""
+Bands = dict[tuple[Way, Panel], pd.DataFrame]
+"""By way and panel: `epoch`, `mean`, `low`, `high` and `n` by model and step."""
 
 
 def draw_curves(album: Album) -> Iterator[Picture]:
     """Draw learning curves, and those of pseudo-labels; what cannot be read becomes a problem."""
-    found = []
+    found, ways = [], list(album.grid)
     for row in album.rows:
-        method, init = way_words((row.method, row.init))
+        way = ways.index(way_of(row))
         for cell in (album.group.done(row) or album.group.rows[row]).values():
             path = cell.folder / curves.CURVES
             try:
                 points = _numbers(curves.read_curves(path))
-                found.append(points.assign(**{"method": method, "from": init, "model": row.model}))
+                found.append(points.assign(way=way, model=row.model))
             except (ValueError, TypeError, AttributeError, OSError) as error:
                 album.report.problems.append(f"{path}: not curves ({error}); they are left out")
     if any(map(len, found)):
-        bands = _bands(pd.concat(found))
-        yield from _draw_learning(album, bands)
+        bands = _bands(pd.concat(found), ways)
+        note = f"{NOTE}At the end, where one collapsed: a cross. "
+        yield from _draw_panels(album, bands, ACCURACY, "curves", "Validation accuracy", note)
+        note = f"{NOTE}It has another meaning for each method. "
+        yield from _draw_panels(album, bands, LOSS, "losses", "Training loss", note)
         yield from _draw_pseudo_labels(album, bands)
 
 
@@ -53,59 +71,113 @@ def _numbers(points: list[dict[str, Any]]) -> pd.DataFrame:
     return frame
 
 
-def _bands(points: pd.DataFrame) -> Bands:
-    values = points.melt([*PANEL[:3], "model", "step", "epoch"], var_name="metric").dropna()
+def _bands(points: pd.DataFrame, ways: list[Way]) -> Bands:
+    values = points.melt(["way", "split", "model", "step", "epoch"], var_name="metric").dropna()
     values["value"] *= values["metric"].map({"loss": 1}).fillna(100)  # percent but for losses
-    by_step = values.groupby([*PANEL, "model", "step"])
-    spread = {"mean": ("value", "mean"), "deviation": ("value", "std"), "n": ("value", "count")}
-    return dict(list(by_step.agg(epoch=("epoch", "first"), **spread).groupby(PANEL)))
+    by_step = values.groupby(["way", "split", "metric", "model", "step"])["value"]
+    spread = by_step.agg(["mean", "min", "max", "count"]).set_axis(
+        ["mean", "low", "high", "n"], axis=1
+    )
+    spread["epoch"] = values.groupby(spread.index.names)["epoch"].first()
+    grouped = spread.groupby(["way", "split", "metric"])
+    return {(ways[way], (split, metric)): band for (way, split, metric), band in grouped}
 
 
-def _draw_learning(album: Album, bands: Bands) -> Iterator[Picture]:
-    """Draw training loss and validation accuracy, a column per way of training."""
-    keys = {way: [(*way_words(way), *panel) for panel in LEARNING] for way in album.grid}
-    ways = [way for way in album.grid if not bands.keys().isdisjoint(keys[way])]
+def _draw_panels(
+    album: Album, bands: Bands, panel: Panel, name: str, title: str, note: str
+) -> Iterator[Picture]:
+    """Draw one metric, a panel a way of training, the models in it."""
+    ways = [way for way in album.grid if (way, panel) in bands]
     if not ways:
         return
-    canvas = Canvas((max(WIDTH, 1.8 * len(ways)), 3.8 + album.title_inches(ways)))
-    axes = canvas.subplots(2, len(ways), squeeze=False, sharex="col")
-    for column, way in zip(axes.T, ways, strict=True):
-        column[1].sharey(axes[1, 0])
-        column[0].set_title(album.way_title(way))
-        column[1].set_xlabel("epoch")
-        for ax, key in zip(column, keys[way], strict=True):
-            _draw(album, ax, bands.get(key))
-    for ax, label in zip(axes[:, 0], LEARNING.values(), strict=True):
-        ax.set_ylabel(label)
-    album.add_legend(canvas, album.models)
-    caption = f"{NOTE}Training loss has another meaning for each method."
-    frame = pd.concat([bands[key] for way in ways for key in keys[way] if key in bands])
-    yield album.save(canvas, "curves", "Learning curves", caption, frame)
+    columns = min(COLUMNS, len(ways))
+    lines = -(-len(ways) // columns)
+    canvas = Canvas((WIDTH, 0.5 + lines * (1.7 + album.title_inches(ways))))
+    axes = canvas.subplots(lines, columns, squeeze=False, sharey=panel == ACCURACY)
+    for ax, way in zip(axes.flat, ways, strict=False):
+        ax.set_title(album.way_title(way))
+        ax.set_xlabel("epoch")
+        _draw(album, ax, way, bands[way, panel])
+    for ax in axes.flat[len(ways) :]:
+        ax.set_axis_off()
+    for ax in axes[:, 0]:
+        ax.set_ylabel("accuracy (%)" if panel == ACCURACY else "loss")
+    models = [model for model in album.models if any(model in album.grid[way] for way in ways)]
+    album.add_legend(canvas, models, collapsed=_any_collapsed(album, ways))
+    drawn = {way: bands[way, panel] for way in ways}
+    yield album.save(
+        canvas, name, f"{title} while training", note, _frame(drawn), _told(album, title, drawn)
+    )
 
 
 def _draw_pseudo_labels(album: Album, bands: Bands) -> Iterator[Picture]:
-    """Draw what the semi-supervised method says of its pseudo-labels."""
-    way = (SEMI, None)
-    keys = [(*way_words(way), *panel) for panel in DIAGNOSTICS]
-    drawn = [bands[key] for key in keys if key in bands]
-    if not drawn:
-        return
-    canvas = Canvas()
-    axes = canvas.subplots(2, 2, sharex=True, sharey=True)
-    for ax, key, title in zip(axes.flat, keys, DIAGNOSTICS.values(), strict=True):
-        _draw(album, ax, bands.get(key))
-        ax.set(title=title, ylim=(0, 102), xlabel="epoch", ylabel="share (%)")
-        ax.label_outer()
-    album.add_legend(canvas, list(album.grid[way]))
-    title = f"Pseudo-labels over time, {' '.join(album.way_title(way).split())}"
-    caption = f"{NOTE}Right: of labels that weak views of validation images would get."
-    yield album.save(canvas, "pseudo-labels", title, caption, pd.concat(drawn))
+    """Draw what methods say of their pseudo-labels, a column a way of training."""
+    ways = [way for way in album.grid if any((way, panel) in bands for panel in DIAGNOSTICS)]
+    rows = [row for way in ways for row in album.grid[way].values()]
+    for end, few in album.pages(rows):
+        page = list(dict.fromkeys(map(way_of, few)))
+        canvas = Canvas((WIDTH, 0.6 + 1.35 * len(DIAGNOSTICS) + album.title_inches(page)))
+        options = {"squeeze": False, "sharex": "col", "sharey": True}
+        axes = canvas.subplots(len(DIAGNOSTICS), len(page), **options)
+        for column, way in zip(axes.T, page, strict=True):
+            column[0].set_title(album.way_title(way))
+            column[-1].set_xlabel("epoch")
+            for ax, panel in zip(column, DIAGNOSTICS, strict=True):
+                _draw(album, ax, way, bands.get((way, panel)))
+        for ax, label in zip(axes[:, 0], DIAGNOSTICS.values(), strict=True):
+            ax.set(ylabel=label, ylim=(0, 102))
+        models = [model for model in album.models if any(row.model == model for row in few)]
+        album.add_legend(canvas, models, collapsed=_any_collapsed(album, page))
+        frames = [
+            _frame({way: bands[way, panel] for way in page if (way, panel) in bands})
+            for panel in DIAGNOSTICS
+        ]
+        right = {way: bands[way, RIGHT] for way in page if (way, RIGHT) in bands}
+        caption = (
+            f"{NOTE}Labels right: of those that weak views of validation images would get. Most "
+            "frequent: the share of the class that most images are labelled as; 100 is collapse."
+        )
+        name, title = f"pseudo-labels{end}", f"Pseudo-labels while training{part(end)}"
+        alt = _told(album, "Share of right pseudo-labels", right)
+        yield album.save(canvas, name, title, caption, pd.concat(frames), alt)
 
 
-def _draw(album: Album, ax: Axes, bands: pd.DataFrame | None) -> None:
+def _draw(album: Album, ax: Axes, way: Way, bands: pd.DataFrame | None) -> None:
     for number, (model, band) in enumerate(() if bands is None else bands.groupby("model")):
         color, marker = album.lines[model]
+        places = np.linspace(0, len(band) - 1, min(len(band), MAX_POINTS)).round().astype(int)
+        band = band.iloc[places]
         style = {"color": color, "marker": marker, "markevery": (0.03 * number, 0.15)}
         ax.plot(band["epoch"], band["mean"], **style)
-        low, high = band["mean"] - band["deviation"], band["mean"] + band["deviation"]
-        ax.fill_between(band["epoch"], low, high, color=color, alpha=0.2, linewidth=0)
+        if band["n"].max() > 1:
+            ax.fill_between(
+                band["epoch"], band["low"], band["high"], color=color, alpha=0.2, linewidth=0
+            )
+        if album.has_collapsed(album.grid[way][model]):
+            _, (alarm, cross) = COLLAPSED
+            ax.plot(*band[["epoch", "mean"]].iloc[-1], color=alarm, marker=cross, markersize=7)
+
+
+def _any_collapsed(album: Album, ways: list[Way]) -> bool:
+    return any(album.has_collapsed(row) for way in ways for row in album.grid[way].values())
+
+
+def _frame(drawn: dict[Way, pd.DataFrame]) -> pd.DataFrame:
+    """Name the ways of training in columns of their own."""
+    frames = {(*way_words(way), way.ratio or ""): frame for way, frame in drawn.items()}
+    flat = {key: frame.droplevel("way") for key, frame in frames.items()}
+    return pd.concat(flat, names=["method", "from", "ratio"])
+
+
+def _told(album: Album, what: str, drawn: dict[Way, pd.DataFrame]) -> str:
+    """Say how the curves end, and which of them collapsed."""
+    ends = []
+    for way, bands in drawn.items():
+        last = bands["mean"].groupby("model").last()
+        named = {paper.title(model): value for model, value in last.items()}
+        crossed = [paper.title(m) for m in last.index if album.has_collapsed(album.grid[way][m])]
+        ends.append(
+            f"{' '.join(album.way_title(way).split())}: {listed(named)}"
+            + (f" ({', '.join(crossed)} collapsed)" if crossed else "")
+        )
+    return f"{what} against epochs, one line a model. At the end, {'; '.join(ends)}."

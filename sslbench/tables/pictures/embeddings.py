@@ -1,4 +1,4 @@
-"""Embeddings of test images in the plane, and how they part during training (figure 5)."""
+"""Embeddings in the plane, by class: of test images, and of validation images while training."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,19 +10,35 @@ from matplotlib.figure import Figure as Canvas
 
 from sslbench.cell.embeddings import EMBEDDINGS, Embeddings, read_embeddings
 from sslbench.evaluate.projection import MAX_POINTS, Projection, choose_points, project_all
-from sslbench.palette import class_style
+from sslbench.palette import ALARM, BACK, class_style
 from sslbench.tables import paper
 from sslbench.tables.contents import Picture
 from sslbench.tables.gather import Cell
 from sslbench.tables.paper import Row
-from sslbench.tables.pictures.album import WIDTH, Album, add_legend, wrapped
+from sslbench.tables.pictures.album import (
+    LETTER_INCHES,
+    LINE_INCHES,
+    WIDTH,
+    Album,
+    add_legend,
+    listed,
+    part,
+    short,
+    way_of,
+    way_words,
+    wrapped,
+)
 
 MAX_SNAPSHOTS = 5
+FEW_POINTS = 300
+"""Test images in one of many panels."""
 NO_TICKS = {"xticks": [], "yticks": []}
+PANEL = np.array([3.3, 2.6])
+"""Inches of one of two panels."""
 NOTE = (
-    f"The same images in each panel, at most {MAX_POINTS}. Distances of clusters mean nothing. "
-    "k-NN: points whose ten nearest others vote for their class; silh.: silhouette; both in the "
-    "embedding's space, in brackets in the plane. Trust: trustworthiness of neighbours. "
+    "The same few images in each panel. Distances of clusters mean nothing. "
+    "Trust: how far neighbours in the plane are neighbours in the embedding (trustworthiness, at "
+    "most 1). "
 )
 Found = dict[Row, tuple[Cell, list[Path], list[Projection]]]
 """Cells by row, with files of embeddings and their projections."""
@@ -30,19 +46,16 @@ Found = dict[Row, tuple[Cell, list[Path], list[Projection]]]
 
 def draw_embeddings(album: Album) -> Iterator[Picture]:
     """Draw embeddings by t-SNE: of test images, and of validation images during training."""
-    tests = _project(album, EMBEDDINGS.format("test"), least=1)
-    if tests:
-        canvas, panels = album.panels(tests, np.array([2.1, 2.5]), margin=0.7, subplot_kw=NO_TICKS)
-        for row, ax in panels.items():
-            _, _, (projection,) = tests[row]
-            _draw(ax, projection, size=7)
-        yield _save(album, canvas, tests, "tsne", "Embeddings of test images by t-SNE", NOTE)
+    tests = _project(album, EMBEDDINGS.format("test"), least=1, num_points=FEW_POINTS)
+    for end, rows in album.pages(tests):
+        yield _draw_tests(album, f"tsne{end}", {row: tests[row] for row in rows})
     snapshots = _project(album, "snapshot-*.npz", least=2)
-    if snapshots:
-        yield _draw_snapshots(album, snapshots)
+    for number, way in enumerate(dict.fromkeys(map(way_of, snapshots)), start=1):
+        of_way = {row: found for row, found in snapshots.items() if way_of(row) == way}
+        yield _draw_ends(album, f"snapshots-{number}" if number > 1 else "snapshots", of_way)
 
 
-def _project(album: Album, pattern: str, least: int) -> Found:
+def _project(album: Album, pattern: str, least: int, num_points: int = MAX_POINTS) -> Found:
     """Project what rows' first finished cells keep; what cannot be read becomes a problem."""
     found = {}
     for row in album.rows:
@@ -53,74 +66,130 @@ def _project(album: Album, pattern: str, least: int) -> Found:
             paths = [paths[int(place)] for place in places]
             try:
                 if len(paths) >= least:
-                    found[row] = cell, paths, _same_points(paths)
+                    found[row] = cell, paths, _same_points(paths, num_points)
             except ValueError as error:
                 album.report.problems.append(f"{cell.cell_id}: {error}; its picture is left out")
     made = project_all([each for *_, each in found.values()], album.report.folder / "embeddings")
     return {row: (*kept[:2], each) for (row, kept), each in zip(found.items(), made, strict=True)}
 
 
-def _same_points(paths: list[Path]) -> list[Embeddings]:
+def _same_points(paths: list[Path], num_points: int) -> list[Embeddings]:
     """Read snapshots of the same images, and take the same few points from each."""
     snapshots = [read_embeddings(path) for path in paths]
     first = snapshots[0]
     if any(not np.array_equal(each.indices, first.indices) for each in snapshots):
         raise ValueError("the snapshots are not of the same images")
-    chosen = choose_points(first.labels)
+    chosen = choose_points(first.labels, num_points)
     return [Embeddings(*(values[chosen] for values in each)) for each in snapshots]
 
 
-def _draw_snapshots(album: Album, found: Found) -> Picture:
-    columns = max(len(paths) for _, paths, _ in found.values())
-    canvas = Canvas((min(WIDTH, 0.4 + 2.2 * columns), 0.6 + 1.9 * len(found)))
-    axes = canvas.subplots(len(found), columns, squeeze=False, subplot_kw=NO_TICKS)
-    for line, (row, (_, paths, projections)) in zip(axes, found.items(), strict=True):
-        for ax, path, projection in zip(line, paths, projections, strict=False):
-            _draw(ax, projection, size=3)
-            ax.set_title(f"step {int(path.stem.rpartition('-')[2]):,}")
-        for ax in line[len(paths) :]:
-            ax.set_axis_off()
-        line[0].set_ylabel(wrapped(f"{paper.title(row.method)} {paper.title(row.model)}"))
-    title = "Embeddings of validation images during training (the paper's figure 5)"
-    note = f"t-SNE, each snapshot starting from where the last ended. {NOTE}"
-    return _save(album, canvas, found, "snapshots", title, note)
+def _draw_tests(album: Album, name: str, found: Found) -> Picture:
+    """Draw test images, a panel a row, with its test accuracy."""
+    canvas, panels = album.panels(found, np.array([2.1, 2.3]), margin=0.7, subplot_kw=NO_TICKS)
+    accuracies = {}
+    for row, ax in panels.items():
+        cell, _, (projection,) = found[row]
+        scatter(ax, projection.coordinates, projection.labels, size=7)
+        accuracies[row] = 100 * cell.value(paper.TEST)
+        ax.set_xlabel(f"test {accuracies[row]:.1f} %, trust {projection.trust:.2f}")
+        if cell.collapse:
+            ax.set_title("collapsed", loc="right", color=ALARM)
+    name_classes(canvas, next(iter(found.values()))[0].class_names)
+    told = {
+        f"{paper.title(row.model)} {' '.join(album.way_title(way_of(row)).split())}": value
+        for row, value in accuracies.items()
+    }
+    alt = f"Test images as points coloured by class, a panel each, test accuracy: {listed(told)}."
+    title = f"Embeddings of test images by t-SNE{part(name)}"
+    return album.save(canvas, name, title, NOTE + _seeds(found), _frame(found), alt)
 
 
-def _save(album: Album, canvas: Canvas, found: Found, name: str, title: str, note: str) -> Picture:
-    """Name the classes, and save a picture with its panels' numbers."""
-    first, *_ = next(iter(found.values()))
-    name_classes(canvas, first.class_names)
-    frame = pd.DataFrame(
-        {"method": row.method, "from": row.init, "model": row.model, "seed": cell.seed}
-        | {"file": path.name}
-        | projection.numbers
+def _draw_ends(album: Album, name: str, found: Found) -> Picture:
+    """Draw the first and the last snapshot of each model, the classes named where they are."""
+    canvas = Canvas((WIDTH, 0.4 + 3.1 * len(found)))
+    axes = canvas.subplots(len(found), 2, squeeze=False, subplot_kw=NO_TICKS)
+    for line, (row, (cell, paths, projections)) in zip(axes, found.items(), strict=True):
+        for ax, end in zip(line, (0, -1), strict=True):
+            scatter(ax, projections[end].coordinates, projections[end].labels, size=9)
+            _name_in_place(ax, projections[end], cell.class_names)
+            ax.set_title(f"step {int(paths[end].stem.rpartition('-')[2]):,}")
+            ax.set_xlabel(f"trust {projections[end].trust:.2f}")
+        line[0].set_ylabel(wrapped(paper.title(row.model)))
+    row, (cell, paths, _) = next(iter(found.items()))
+    name_classes(canvas, cell.class_names)
+    way = " ".join(album.way_title(way_of(row)).split())
+    title = f"Embeddings of validation images, first and last, {way} (the paper's figure 5)"
+    note = f"t-SNE, each snapshot starting from where the one before ended. {NOTE}"
+    models = ", ".join(paper.title(each.model) for each in found)
+    alt = (
+        f"Two panels a model ({models}): validation images as points coloured by class, after the "
+        "first steps and after the last, the classes named at their centres."
+    )
+    return album.save(canvas, name, title, note + _seeds(found), _frame(found), alt)
+
+
+def _seeds(found: Found) -> str:
+    seeds = sorted({cell.seed for cell, *_ in found.values()})
+    return f"Seed {', '.join(map(str, seeds))}."
+
+
+def _frame(found: Found) -> pd.DataFrame:
+    """Return what each panel is of, and how far to trust it."""
+    return pd.DataFrame(
+        dict(zip(("method", "from"), way_words(way_of(row)), strict=True))
+        | {"ratio": row.ratio, "model": row.model, "seed": cell.seed, "file": path.name}
+        | {"trustworthiness": projection.trust}
         for row, (cell, paths, projections) in found.items()
         for path, projection in zip(paths, projections, strict=True)
-    )
-    caption = f"{note}Seed {', '.join(map(str, sorted(set(frame['seed']))))}."
-    return album.save(canvas, name, title, caption, frame.set_index(["method", "from", "model"]))
+    ).set_index(["method", "from", "ratio", "model"])
 
 
 def scatter(ax: Axes, points: np.ndarray, labels: np.ndarray, size: float) -> None:
     """Draw `(n, 2)` points by class."""
     for label in np.unique(labels):
         color, marker = class_style(int(label))
-        ax.scatter(*points[labels == label].T, s=size, c=color, marker=marker, alpha=0.8)
-    ax.set_facecolor("#f6f6f6")
-    ax.spines[:].set_visible(False)
+        style = {"color": color, "marker": marker, "markersize": size**0.5, "alpha": 0.8}
+        ax.plot(*points[labels == label].T, linestyle="", markeredgewidth=0, **style)
+    ax.grid(visible=False)
+    ax.spines[:].set(visible=True, alpha=0.3)
     ax.set_aspect("equal", adjustable="datalim")
+
+
+def _name_in_place(ax: Axes, projection: Projection, names: list[str]) -> None:
+    """Write the classes' names at their points' medians, no name over another."""
+    points, labels = projection.coordinates, projection.labels
+    classes = np.unique(labels)
+    centres = np.array([np.median(points[labels == each], 0) for each in classes])
+    unit = max(float(np.max(np.ptp(points, 0) / PANEL)), 1e-9)  # of the points, in an inch
+    titles = [short(names[label]) for label in classes]
+    places = unit * apart(centres / unit, np.array([LETTER_INCHES * len(it) for it in titles]))
+    for label, title, place in zip(classes, titles, places, strict=True):
+        color, _ = class_style(int(label))
+        box = {"facecolor": BACK, "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
+        text = ax.text(*place, title, c=color, ha="center", va="center", bbox=box)
+        text.set_in_layout(False)
+
+
+def apart(places: np.ndarray, widths: np.ndarray) -> np.ndarray:
+    """Move names at `(n, 2)` places up and down until none lies over another; sizes in inches."""
+    found = places.astype(float)
+    for _ in range(200):
+        moved = False
+        order = np.argsort(found[:, 1], kind="stable")
+        for i, lower in enumerate(order):
+            for upper in order[i + 1 :]:
+                gap = LINE_INCHES - (found[upper, 1] - found[lower, 1])
+                near = abs(found[upper, 0] - found[lower, 0]) < (widths[upper] + widths[lower]) / 2
+                if gap > 1e-3 and near:
+                    found[lower, 1] -= gap / 2
+                    found[upper, 1] += gap / 2
+                    moved = True
+        if not moved:
+            break
+    return found
 
 
 def name_classes(canvas: Canvas, names: Iterable[str]) -> None:
     """Name below a picture what the colours and markers of `scatter` stand for."""
     styles = [(name, class_style(label)) for label, name in enumerate(names)]
     add_legend(canvas, styles, linestyle="", markersize=5)
-
-
-def _draw(ax: Axes, projection: Projection, size: float) -> None:
-    """Draw points by class, with the numbers below."""
-    scatter(ax, projection.coordinates, projection.labels, size)
-    ax.set_xlabel(
-        "k-NN {knn:.0%} ({knn_2d:.0%})\nsilh. {silhouette:.2f} ({silhouette_2d:.2f})\n"
-        "trust {trustworthiness:.2f}".format(**projection.numbers)
-    )

@@ -8,8 +8,10 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator
 
+from sslbench.palette import INK
+from sslbench.tables import paper
 from sslbench.tables.contents import Picture
-from sslbench.tables.pictures.album import WIDTH, Album, short, way_words
+from sslbench.tables.pictures.album import WIDTH, Album, listed, short, way_words
 from sslbench.tables.time_to_accuracy import COSTS, read_validations
 
 AXES = {"seconds": "seconds of training steps", "flops": "floating-point operations"}
@@ -53,8 +55,23 @@ def draw_time_to_accuracy(album: Album) -> Iterator[Picture]:
         ax.minorticks_off()
     axes[0].set_ylabel("val accuracy (%)")
     named = [(style, " from ".join(filter(None, way))) for way, style in styles.items()]
-    handles = [Line2D([], [], color="gray", ls=style, label=short(name)) for style, name in named]
+    handles = [Line2D([], [], color=INK, ls=style, label=short(name)) for style, name in named]
     axes[0].legend(handles=handles, loc="upper left")
     album.add_legend(canvas, [model for model in album.models if model in set(points["model"])])
     caption = "Lines: means over seeds; bands: one standard deviation. Without validations."
-    yield album.save(canvas, "time-to-accuracy", "Time to accuracy", caption, lines)
+    yield album.save(
+        *(canvas, "time-to-accuracy", "Time to accuracy", caption, lines, _told(lines))
+    )
+
+
+def _told(lines: pd.DataFrame) -> str:
+    """Say the best means of validation accuracy, by way of training and model."""
+    best = lines["accuracy"].groupby(level=PLACES[:3], sort=False).max()
+    named = {
+        " ".join(filter(None, (method, f"from {start}" if start else "", paper.title(model)))): it
+        for (method, start, model), it in best.items()
+    }
+    return (
+        "Validation accuracy against seconds and floating-point operations of training, one line a "
+        f"model and way of training. The best in percent: {listed(named)}."
+    )

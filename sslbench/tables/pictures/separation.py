@@ -1,0 +1,120 @@
+"""Numbers behind figure 5: how classes part in the embeddings as training goes on."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+from matplotlib.figure import Figure as Canvas
+
+from sslbench.cell.embeddings import read_embeddings
+from sslbench.tables import paper, statistics
+from sslbench.tables.contents import Picture
+from sslbench.tables.gather import Cell
+from sslbench.tables.pictures.album import WIDTH, Album, Way, listed, way_of
+from sslbench.tables.separation import measure_all
+
+PANELS = {
+    "probe": "linear probe (%)",
+    "knn": "k-NN (%)",
+    "kind": "animal or vehicle (%)",
+    "dimension": "effective dimension",
+}
+SHARES = ("probe", "knn", "kind")
+KNN_K, PROBE_L2 = 200, 1.0
+"""Of methods that have no such settings."""
+CAPTION = (
+    "Validation images, by five-fold cross-validation among them; probe and k-NN are those of the "
+    "tables (logistic regression; cosine similarity, k = {k}), which learn from train images. "
+    "Animal or vehicle: the kind of the class that the probe finds. Effective dimension: the "
+    "participation ratio of the covariance's eigenvalues; near 1 the embeddings lie on a line. "
+    "Dotted: chance. Bands: from the lowest seed to the highest; of one seed, 95 % of images."
+)
+
+
+def draw_separation(album: Album) -> Iterator[Picture]:
+    """Draw the numbers of each way of training that keeps snapshots, a line a model."""
+    for number, (way, values) in enumerate(_measured(album).items(), start=1):
+        yield _draw(album, f"separation-{number}" if number > 1 else "separation", way, values)
+
+
+def _measured(album: Album) -> dict[Way, pd.DataFrame]:
+    """Measure the snapshots of every finished cell; what cannot be read becomes a problem."""
+    found: dict[Way, list[pd.DataFrame]] = {}
+    for row in album.rows:
+        for seed, cell in album.group.done(row).items():
+            try:
+                numbers = _numbers(album, cell)
+            except ValueError as error:
+                album.report.problems.append(f"{cell.cell_id}: {error}; its numbers are left out")
+                continue
+            if len(numbers) > 1:
+                of_cell = numbers.assign(model=row.model, seed=seed)
+                found.setdefault(way_of(row), []).append(of_cell)
+    return {way: pd.concat(frames, ignore_index=True) for way, frames in found.items()}
+
+
+def _numbers(album: Album, cell: Cell) -> pd.DataFrame:
+    paths = sorted(cell.folder.glob("snapshot-*.npz"))
+    if not paths:
+        return pd.DataFrame()
+    snapshots, method = [read_embeddings(path) for path in paths], cell.record.settings["method"]
+    k, l2 = method.get("knn_k", KNN_K), method.get("probe_l2", PROBE_L2)
+    store = album.report.folder / "embeddings"
+    frame = pd.DataFrame(measure_all(snapshots, cell.class_names, k, l2, store))
+    steps = [int(path.stem.rpartition("-")[2]) for path in paths]
+    sizes = [len(each.labels) for each in snapshots]
+    return frame.assign(step=steps, num_images=sizes, chance=1 / max(1, len(cell.class_names)), k=k)
+
+
+def _draw(album: Album, name: str, way: Way, values: pd.DataFrame) -> Picture:
+    panels = [panel for panel in PANELS if values[panel].notna().any()]
+    canvas = Canvas((WIDTH, 0.5 + 1.9 * -(-len(panels) // 2)))
+    axes = canvas.subplots(-(-len(panels) // 2), 2, squeeze=False, sharex=True).flat
+    frames = []
+    for ax, panel in zip(axes, panels, strict=False):
+        bands = _bands(values, panel)
+        for model, band in bands.groupby("model"):
+            color, marker = album.lines[model]
+            ax.plot(band["step"], band["mean"], color=color, marker=marker)
+            style = {"color": color, "alpha": 0.2, "linewidth": 0}
+            ax.fill_between(band["step"], band["low"], band["high"], **style)
+        if panel in ("probe", "knn"):
+            ax.axhline(100 * values["chance"].iloc[0], ls=":", lw=1, alpha=0.6)
+        ax.set(title=PANELS[panel], xlabel="step")
+        ax.set_ylim(bottom=0)
+        frames.append(bands.assign(measure=panel))
+    for ax in list(axes)[len(panels) :]:
+        ax.set_axis_off()
+    album.add_legend(canvas, [model for model in album.models if model in set(values["model"])])
+    title = f"How classes part while training, {' '.join(album.way_title(way).split())}"
+    caption = CAPTION.format(k=", ".join(map(str, sorted(set(values["k"])))))
+    frame = pd.concat(frames).set_index(["measure", "model", "step"]).sort_index()
+    return album.save(canvas, name, title, caption, frame, _told(frame, panels))
+
+
+def _bands(values: pd.DataFrame, panel: str) -> pd.DataFrame:
+    """Return mean and bounds by model and step, percent of shares."""
+    by_step = values.groupby(["model", "step"], as_index=False)
+    bands = by_step.agg(
+        mean=(panel, "mean"),
+        low=(panel, "min"),
+        high=(panel, "max"),
+        n=(panel, "count"),
+        num_images=("num_images", "first"),
+    )
+    if panel in SHARES:
+        for i in bands.index[bands["n"] == 1]:
+            interval = statistics.wilson_interval(*bands.loc[i, ["mean", "num_images"]])
+            bands.loc[i, ["low", "high"]] = interval
+        bands[["mean", "low", "high"]] *= 100
+    return bands
+
+
+def _told(frame: pd.DataFrame, panels: list[str]) -> str:
+    """Say where each line begins and ends."""
+    parts = []
+    for panel in panels:
+        of_panel = frame.loc[panel, "mean"].groupby("model")
+        ends = [of_panel.first(), of_panel.last()]
+        first, last = ({paper.title(m): v for m, v in each.items()} for each in ends)
+        parts.append(f"{PANELS[panel]}: from {listed(first)} to {listed(last)}")
+    return f"Lines against training steps, one a model. {'; '.join(parts)}."
