@@ -29,7 +29,9 @@ class Loop:
         self._engine = engine
         self._plan = plan
         self._stop = Stop(plan, in_workers)
-        self._to_start = plan.to_do()
+        parents = {job.parent for job in plan.jobs}
+        # Cells that others wait for go first.
+        self._to_start = sorted(plan.to_do(), key=lambda job: job not in parents)
         self._given = {job: _ticket(job, engine) for job in plan.jobs if job.state == WAITING}
         self._elsewhere = [job for job in plan.jobs if job.state == RUNNING]
         self._announced = False
@@ -172,7 +174,8 @@ def adopt(plan: Plan, engine: Engine) -> None:
     has = engine.still_has(known) if known else set()
     for job in waiting:
         if _ticket(job, engine) not in has:
-            job.state = TO_DO
+            is_over = is_done(job.cell.folder.readable_record())  # since it was planned
+            job.state = DONE if is_over else TO_DO
 
 
 def _ticket(job: Job, engine: Engine) -> str:
