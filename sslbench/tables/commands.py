@@ -14,9 +14,6 @@ from sslbench.tables.paper import Row
 OF_ALL_METHODS = ("method.epochs", "method.batch_size")
 SETTING = re.compile(r"(?!hydra\b)[a-z]\w*(\.\w+)*=[^\x00-\x1f\x7f]*", re.ASCII)
 """A word of a command that is a setting, and neither an option nor Hydra's own."""
-PLAIN = re.compile(r"[\w./ -]+")
-"""A value that needs no quotes."""
-ESCAPES = str.maketrans({"'": "\\'", "\\": "\\\\"})
 HERE = ("stl10", "digits")
 """Kinds of data that need no place to be named."""
 DEFAULT_ROOT = "data"
@@ -61,7 +58,7 @@ def _data_words(cells: list[Cell]) -> list[str]:
     places = {(each.get("kind", each["name"]), each["root"]) for each in data}
     roots = sorted(root for kind, root in places if kind not in HERE or root != DEFAULT_ROOT)
     kinds = sorted({f"data={kind}" for kind, _ in places})
-    return kinds + [_word("data.root", root) for root in roots[:1]] + _name_words(data)
+    return kinds + [f"data.root={root}" for root in roots[:1]] + _name_words(data)
 
 
 def _name_words(data: list[dict[str, Any]]) -> list[str]:
@@ -69,13 +66,8 @@ def _name_words(data: list[dict[str, Any]]) -> list[str]:
     for each in data:
         usual = (each["kind"] if "kind" in each else each["name"], Path(each["root"]).name)
         if each["name"] not in (*usual, each.get("dataset")):
-            return [_word("data.name", each["name"])]
+            return [f"data.name={each['name']}"]
     return []
-
-
-def _word(key: str, value: str) -> str:
-    """Write a setting whose value is any text as Hydra reads it."""
-    return f"{key}={value}" if PLAIN.fullmatch(value) else f"{key}='{value.translate(ESCAPES)}'"
 
 
 def _quoted(word: str) -> str:
