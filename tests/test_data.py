@@ -73,6 +73,18 @@ def test_a_layout_has_its_folders_name_but_not_another_sets(tmp_path, monkeypatc
     assert found == ("ours" if folder == "ours" else f"layout-{folder}")
 
 
+def test_a_layout_of_another_side_needs_no_unlabelled_images(tmp_path):
+    folder, outputs = make_layout(tmp_path, num_train=90, num_test=45), tmp_path / "outputs"
+    (folder / "train_y.bin").write_bytes(bytes(i % 10 + 1 for i in range(90 * 9)))
+    (folder / "test_y.bin").write_bytes(bytes(i % 10 + 1 for i in range(45 * 9)))
+    (folder / "unlabeled_X.bin").unlink()
+    dataset = open_dataset(layout(tmp_path, side=32), outputs)
+    assert dataset.counts == {"labeled": 810, "unlabeled": 0, "val": 81, "test": 324}
+    assert dataset.files.images["test"].shape == (405, 3, 32, 32)
+    with pytest.raises(ValueError, match=r"train_X.* 112x112 .*side=32, data\.side=96"):
+        open_dataset(layout(tmp_path, side=112), outputs)
+
+
 def test_all_train_images_are_labelled_or_a_fold_or_few_of_them(tmp_path):
     make_layout(tmp_path, num_train=40, num_test=50, folds=True)
     everything, fold, few = (

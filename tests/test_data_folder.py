@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import shutil
 
 import numpy as np
@@ -127,10 +128,13 @@ def test_a_broken_image_is_left_out_and_told_and_many_are_refused(tmp_path):
     make_folders(tmp_path, train=60, test=6)
     broken = tmp_path / "train" / "cat" / "003.png"
     broken.write_bytes(broken.read_bytes()[:400])
+    os.mkfifo(tmp_path / "test" / "dog" / "pipe.png")
+    (tmp_path / "test" / "dog" / "link.png").symlink_to("nowhere")
     with pytest.raises(ValueError, match=r"1 of 120 train .*cat/003\.png .*data\.max_broken="):
         folder(tmp_path, max_broken=0.001).concrete(tmp_path / "outputs")
-    dataset = open_dataset(folder(tmp_path), tmp_path / "outputs")
+    dataset = open_dataset(folder(tmp_path, max_broken=0.2), tmp_path / "outputs")
     assert dataset.counts["labeled"] == 119
+    assert any("2 of 14 test images" in note and "pipe.png" in note for note in dataset.notes)
     assert any("cat/003.png" in note for note in dataset.notes)
     whole = decode(tmp_path / "train" / "cat" / "004.png", 32).swapaxes(1, 2)
     assert (dataset.files.images["train"][3] == whole).all()

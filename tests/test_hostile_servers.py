@@ -7,9 +7,9 @@ import pytest
 from helpers.layouts import make_layout
 
 from sslbench.data import download as downloads
-from sslbench.data import stl10
+from sslbench.data import stl10_archive
 from sslbench.data.download import Unavailable, check_available, download
-from sslbench.data.stl10 import unpack
+from sslbench.data.stl10_archive import unpack
 
 SECRET = "s3cr3t"
 
@@ -137,7 +137,7 @@ def test_an_archive_that_is_not_as_it_should_be_leaves_nothing(kind, tmp_path, m
         archive.write_bytes(b"<html>")
     root.mkdir()
     limit = {"max_bytes": 1000} if kind == "bytes" else {}
-    monkeypatch.setattr(stl10, "MAX_MEMBERS", 11)
+    monkeypatch.setattr(stl10_archive, "MAX_MEMBERS", 11)
     with pytest.raises(ValueError, match="not unpacked"):
         unpack(archive, root, **limit)
     assert not list(root.iterdir())

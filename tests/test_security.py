@@ -15,7 +15,7 @@ from sslbench.config.as_json import settings_to_json
 from sslbench.config.compose import compose_config, compose_settings, to_settings
 from sslbench.data.download import Unavailable, check_available, check_url
 from sslbench.data.layout import read_layout
-from sslbench.data.stl10 import how_to_get
+from sslbench.data.stl10_archive import how_to_get
 from sslbench.exit_codes import UsageError
 from sslbench.files.checksums import read_sealed
 from sslbench.files.small import read_small
@@ -70,7 +70,7 @@ def test_what_holds_no_password_stays(text):
 
 def test_a_cells_files_and_wandb_get_no_password():
     url = f"https://me:{SECRET}@host/a.tar.gz?key={SECRET}"
-    settings = compose_settings(["data=digits", f"data.url='{url}'"])
+    settings = compose_settings(["data=stl10", f"data.url='{url}'"])
     assert settings.data.url == url
     stored = settings_to_json(settings)
     assert SECRET not in json.dumps(stored)

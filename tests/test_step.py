@@ -77,7 +77,7 @@ CASES += [("method=semi", f"model={model}") for model in MODELS]
 
 
 def feed_without_values(settings, dataset):
-    images = SimpleNamespace(train=SimpleNamespace(store=STORE), unlabeled=STORE)
+    images = SimpleNamespace(stores={"train": STORE, "unlabeled": STORE})
     return build_feed(settings, dataset, build_views(settings, dataset, META)[0], images, META)
 
 

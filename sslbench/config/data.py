@@ -83,6 +83,8 @@ class Data(Part):
             require(0 < share < 1, f"data.{name}", share, "must be above 0 and below 1")
         one_of("data.unlabeled_from", self.unlabeled_from, ("unlabeled", "train"))
         fraction("data.max_flawed", self.max_flawed)
+        is_digest = re.fullmatch(r"|[0-9a-f]{16}", self.fingerprint) is not None
+        require(is_digest, "data.fingerprint", self.fingerprint, "must be 16 hex digits")
         if self.name in RESERVED and self.kind not in RESERVED:
             raise ValueError(f"data.name={self.name}: is what another set is called; pick another")
 

@@ -8,7 +8,7 @@ from typing import Any
 from sslbench.config.data import Data
 from sslbench.data.audit import Flaw, find_flaws, refuse_spoiled
 from sslbench.data.layout import Layout
-from sslbench.data.splits import Protocol, Subset, divide
+from sslbench.data.protocol import Protocol, Subset, divide
 from sslbench.data.statistics import cached_statistics
 
 log = logging.getLogger(__name__)

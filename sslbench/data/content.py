@@ -13,6 +13,7 @@ import numpy as np
 
 from sslbench.files.atomic import replace_file
 from sslbench.files.checksums import file_sha256, file_state
+from sslbench.files.small import require_small
 from sslbench.files.zips import load_arrays
 from sslbench.machine.threads import allowed_threads
 
@@ -24,6 +25,8 @@ SLOW_BYTES = 500_000_000
 """A file that takes seconds, which is worth a line."""
 MANY_FILES = 1000
 """So many as are worth a line."""
+LARGEST_FILE = 2**50
+DIGEST_BYTES = 32
 SCHEME = "sha256-1"
 
 
@@ -86,6 +89,8 @@ def hash_pieces(path: Path, piece_bytes: int) -> Content:
 def read_digests(root: Path, names: Sequence[str], memory: Path) -> list[bytes]:
     """Hash files below `root`, or recall what their SHA-256 was where they were not touched.
 
+    One that cannot be read has a digest of zeros: whoever reads it says what is wrong with it.
+
     Args:
         names: Their paths in it.
         memory: As in `read_content`.
@@ -93,7 +98,7 @@ def read_digests(root: Path, names: Sequence[str], memory: Path) -> list[bytes]:
     place = hashlib.sha256(f"{SCHEME} files {root.resolve()}".encode(errors="replace")).hexdigest()
     kept = memory / f"{place[:16]}.npz"
     known = _recall_files(kept)
-    states = [file_state(root / name) for name in names]
+    states = [_state_of(root / name) for name in names]
     found = {
         name: known[name][1]
         for name, state in zip(names, states, strict=True)
@@ -104,10 +109,25 @@ def read_digests(root: Path, names: Sequence[str], memory: Path) -> list[bytes]:
         if len(missing) > MANY_FILES:
             log.info("hashing %s files of %s", f"{len(missing):,}", root)
         with ThreadPoolExecutor(allowed_threads()) as threads:
-            hashed = threads.map(lambda name: bytes.fromhex(file_sha256(root / name)), missing)
+            hashed = threads.map(lambda name: _digest_of(root / name), missing)
             found |= dict(zip(missing, hashed, strict=True))
         _remember_files(kept, names, states, found)
     return [found[name] for name in names]
+
+
+def _state_of(path: Path) -> list[int] | None:
+    try:
+        return file_state(path)
+    except OSError:
+        return None
+
+
+def _digest_of(path: Path) -> bytes:
+    try:
+        require_small(path, LARGEST_FILE)
+        return bytes.fromhex(file_sha256(path))
+    except (OSError, ValueError):
+        return bytes(DIGEST_BYTES)
 
 
 def _recall_files(kept: Path) -> dict[str, tuple[list[int], bytes]]:
@@ -137,7 +157,7 @@ def _remember_files(
         {
             "names": np.frombuffer(os.fsencode("\0".join(name for name, _ in settled)), np.uint8),
             "states": np.array([state for _, state in settled], np.int64).reshape(-1, 4),
-            "digests": np.frombuffer(of_settled, np.uint8).reshape(-1, 32),
+            "digests": np.frombuffer(of_settled, np.uint8).reshape(-1, DIGEST_BYTES),
         },
     )
 

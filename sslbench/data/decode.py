@@ -7,8 +7,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from sslbench.files.small import read_small
+
 Item = bytes | Path | Callable[[], Image.Image]
 """An encoded image, its file, or what opens it."""
+LARGEST_BYTES = 2**30
+"""Of an image's file."""
 OVERSAMPLING = 2
 """JPEGs are decoded at a fraction of their size, of at least so many times the side."""
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I")
@@ -41,7 +45,8 @@ def decode(item: Item, side: int) -> np.ndarray:
 def _open(item: Item) -> Image.Image:
     if callable(item):
         return item()
-    return Image.open(io.BytesIO(item) if isinstance(item, bytes) else item)
+    encoded = read_small(item, LARGEST_BYTES) if isinstance(item, Path) else item
+    return Image.open(io.BytesIO(encoded))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

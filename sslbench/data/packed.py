@@ -74,12 +74,11 @@ class Packed(Data):
 
     def open(self, outputs: Path) -> Layout:
         packs, memory = outputs / "cache" / "packed", memory_of(outputs)
-        folder = packs / (self.fingerprint or "unknown")
-        if not (folder / INDEX).exists():
-            found = self._pack(packs, memory)
-            self.require(found, self.root)
-            folder = packs / found
-        return self._read(folder, memory)
+        fingerprint = self.fingerprint
+        if not fingerprint or not (packs / fingerprint / INDEX).exists():
+            fingerprint = self._pack(packs, memory)
+            self.require(fingerprint, self.root)
+        return self._read(packs / fingerprint, memory)
 
     def _pack(self, packs: Path, memory: Path) -> str:
         """Pack the set unless that is done, and return the fingerprint; one process at a time."""
@@ -96,8 +95,11 @@ class Packed(Data):
             work = packs / f".{place}.packing"
             _begin(work, key)
             fingerprint = self._pack_into(work, source)
-            shutil.rmtree(packs / fingerprint, ignore_errors=True)  # without an index
-            work.replace(packs / fingerprint)
+            if not (packs / fingerprint).exists():  # from the same images elsewhere
+                work.replace(packs / fingerprint)
+                for journal in (packs / fingerprint).glob("*.done"):
+                    journal.unlink()
+            shutil.rmtree(work, ignore_errors=True)
             write_sealed(known, {"fingerprint": fingerprint})
             return fingerprint
 
@@ -119,8 +121,6 @@ class Packed(Data):
         rate = num_images / max(seconds, 1e-9)
         log.info("packed in %.0f s, %.0f images/s", seconds, rate)
         index = {"class_names": list(source.class_names), "side": self.side, "broken": broken}
-        for rest in (*work.glob("*.done"), *work.glob("*.raw"), work / KEY):
-            rest.unlink()
         write_sealed(work / INDEX, index)
         return _fingerprint(source.class_names, self.side, digests)
 

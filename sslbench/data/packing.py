@@ -51,6 +51,7 @@ def pack_images(items: Items, side: int, path: Path) -> Broken:
     num_images = len(items.names)
     done, broken = _read_journal(journal)
     if path.exists():
+        raw.unlink(missing_ok=True)
         return broken
     starts = [start for start in range(0, num_images, CHUNK_IMAGES) if start not in done]
     left = num_images - len(done) * CHUNK_IMAGES

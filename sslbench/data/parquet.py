@@ -1,6 +1,5 @@
 """`data=parquet`: images and labels in columns, as on the Hugging Face Hub."""
 
-import json
 import logging
 import re
 from dataclasses import dataclass
@@ -15,11 +14,10 @@ import numpy as np
 from sslbench.data.content import read_digests
 from sslbench.data.packed import SPLITS, Packed, Source, source_key
 from sslbench.data.packing import Items
-from sslbench.files.small import MIB, read_small
+from sslbench.data.parquet_schema import class_names_of, image_column, label_column
 from sslbench.words.escape import visible
 
 if TYPE_CHECKING:
-    from pyarrow import Schema
     from pyarrow.parquet import ParquetFile
 
 log = logging.getLogger(__name__)
@@ -29,9 +27,6 @@ WORDS = {
     **{"unlabeled": "unlabeled", "unlabelled": "unlabeled", "unsupervised": "unlabeled"},
 }
 """In a file's name, or else its folders': the split that it is of."""
-CLASS_NAMES = "class_names.txt"
-LABELS = ("label", "labels", "fine_label", "class", "target")
-"""What a column of labels is called where the schema does not say which it is."""
 GROUPS_AT_A_TIME = 4
 """Row groups in memory."""
 
@@ -56,13 +51,15 @@ class Parquet(Packed):
         found = _find_files(root)
         names = [name for of_split in found.values() for name in of_split]
         schema = _open(folder / names[0]).schema_arrow
-        image, label = _image_column(self, schema), None
+        image, label = image_column(self.image_column, schema), None
         columns: dict[str, list[Any]] = {}
         for split, files in found.items():
             if split != "unlabeled":
-                label = _label_column(self, _open(folder / files[0]).schema_arrow, image)
+                label = label_column(
+                    self.label_column, _open(folder / files[0]).schema_arrow, image
+                )
                 columns[split] = _read_labels([folder / file for file in files], label)
-        class_names, labels = _classes(columns, _names_of(schema, label, folder))
+        class_names, labels = _classes(columns, class_names_of(schema, label, folder))
         splits = {}
         for split, files in found.items():
             rows = Rows([folder / file for file in files], files, image)
@@ -146,67 +143,6 @@ def _split_of(name: str) -> str | None:
         if told:
             return "unlabeled" if "unlabeled" in told else next(it for it in SPLITS if it in told)
     return None
-
-
-def _image_column(data: Parquet, schema: "Schema") -> str:
-    if data.image_column:
-        return _require_column("image_column", data.image_column, schema)
-    of_type = [name for name, it in _features(schema).items() if it.get("_type") == "Image"]
-    binary = [field.name for field in schema if _holds_bytes(field.type)]
-    for found in (of_type, binary):
-        if len(found) == 1:
-            return found[0]
-    raise ValueError(_undecided("image_column", "images", schema))
-
-
-def _holds_bytes(kind: Any) -> bool:
-    import pyarrow.types as types
-
-    if types.is_struct(kind):
-        return any(field.name == "bytes" for field in kind)
-    return types.is_binary(kind) or types.is_large_binary(kind)
-
-
-def _label_column(data: Parquet, schema: "Schema", image: str) -> str:
-    if data.label_column:
-        return _require_column("label_column", data.label_column, schema)
-    features = _features(schema)
-    of_type = [name for name, it in features.items() if it.get("_type") == "ClassLabel"]
-    of_name = [name for name in LABELS if name in schema.names]
-    rest = [name for name in schema.names if name != image]
-    for found in (of_type, of_name, rest):
-        if len(found) == 1:
-            return found[0]
-    raise ValueError(_undecided("label_column", "labels", schema))
-
-
-def _require_column(setting: str, column: str, schema: "Schema") -> str:
-    if column not in schema.names:
-        known = ", ".join(schema.names)
-        raise ValueError(f"data.{setting}={column}: there is no such column; there are {known}")
-    return column
-
-
-def _undecided(setting: str, what: str, schema: "Schema") -> str:
-    known = ", ".join(schema.names)
-    return f"data=parquet: which column holds {what}? set data.{setting}=… to one of {known}"
-
-
-def _features(schema: "Schema") -> dict[str, dict[str, Any]]:
-    """Return Hugging Face's description of the columns, where there is one."""
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return {name: it for name, it in features.items() if isinstance(it, dict)}
-    except (KeyError, TypeError, ValueError, AttributeError):
-        return {}
-
-
-def _names_of(schema: "Schema", label: str, folder: Path) -> list[str] | None:
-    names = _features(schema).get(label, {}).get("names")
-    if isinstance(names, list) and names:
-        return [str(name) for name in names]
-    path = folder / CLASS_NAMES
-    return read_small(path, MIB).decode().splitlines() if path.is_file() else None
 
 
 def _read_labels(paths: list[Path], column: str) -> list[Any]:

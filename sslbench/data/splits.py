@@ -1,19 +1,13 @@
 """Which images are used for what. Pure functions, the same on every machine."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sslbench.config.data import share_of
-
 if TYPE_CHECKING:
-    from sslbench.config.data import Data
     from sslbench.config.parts import Ratio
-    from sslbench.data.layout import Layout
 
 VAL_PURPOSE, LABELED_PURPOSE, TEST_PURPOSE = range(3)
-SHOWN = 5
-"""Classes that a message names."""
 
 
 def seeded_order(num: int, *seed: int) -> np.ndarray:
@@ -23,81 +17,6 @@ def seeded_order(num: int, *seed: int) -> np.ndarray:
     `Generator.permutation` makes of it is not.
     """
     return np.random.PCG64(seed).random_raw(num).argsort(kind="stable")
-
-
-class Subset(NamedTuple):
-    """Some of a file's images, by their positions in it, `(N,)` int64."""
-
-    file: str
-    indices: np.ndarray
-
-
-class Protocol(NamedTuple):
-    """Which images are labelled to learn from or not, which validate, which test."""
-
-    train: Subset
-    val: Subset
-    test: Subset
-    unlabeled: Subset
-    """Of the pool that the ratio chooses from."""
-
-
-def divide(data: "Data", files: "Layout") -> Protocol:
-    """Divide a set's images as its settings ask.
-
-    Raises:
-        ValueError: If they ask for what is not in the files.
-    """
-    whole = {name: Subset(name, np.arange(len(images))) for name, images in files.images.items()}
-    left, test = whole["train"], whole.get("test")
-    if test is None:
-        test, left = _cut(data, files, left, "test", TEST_PURPOSE)
-    val_from = files.val_from if data.val_from == "auto" else data.val_from
-    if val_from not in files.labels:
-        raise ValueError(
-            f"data.val_from={val_from}: data={data.kind} has no {val_from} images of its own; "
-            "data.val_from=train takes train images"
-        )
-    if val_from == "val":
-        val = whole["val"]
-    elif val_from == "test":
-        val, test = _cut(data, files, test, "val", VAL_PURPOSE)
-    else:
-        val, left = _cut(data, files, left, "val", VAL_PURPOSE)
-    of_names = {"validation": val, "test": test}
-    for name, part in of_names.items():
-        _require_classes(part, files, name)
-    pool = left if data.unlabeled_from == "train" else whole.get("unlabeled", _none("unlabeled"))
-    return Protocol(_labeled(data, files, left), val, test, pool)
-
-
-def _none(file: str) -> Subset:
-    return Subset(file, np.empty(0, np.int64))
-
-
-def _cut(
-    data: "Data", files: "Layout", of: Subset, what: str, purpose: int
-) -> tuple[Subset, Subset]:
-    """Cut the share `data.<what>_fraction` off, class by class, and return it and the rest."""
-    name, labels = f"{what}_fraction", files.labels[of.file]
-    fraction = getattr(data, name)
-    part, rest = cut(labels, of.indices, fraction, data.split_seed, purpose)
-    if not len(part) or not len(rest):
-        rest_is = "the test" if of.file == "test" else "training"
-        what = {"val": "validation", "test": "the test"}[what]
-        raise ValueError(
-            f"data.{name}={fraction}: leaves {len(part)} of {len(of.indices)} {of.file} images "
-            f"for {what} and {len(rest)} for {rest_is}; pick one nearer to 0.5"
-        )
-    return Subset(of.file, part), Subset(of.file, rest)
-
-
-def _require_classes(part: Subset, files: "Layout", name: str) -> None:
-    if len(np.unique(files.labels[part.file][part.indices])) < 2:
-        raise ValueError(
-            f"all {len(part.indices)} {name} images are of one class; an accuracy on them says "
-            f"nothing: mend the {part.file} images, or pick another data.val_fraction"
-        )
 
 
 def cut(
@@ -122,32 +41,6 @@ def cut(
         of_class = order[labels[order] == label]
         is_cut[of_class[: round(len(of_class) * fraction)]] = True
     return np.flatnonzero(is_cut), np.flatnonzero(is_candidate & ~is_cut)
-
-
-def _labeled(data: "Data", files: "Layout", left: Subset) -> Subset:
-    """Return the images whose labels are learnt from: all that are left, a fold or a choice."""
-    indices, labels = left.indices, files.labels[left.file]
-    if data.fold is not None:
-        if files.folds is None:
-            raise ValueError(
-                f"data.fold={data.fold}: data={data.kind} has no folds (no fold_indices.txt); "
-                "leave data.fold out, or choose by data.num_labeled=…"
-            )
-        fold = files.folds[data.fold]
-        indices = fold[np.isin(fold, indices)]
-    if isinstance(data.num_labeled, str):
-        indices = choose_share(labels, indices, share_of(data.num_labeled), data.split_seed)
-    elif data.num_labeled is not None:
-        num_classes, seed = len(files.class_names), data.split_seed
-        indices = choose_labeled(labels, indices, data.num_labeled, num_classes, seed)
-    present = set(labels[indices].tolist())
-    missing = [name for label, name in enumerate(files.class_names) if label not in present]
-    if missing:
-        shown = ", ".join(missing[:SHOWN]) + " and others" * (len(missing) > SHOWN)
-        raise ValueError(
-            f"data={data.kind}: no labelled image of {shown}; each class needs one to learn from"
-        )
-    return left._replace(indices=indices)
 
 
 def choose_labeled(
