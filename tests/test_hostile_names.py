@@ -4,9 +4,7 @@ import re
 
 import pandas as pd
 import pytest
-from helpers.synthetic import edit_record, make_cell
 
-from sslbench.report import build_report
 from sslbench.tables.contents import Table
 from sslbench.tables.groups import slug
 from sslbench.tables.render import to_latex, to_markdown, to_text, write_csv, write_table
