@@ -61,7 +61,7 @@ def _head(name: str, side: str) -> list[str]:
     lines = name.replace(" (", SEPARATOR + "(").split(SEPARATOR)
     if side == "left":
         return lines
-    return [part for line in lines for part in wrap(line, 10, break_long_words=False)]
+    return [part for line in lines for part in wrap(line, 10)]
 
 
 def _lines(text: str, side: str) -> list[str]:

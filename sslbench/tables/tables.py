@@ -44,6 +44,8 @@ ABLATION_NOTE = (
     "seed where all lines have the same seeds, corrected over the lines of one metric."
 )
 METRICS = (TRAIN, VAL, TEST)
+MOST_COLUMNS = 4
+"""Models that fit beside each other on a page."""
 
 
 class Design(NamedTuple):
@@ -111,7 +113,8 @@ def _tables(design: Design, group: Group, variance: SeedVariance) -> Iterator[Ta
         for line in lines:
             line["difference"] = line["mean"] - line["paper"] if group.is_paper else np.nan
         is_beside = any(not np.isnan(line["paper"]) for line in lines)
-        show = shapes.by_model if design.by_model else shapes.by_metric
+        is_by_model = design.by_model and len({row.model for row in rows}) <= MOST_COLUMNS
+        show = shapes.by_model if is_by_model else shapes.by_metric
         note = LOSS_NOTE if suffix else NOTE + _weights_note(group, rows)
         yield Table(
             name=stem,
