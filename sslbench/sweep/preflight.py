@@ -5,13 +5,14 @@ from pathlib import Path
 
 from sslbench.cell.identity import effective_ratio
 from sslbench.cell.start import concrete_initial
-from sslbench.config.parts import LABELED, UNLABELED
+from sslbench.config.parts import IMAGE_SIDE, LABELED, UNLABELED
 from sslbench.config.settings import Data, Settings
 from sslbench.data import concrete_data, count_images, is_here, open_dataset
 from sslbench.data.splits import pool_size
 from sslbench.engine.room import require_room_for_images
 from sslbench.engine.schedule import Schedule, build_schedule
 from sslbench.files.atomic import make_writable_folder
+from sslbench.machine.extras import require_extra
 from sslbench.machine.hardware import auto_precision
 from sslbench.machine.threads import limit_pools, require_threads
 
@@ -95,6 +96,9 @@ class Preflight:
 
             choose_device(settings.device)
         require_threads(settings.threads)
+        settings.model.require_side(IMAGE_SIDE)
+        if settings.tracking.name == "tensorboard":
+            require_extra("tracking=tensorboard", "tensorboard", "tensorboard")
         require_room_for_images(settings)
         self.schedule(settings)
         if settings.init_from is not None:
@@ -102,8 +106,8 @@ class Preflight:
 
             from sslbench.cell.start import load_initial_encoder
 
-            with torch.device("meta"):
-                encoder = settings.model.build().to_empty(device="cpu")
+            with torch.random.fork_rng(devices=[]):
+                encoder = settings.model.build()
             load_initial_encoder(encoder, settings)
 
 
