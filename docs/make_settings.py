@@ -16,6 +16,9 @@ SECTIONS = {
         "sslbench.models.convnet.ConvNet",
         "sslbench.models.resnet.ResNet18",
         "sslbench.models.wide_resnet.WideResNet",
+        "sslbench.models.library.LibraryModel",
+        "sslbench.models.timm.Timm",
+        "sslbench.models.torchvision.Torchvision",
     ],
     "method": [
         "sslbench.config.parts.Method",

@@ -1,12 +1,15 @@
 """From settings to what they name, on its device."""
 
+import logging
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import nn
 
 from sslbench.augment.views import PlainView, RandomView
+from sslbench.cell.foreign_weights import told
 from sslbench.cell.start import load_initial_encoder
 from sslbench.config.parts import LABELED, UNLABELED, Sizes
 from sslbench.config.settings import Settings
@@ -31,6 +34,8 @@ from sslbench.interfaces import MethodModule
 from sslbench.methods.average import Averaged
 from sslbench.randomness import derive_seed
 
+log = logging.getLogger(__name__)
+
 
 def prepare_process(settings: Settings) -> torch.device:
     """Set the allocator and the threads of this process, and return the device to train on."""
@@ -49,7 +54,9 @@ def build(settings: Settings) -> Training:
     images = Images(dataset, device)
     views, plain_view = build_views(settings, dataset, device)
     method = build_method(settings, sizes_of(settings, dataset), device)
-    optimizer = settings.optimizer.build(method.param_groups(), device)
+    # Of its own: on a GPU a rate is a tensor, which groups that share it could not differ in.
+    groups = [{"lr": settings.optimizer.rate(device), **it} for it in method.param_groups()]
+    optimizer = settings.optimizer.build(groups, device)
     feed = build_feed(settings, dataset, views, images, device)
     schedule = build_schedule(settings.method, feed.sources[0].num_images, settings.steps)
     rate = partial(learning_rate, settings.optimizer, total_steps=schedule.total_steps)
@@ -90,16 +97,24 @@ def sizes_of(settings: Settings, dataset: Dataset) -> Sizes:
 def build_method(settings: Settings, sizes: Sizes, device: torch.device) -> MethodModule:
     """Build a method with weights drawn from the run's seed, or loaded by `init.from`."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(settings.seed, "weights"))
-        encoder = settings.model.build(settings.data.side)
-        if not hasattr(encoder, "embedding_dim"):
-            raise ValueError(f"model={settings.model.name}: what it builds has no embedding_dim")
-        if settings.init_from is not None:
-            load_initial_encoder(encoder, settings)
-        method = settings.method.build(encoder, sizes)
+        method = settings.method.build(build_encoder(settings), sizes)
     if settings.method.ema > 0:
         method = Averaged(method, settings.method.ema)
     return method.to(device, memory_format=torch.channels_last)
+
+
+def build_encoder(settings: Settings) -> nn.Module:
+    """Build the encoder on the CPU, its weights drawn from the run's seed or loaded by `init.from`.
+
+    It seeds torch's global generator.
+    """
+    torch.manual_seed(derive_seed(settings.seed, "weights"))
+    encoder = settings.model.build(settings.data.side)
+    if not hasattr(encoder, "embedding_dim"):
+        raise ValueError(f"model={settings.model.name}: what it builds has no embedding_dim")
+    if settings.init_from is not None and (left := load_initial_encoder(encoder, settings)):
+        log.warning("init.from=%s: taken without %s", settings.init_from, told(left))
+    return encoder
 
 
 def build_views(

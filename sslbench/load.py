@@ -1,7 +1,7 @@
 """Trained encoders, ready to be used elsewhere."""
 
 from pathlib import Path
-from typing import Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,34 +10,56 @@ from torch import Tensor, nn
 from sslbench.augment.views import PlainView
 from sslbench.cell.checkpoint import encoder_weights
 from sslbench.cell.folder import cells_folder
-from sslbench.cell.record import DONE, RECORD, SETTINGS, Record, load_record
+from sslbench.cell.record import (
+    DONE,
+    RECORD,
+    SETTINGS,
+    Record,
+    load_record,
+    require_weights,
+)
 from sslbench.config.as_json import model_from_json
 from sslbench.config.settings import BATCH
 from sslbench.evaluate.bn_statistics import use_batch_statistics
-from sslbench.files.checksums import file_sha256
 
 OVERSHOOT = 0.45
 """How far bicubic resizing may leave the range 0 to 1; beyond that images are on another scale."""
 
 
-class FrozenEncoder(nn.Module):
+class Encoder(nn.Module):
     """A cell's encoder with its normalisation: `(n, 3, side, side)` images -> `(n, D)` float32.
 
-    It stays in eval mode, and none of its parameters learns. `class_names` are the data set's.
+    A plain module: it moves to any device, learns if it is trained, and leaves by torch's exports.
+
+    Args:
+        encoder: `(n, 3, side, side)` normalised images -> `(n, D)`.
+        data: As a record has it: `mean`, `std`, `side` and `class_names` of the data set that the
+            encoder was trained on.
+        about: What else is known of it, such as the cell's id and its accuracies.
     """
 
-    def __init__(self, encoder: nn.Module, record: Record) -> None:
+    def __init__(self, encoder: nn.Module, data: dict[str, Any], about: dict[str, Any]) -> None:
         super().__init__()
-        self.cell = record.cell
-        self.class_names: list[str] = record.data["class_names"]
-        self.side: int = record.data["side"]
+        self.class_names: list[str] = data["class_names"]
+        self.side: int = data["side"]
         self.embedding_dim: int = encoder.embedding_dim
         self.encoder = encoder
+        self.about = about
         for name in ("mean", "std"):
-            values = torch.tensor(record.data[name], dtype=torch.float32)
+            values = torch.tensor(data[name], dtype=torch.float32)
             self.register_buffer(name, values, persistent=False)
-        self.requires_grad_(False)
-        self.eval()
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What its user must know, as JSON values."""
+        return {
+            "mean": self.mean.tolist(),
+            "std": self.std.tolist(),
+            "side": self.side,
+            "embedding_dim": self.embedding_dim,
+            "class_names": self.class_names,
+            **self.about,
+        }
 
     def forward(self, images: Tensor | np.ndarray) -> Tensor:
         """Embed images, a tensor or an array: uint8, or floats between 0 and 1, not normalised.
@@ -48,10 +70,11 @@ class FrozenEncoder(nn.Module):
         if isinstance(images, np.ndarray):
             # A copy: torch refuses reversed arrays, and warns of read-only ones.
             images = torch.from_numpy(images.copy()).to(self.mean.device)
-        if images.ndim != 4 or images.shape[1:] != (3, self.side, self.side):
+        side = self.side
+        if images.ndim != 4 or images.shape[1:] != (3, side, side):
             raise ValueError(
-                f"images of shape {tuple(images.shape)}: resize them to (n, 3, {self.side}, "
-                f"{self.side}); channels come first: permute(0, 3, 1, 2) puts them there"
+                f"images of shape {tuple(images.shape)}: resize them to (n, 3, {side}, {side}); "
+                "channels come first: permute(0, 3, 1, 2) puts them there"
             )
         if images.dtype == torch.uint8:
             normalized = PlainView(self.mean, self.std).apply(images)
@@ -64,13 +87,9 @@ class FrozenEncoder(nn.Module):
         normalized = normalized.to(memory_format=torch.channels_last)
         return self.encoder(normalized).float()
 
-    def train(self, mode: bool = True) -> Self:
-        """Stay in eval mode, also as a part of a module that is trained."""
-        return super().train(False)
 
-
-def load_encoder(cell: str | Path, outputs: str | Path = "outputs") -> FrozenEncoder:
-    """Load the encoder of a finished cell, on the CPU.
+def load_encoder(cell: str | Path, outputs: str | Path = "outputs") -> Encoder:
+    """Load the encoder of a finished cell, on the CPU and in eval mode.
 
     That of a cell with `bn_statistics=batch` embeds an image by the batch that it is in.
 
@@ -92,7 +111,7 @@ def load_encoder(cell: str | Path, outputs: str | Path = "outputs") -> FrozenEnc
         weights = folder / record.results["weights"]
         with torch.random.fork_rng(devices=[]):  # weights are drawn before they are loaded
             encoder = model_from_json(record.settings).build(record.data["side"])
-        frozen = FrozenEncoder(encoder, record)
+        found = Encoder(encoder, record.data, _about(record))
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         if isinstance(error.__cause__, ImportError):  # a part from outside: says where to look
             raise
@@ -100,8 +119,8 @@ def load_encoder(cell: str | Path, outputs: str | Path = "outputs") -> FrozenEnc
             f"{folder / RECORD}: not as this version writes it ({type(error).__name__}: {error}); "
             "delete the folder and train the cell again"
         ) from error
+    require_weights(folder, record)
     try:
-        _require_whole(weights, record)
         encoder.load_state_dict(encoder_weights(weights))
         if record.settings.get("bn_statistics") == BATCH:
             use_batch_statistics(encoder)
@@ -110,18 +129,19 @@ def load_encoder(cell: str | Path, outputs: str | Path = "outputs") -> FrozenEnc
             f"{weights}: not the weights of model={record.settings['model']['name']}; delete the "
             "folder and train the cell again"
         ) from error
-    return frozen
+    return found.eval()
 
 
-def _require_whole(weights: Path, record: Record) -> None:
-    found = "gone" if not weights.is_file() else None
-    if found is None and file_sha256(weights) != record.files.get(weights.name):
-        found = "damaged, or of another cell"
-    if found is not None:
-        raise ValueError(
-            f"{weights}: {found}, so it is not loaded; the command that trained the cell, with "
-            "resume=restart, trains it anew"
-        )
+def _about(record: Record) -> dict[str, Any]:
+    scored = {name: of for name, of in record.results.items() if isinstance(of, dict)}
+    return {
+        "name": record.cell,
+        "model": record.settings["model"],
+        "method": record.settings["method"]["name"],
+        "data": record.data["name"],
+        "accuracy": {name: of["accuracy"] for name, of in scored.items() if "accuracy" in of},
+        "knn_accuracy": record.results.get("knn", {}),
+    }
 
 
 def _require_unit_range(images: Tensor) -> None:

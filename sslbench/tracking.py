@@ -1,4 +1,4 @@
-"""Where a cell can be watched: Weights & Biases, or nowhere.
+"""Where a cell can be watched: Weights & Biases, TensorBoard, or nowhere.
 
 Nothing here costs a cell its result: trouble is one line in the log, nothing prompts, and each wait
 is bounded. The curves on disk are the record; W&B's offline file is written every 15 s, so that a
@@ -6,6 +6,7 @@ killed process may lose that much of it.
 """
 
 import logging
+import os
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +20,7 @@ from sslbench.wandb_run import TROUBLE, end_service, one_line, start_run
 
 if TYPE_CHECKING:
     import wandb
+    from torch.utils.tensorboard import SummaryWriter
 
     from sslbench.config.settings import Settings
 
@@ -127,6 +129,50 @@ class WandbTracker(Tracker):
                 run.log_artifact(weights_artifact(record, folder, values))
 
 
+class TensorBoardTracker(Tracker):
+    """Event files below a cell's folder; at the first trouble it warns, and writes no more.
+
+    Points of a stopped cell that it computes again are hidden by those that come then.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._in_order = folder / "tensorboard", True
+        self._writer: SummaryWriter | None = None
+
+    def log(self, point: dict[str, Any]) -> None:
+        self._try(lambda: self._write(point))
+
+    def results(self, record: Record, folder: Path) -> None:
+        if self._writer is not None and record.status == DONE:
+            from sslbench.tensorboard_run import show_results
+
+            values = summary_values(record)
+            self._try(lambda: show_results(self._writer, record, folder, values))
+
+    def finish(self, exit_code: int) -> None:
+        if self._writer is not None:
+            self._try(self._writer.close)
+            self._writer = None
+
+    def _write(self, point: dict[str, Any]) -> None:
+        step = point["step"]
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(self._folder, purge_step=step, flush_secs=15)
+        for name, value in point.items():
+            if name != "step":
+                self._writer.add_scalar(name, value, step)
+
+    def _try(self, action: Callable[[], object]) -> None:
+        if self._in_order:
+            try:
+                action()
+            except TROUBLE as error:
+                self._in_order = False
+                log.warning("TensorBoard failed, going on without it: %s", one_line(error))
+
+
 def start_tracker(
     settings: "Settings", cell_id: str, folder: Path, config: dict[str, Any]
 ) -> Tracker:
@@ -134,6 +180,8 @@ def start_tracker(
     tracking = settings.tracking
     if tracking.name == "off":
         return Tracker()
+    if tracking.name == "tensorboard":
+        return TensorBoardTracker(folder)
     parts = [settings.method.name, settings.model.name]
     parts += [settings.ratio.name] if settings.uses_pool else []
     seed = f"seed {settings.seed}"
@@ -141,13 +189,18 @@ def start_tracker(
         start_run,
         tracking,
         folder,
-        id=cell_id,
+        id=_run_id(cell_id),
         name=" ".join([*parts, seed]),
         job_type=settings.method.name,
         tags=[*parts[1:], settings.data.safe_name, seed],
         config=config | {"cell": cell_id, "row": _row(settings, parts, config)},
     )
     return WandbTracker(start, checkpoints=tracking.checkpoints)
+
+
+def _run_id(cell_id: str) -> str:
+    """Return the cell's id, or the one of the run that `wandb agent` waits for."""
+    return os.environ.get("WANDB_RUN_ID", cell_id) if "WANDB_SWEEP_ID" in os.environ else cell_id
 
 
 def _row(settings: "Settings", parts: list[str], config: dict[str, Any]) -> str:

@@ -26,11 +26,13 @@ def find_changes(settings: Settings, choices: Mapping[str, Any]) -> Changes:
         choices: Of the config groups, as Hydra has them.
     """
     groups = {
-        "model": choices.get("model", settings.model.name),
+        "model": choices.get("model", settings.model.choice),
         "method": choices.get("method", settings.method.name),
         "ratio": settings.ratio.name,
         "data": settings.data.kind,
     }
+    if settings.model.choice != settings.model.name:  # its name is a setting
+        groups["model.name"] = settings.model.name
     changes: Changes = {}
     preset = _preset(**groups)
     for group in ("augmentation", "optimizer"):

@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from sslbench.files.atomic import replace_file
 from sslbench.files.zips import require_whole
 from sslbench.interfaces import MethodModule
+from sslbench.machine.extras import require_extra
 from sslbench.words.trouble import find_trouble
 
+SAFETENSORS = ".safetensors"
 LAST, BEFORE_LAST, BEST = "last.pt", "before-last.pt", "best.pt"
 
 
@@ -31,6 +33,8 @@ def load(path: Path) -> dict[str, Any]:
         MemoryError: If there is no room for it; or torch's error that says so.
     """
     try:
+        if path.suffix == SAFETENSORS:
+            return _load_safetensors(path)
         if zipfile.is_zipfile(path):  # older versions of torch wrote other files
             require_whole(path)
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -39,6 +43,13 @@ def load(path: Path) -> dict[str, Any]:
             raise
         cause = str(error).removeprefix(f"{path}: ").partition("\n")[0]
         raise ValueError(f"{path}: cannot be read as a checkpoint ({cause})") from error
+
+
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    require_extra(path.name, "safetensors", "export")
+    from safetensors.torch import load_file
+
+    return load_file(path)
 
 
 def _is_the_machines(error: Exception) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sslbench.files.checksums import Unsealed, read_sealed, write_sealed
+from sslbench.files.checksums import Unsealed, file_sha256, read_sealed, write_sealed
 
 RECORD, SETTINGS = "record.json", "settings.json"
 CELL_FILES = ("best.pt", "last.pt", "metrics.jsonl", "embeddings-*.npz", "snapshot-*.npz", SETTINGS)
@@ -72,6 +72,29 @@ def load_record(folder: Path) -> Record | None:
             "copied; give it that name again, or delete it"
         )
     return record
+
+
+def require_weights(folder: Path, record: Record) -> Path:
+    """Return the file of a finished cell's weights.
+
+    Raises:
+        ValueError: If it is gone, or not as it was written.
+    """
+    path = folder / record.results["weights"]
+    if path.name not in record.files:
+        raise ValueError(
+            f"{path}: removed to free room; `python -m sslbench.cells rm --cell {record.cell}` and "
+            "the command that trained the cell make it anew"
+        )
+    found = "gone" if not path.is_file() else None
+    if found is None and file_sha256(path) != record.files[path.name]:
+        found = "damaged, or of another cell"
+    if found is not None:
+        raise ValueError(
+            f"{path}: {found}, so it is not loaded; the command that trained the cell, with "
+            "resume=restart, trains it anew"
+        )
+    return path
 
 
 def _require_types(record: Record) -> None:

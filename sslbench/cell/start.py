@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sslbench.cell.folder import cells_folder
 from sslbench.cell.identity import SEPARATOR
-from sslbench.cell.record import DONE, load_record
+from sslbench.cell.record import DONE, load_record, require_weights
 from sslbench.config.settings import Settings
 from sslbench.files.checksums import file_sha256
 
@@ -76,13 +76,10 @@ def checkpoint_path(settings: Settings) -> Path:
     if record is None or record.status != DONE:
         state = "has not been run" if record is None else record.status
         raise ValueError(f"init.from={settings.init_from}: that cell is not finished ({state})")
-    path = folder / record.results["weights"]
-    if not path.is_file() or file_sha256(path) != record.files.get(path.name):
-        raise ValueError(
-            f"init.from={settings.init_from}: {path} is not as it was written; train that cell "
-            "anew by resume=restart"
-        )
-    return path
+    try:
+        return require_weights(folder, record)
+    except ValueError as error:
+        raise ValueError(f"init.from={settings.init_from}: {error}") from error
 
 
 def start_digest(settings: Settings) -> str | None:
@@ -96,22 +93,26 @@ def start_digest(settings: Settings) -> str | None:
     return None if record is None else record.results.get("weights_sha256")
 
 
-def load_initial_encoder(encoder: "nn.Module", settings: Settings) -> None:
-    """Load the weights that `init.from` names.
+def load_initial_encoder(encoder: "nn.Module", settings: Settings) -> list[str]:
+    """Load the weights that `init.from` names, and return the names of those that were left.
 
     Raises:
         ValueError: If they belong to another model.
     """
     from sslbench.cell import checkpoint  # needs torch
+    from sslbench.cell.foreign_weights import fit_weights
 
     path = checkpoint_path(settings)
+    contents = checkpoint.encoder_weights(path)
     try:
-        encoder.load_state_dict(checkpoint.encoder_weights(path))
-    except (RuntimeError, TypeError, AttributeError) as error:
+        weights, left = fit_weights(contents, encoder, settings.model)
+        encoder.load_state_dict(weights)
+    except (ValueError, RuntimeError, KeyError) as error:  # of what the model makes of them
         raise ValueError(
             f"init.from={settings.init_from}: {path.name} holds another encoder than "
-            f"model={settings.model.name}; pick a checkpoint of the same model"
+            f"model={settings.model.name} ({error}); pick a checkpoint of the same model"
         ) from error
+    return left
 
 
 def _split(source: str) -> tuple[Path, str] | None:

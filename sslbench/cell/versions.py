@@ -14,12 +14,23 @@ from typing import Any
 from sslbench.cell.record import Record, flatten
 from sslbench.config.as_json import TYPE
 
-PACKAGES = ("sslbench", "torch", "torchvision", "numpy", "scikit-learn", "hydra-core", "wandb")
+PACKAGES = (
+    "sslbench",
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "scikit-learn",
+    "hydra-core",
+    "wandb",
+)
 NUMBERS_APART = {
     *("tables", "sweep", "words", "machine"),
-    *("train.py", "report.py", "load.py", "repair.py", "exit_codes.py"),
+    *("train.py", "report.py", "load.py", "repair.py", "exit_codes.py", "probe.py", "cells.py"),
+    *("export.py", "export_formats.py", "tracker.py", "tensorboard_run.py", "config/study.py"),
     *("tracking.py", "wandb_run.py", "media.py", "dashboard.py", "palette.py"),
     *("config/arguments.py", "config/environment.py", "config/errors.py", "config/grid.py"),
+    *("cell/listing.py", "cell/listing_text.py", "cell/removal.py"),
     *("cell/card.py", "cell/folder.py", "cell/soundness.py", "files/log_file.py"),
     *("engine/progress.py", "engine/room.py", "engine/work.py", "data/download.py"),
 }

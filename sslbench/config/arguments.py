@@ -3,7 +3,7 @@
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 
@@ -17,6 +17,8 @@ TEXTS = re.compile(
 )
 """Settings that are any text, such as a path."""
 GROUPS = [field.name for field in fields(Settings) if is_dataclass(field.type)] + ["experiment"]
+OPEN = "model.arguments."
+KEYS = {*GROUPS, *(field.name for field in fields(Settings)), "hydra"}
 MULTIRUN = {"-m", "--multirun"}
 PART_GROUPS = ("model", "method", "augmentation", "optimizer")
 """Groups whose choices have settings of their own."""
@@ -32,12 +34,13 @@ def as_hydra_reads_it() -> Iterator[None]:
     Hydra composes the defaults with all that is not swept before it asks the sweeper; so a setting
     of a part that is swept becomes a sweep of one value.
 
-    Text with characters that Hydra reads only in quotes, such as `~` or `é`, is put into quotes.
+    Settings may be written `--key=value`; text that Hydra reads only in quotes is put into quotes.
 
     Raises:
         ValueError: If an argument is too long to be read.
     """
-    typed = sys.argv
+    original = sys.argv
+    typed = [_without_dashes(argument) for argument in original]
     for argument in typed[1:]:
         group, _, chosen = argument.lstrip("+").partition("=")
         if group in GROUPS and chosen.startswith("["):
@@ -49,13 +52,30 @@ def as_hydra_reads_it() -> Iterator[None]:
             )
     parser, sweeps = OverridesParser.create(), not MULTIRUN.isdisjoint(typed)
     sys.argv = [typed[0], *["-m"] * sweeps]  # before all settings, which argparse takes in one go
-    for argument in [it for it in typed[1:] if it not in MULTIRUN]:
-        quoted = _quoted(parser, argument) if TEXTS.match(argument) else argument
-        sys.argv.append(_swept(parser, quoted) if sweeps else quoted)
+    for argument in as_texts(it for it in typed[1:] if it not in MULTIRUN):
+        sys.argv.append(_swept(parser, argument) if sweeps else argument)
     try:
         yield
     finally:
-        sys.argv = typed
+        sys.argv = original
+
+
+def as_texts(arguments: Iterable[str]) -> list[str]:
+    """Write settings as Hydra reads them.
+
+    Text with characters such as `~` or `é` goes into quotes, and what another library's function
+    takes, which no schema knows, gets the `++` of a key that may be new.
+    """
+    parser = OverridesParser.create()
+    quoted = (_quoted(parser, it) if TEXTS.match(it) else it for it in arguments)
+    return [f"++{it}" if it.startswith(OPEN) else it for it in quoted]
+
+
+def _without_dashes(argument: str) -> str:
+    """Return a setting as Hydra has it where it is written `--key=value`, as by `wandb agent`."""
+    key, equals, _ = argument.removeprefix("--").partition("=")
+    is_setting = re.split(r"[./@]", key)[0] in KEYS
+    return argument.removeprefix("--") if equals and is_setting else argument
 
 
 def one_choice(group: str, chosen: str) -> str:

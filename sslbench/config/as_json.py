@@ -10,7 +10,7 @@ from sslbench.config.parts import Model, Part
 from sslbench.config.settings import Settings
 from sslbench.words.redact import redacted
 
-TYPE, DESCRIPTION = "type", "description"
+TYPE, DESCRIPTION, CHOICE = "type", "description", "choice"
 
 
 def import_path(kind: type) -> str:
@@ -21,11 +21,15 @@ def import_path(kind: type) -> str:
 def settings_to_json(settings: Settings) -> dict[str, Any]:
     """Return settings as JSON values; the method's `description` is its docstring's first line.
 
+    A model whose name is a setting has its `choice` of the config group too.
+
     A password in `data.url` is left out: what is stored is read by others.
     """
     contents = _to_json(settings)
     documentation = getdoc(type(settings.method)) or settings.method.name
     contents["method"][DESCRIPTION] = documentation.splitlines()[0]
+    if settings.model.choice != settings.model.name:
+        contents["model"][CHOICE] = settings.model.choice
     if "url" in contents["data"]:
         contents["data"]["url"] = redacted("".join(contents["data"]["url"].split()))
     return contents
@@ -67,7 +71,8 @@ def model_from_json(contents: dict[str, Any]) -> Model:
 def _build(kind: type, contents: dict[str, Any]) -> Any:
     arguments = dict(contents)
     kind = find_class(arguments.pop(TYPE)) if issubclass(kind, Part) else kind
-    arguments.pop(DESCRIPTION, None)
+    for added in (DESCRIPTION, CHOICE):
+        arguments.pop(added, None)
     types = {field.name: field.type for field in fields(kind)}
     return kind(**{name: _restore(types[name], value) for name, value in arguments.items()})
 

@@ -75,6 +75,10 @@ DETAILS = (
 """What OmegaConf says of a value, and what it is in a user's words."""
 
 
+EXTRAS = {"hydra/sweeper/optuna": "hpo"}
+"""Choices that another package brings, and the extra that brings it."""
+
+
 def reason(error: Exception, overrides: Sequence[str]) -> str:
     """Return an error's message without what Hydra adds about its own workings.
 
@@ -146,6 +150,8 @@ def _no_choice(error: MissingConfigException) -> str:
         return missing_launcher("slurm")
     if asked.startswith("ratio/"):
         return f"ratio={asked.removeprefix('ratio/')}: {ratio.RULE}"
+    if asked in EXTRAS:
+        return f"{group}={choice}: not installed; pip install 'sslbench[{EXTRAS[asked]}]'"
     known = [str(option) for option in error.options or []]
     if not group:
         return _first_line(str(error))

@@ -102,6 +102,30 @@ class Model(Part):
 
     name: str = MISSING
 
+    @property
+    def choice(self) -> str:
+        """What the config group calls it, where that is not its name."""
+        return self.name
+
+    def require_buildable(self, side: int) -> None:
+        """Refuse an encoder that cannot be built here for such images; finding out may take long.
+
+        Raises:
+            ValueError: With the setting to change; by default none is refused.
+        """
+
+    def adapt(self, weights: "dict[str, Tensor]", encoder: "nn.Module") -> "dict[str, Tensor]":
+        """Return weights out of a file as such an encoder takes them, by its names if they fit."""
+        return weights
+
+    def as_timm(self, encoder: "nn.Module") -> "nn.Module":
+        """Return an encoder as timm builds it, with its weights.
+
+        Raises:
+            ValueError: If timm has none like it.
+        """
+        raise ValueError(f"model={self.name}: timm has no such encoder; --to onnx needs none")
+
     def build(self, side: int = IMAGE_SIDE) -> "nn.Module":
         """Build the encoder, its weights drawn from torch's global generator.
 

@@ -50,7 +50,7 @@ class Tracking:
     """Where the curves can be watched."""
 
     name: str = "wandb"
-    """`wandb` or `off`."""
+    """`wandb`, `tensorboard` (event files in `tensorboard/` of each cell's folder) or `off`."""
     mode: str = "auto"
     """`auto`: online where a key is configured, else offline; or `online`, `offline`."""
     project: str | None = None
@@ -63,7 +63,7 @@ class Tracking:
     """Upload the final weights as an artifact."""
 
     def __post_init__(self) -> None:
-        one_of("tracking.name", self.name, ("wandb", "off"))
+        one_of("tracking.name", self.name, ("wandb", "tensorboard", "off"))
         one_of("tracking.mode", self.mode, ("auto", "online", "offline"))
 
 

@@ -54,12 +54,16 @@ class EagerStep:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: float | Tensor) -> None:
-    """Set the rate of all groups; where it is a tensor, in place, so that a graph sees it."""
+    """Set each group's rate, its share of this one (`lr_scale`).
+
+    Where it is a tensor that is done in place, so that a graph sees it.
+    """
     for group in optimizer.param_groups:
+        own = rate * group.get("lr_scale", 1.0)
         if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(rate)
+            group["lr"].fill_(own)
         else:
-            group["lr"] = float(rate)
+            group["lr"] = float(own)
 
 
 class StaticDraw:

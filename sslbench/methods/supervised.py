@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sslbench.config.parts import LABELED, Method, Sizes, Stream
+from sslbench.config.ranges import positive, require
 
 if TYPE_CHECKING:
     from torch import nn
@@ -14,14 +15,37 @@ if TYPE_CHECKING:
 
 @dataclass
 class Supervised(Method):
-    """Cross-entropy on the labelled images."""
+    """Cross-entropy on the labelled images.
+
+    With `init.from` this is fine-tuning, and with `method.freeze` a linear classifier on top of
+    what was learned before.
+    """
 
     name: str = "supervised"
+    freeze: bool = False
+    """Only the head learns; the encoder keeps its weights and its BatchNorm statistics."""
+    head_lr_scale: float = 1.0
+    """Times the learning rate, for the head."""
+    layer_decay: float = 1.0
+    """A layer of the encoder has the learning rate of the one above it times this, the last one
+    that of the optimizer times this (Clark et al. 2020; for images Bao et al. 2022). A layer is a
+    block, or a convolution where there are none. 1: all learn alike."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        positive("method.head_lr_scale", self.head_lr_scale, 1e6)
+        in_range = 0 < self.layer_decay <= 1
+        require(in_range, "method.layer_decay", self.layer_decay, "must be above 0 and at most 1")
 
     def streams(self, ratio: "Ratio") -> list[Stream]:
         return [Stream(LABELED, {"view": "view_a"}, self.batch_size)]
 
     def build(self, encoder: "nn.Module", sizes: Sizes) -> "MethodModule":
+        rates = {"head_lr_scale": self.head_lr_scale, "layer_decay": self.layer_decay}
+        if self.freeze or set(rates.values()) != {1}:
+            from sslbench.methods.fine_tuning import FineTunedClassifier
+
+            return FineTunedClassifier(encoder, sizes.num_classes, freeze=self.freeze, **rates)
         from sslbench.methods.classifier import Classifier
 
         return Classifier(encoder, sizes.num_classes)

@@ -22,6 +22,15 @@ class ResNet18(Model):
     def __post_init__(self) -> None:
         one_of("model.stem", self.stem, ("imagenet", "cifar"))
 
+    def as_timm(self, encoder: "nn.Module") -> "nn.Module":
+        if self.stem != "imagenet":
+            return super().as_timm(encoder)
+        from timm import create_model
+
+        theirs = create_model("resnet18", num_classes=0)
+        theirs.load_state_dict(encoder.state_dict())
+        return theirs
+
     def build(self, side: int = IMAGE_SIDE) -> "nn.Module":
         from torch import nn
         from torchvision.models import resnet18  # takes a second to import

@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,13 +16,19 @@ from sslbench.cell.record import DONE, INTERRUPTED, Record
 from sslbench.cell.soundness import DAMAGED, STALE, WAYS_OUT, ignored, is_to_do, state_of
 from sslbench.cell.versions import is_of_other_code
 from sslbench.config.compose import Config, JobContext, job_context, refuse_chdir, to_settings
-from sslbench.config.settings import Settings
+from sslbench.config.settings import AUTO, Settings
 from sslbench.engine.room import require_room
 from sslbench.exit_codes import CellStopped, UsageError
 from sslbench.machine.threads import allowed_threads
 from sslbench.sweep.isolated import train_isolated
 from sslbench.sweep.preflight import Preflight
-from sslbench.sweep.training import summary, train_cell, train_unless_done
+from sslbench.sweep.training import (
+    is_done,
+    show_done_cell,
+    summary,
+    train_cell,
+    train_unless_done,
+)
 from sslbench.words.trouble import name_file, report_failure
 
 log = logging.getLogger(__name__)
@@ -31,10 +38,13 @@ WITH_CELL = ("cell", "outputs", "resume", "data.root")
 """Overrides that `cell=…` goes with: its settings are those it was begun with."""
 
 
-def job(config: Config) -> None:
+def job(config: Config) -> float | None:
     """Train the cell that `config` describes, unless it is done.
 
     In a sweep whatever goes wrong with it is its own affair: its record says it, or the log.
+
+    Returns:
+        Its validation accuracy, which a sweeper that searches maximises; None if it is not done.
 
     Raises:
         UsageError: Exit code 2, before anything is trained.
@@ -55,11 +65,10 @@ def _job(config: Config) -> None:
     try:
         settings = to_settings(config, context.choices)
         if context.in_sweep:
-            train_isolated(load_cell(settings.outputs, str(settings.cell)))
-        else:
-            refuse_chdir(context.chdir)
-            _refuse_sweep_without_multirun(context)
-            _train_here(settings, context)
+            return _train_in_sweep(settings, context)
+        refuse_chdir(context.chdir)
+        _refuse_sweep_without_multirun(context)
+        return _train_here(settings, context)
     except ValueError as error:
         if not context.in_sweep:
             raise UsageError(error) from None
@@ -69,6 +78,7 @@ def _job(config: Config) -> None:
         report_failure(error)
         if not context.in_sweep:
             raise CellStopped(1) from None
+    return None
 
 
 def _refuse_sweep_without_multirun(context: JobContext) -> None:
@@ -100,13 +110,33 @@ def _choose_cell(settings: Settings, context: JobContext, preflight: Preflight) 
     return cell
 
 
-def _train_here(settings: Settings, context: JobContext) -> None:
+def _train_in_sweep(settings: Settings, context: JobContext) -> float | None:
+    """Train a cell that our sweeper has planned, or the one that another one asks for."""
+    if settings.cell is not None:
+        cell = load_cell(settings.outputs, settings.cell)
+    else:
+        preflight = Preflight()
+        cell = _choose_cell(settings, context, preflight)
+        if cell.settings.cells_per_device == AUTO:
+            cell = cell.run_with(cells_per_device=1)
+        preflight.check(cell.settings)
+        with suppress(Busy), cell.folder.locked():  # who has it has written it
+            if state_of(cell, is_mine=True)[0] != DONE:
+                cell.save_request()
+    train_isolated(cell)
+    record = cell.folder.readable_record()
+    return record.results["val"]["accuracy"] if is_done(record) else None
+
+
+def _train_here(settings: Settings, context: JobContext) -> float:
     preflight = Preflight()
     cell = _choose_cell(settings, context, preflight)
     state, flaws = state_of(cell)
     if state == DONE:
         record = cell.folder.record()
         print("\n".join(_told_of_done(record, cell, context)))
+        if "WANDB_SWEEP_ID" in os.environ:  # `wandb agent` waits for a run
+            show_done_cell(cell, record)
     elif state in (DAMAGED, STALE) and not is_to_do(state, cell.settings.resume):
         print(
             "\n".join(["sslbench: " + flaws[0], *flaws[1:], f"  {WAYS_OUT[state]}"]),
@@ -126,6 +156,7 @@ def _train_here(settings: Settings, context: JobContext) -> None:
         raise CellStopped(128 + record.error["signal"])
     if record.status != DONE:
         raise CellStopped(1)
+    return record.results["val"]["accuracy"]
 
 
 def _told_of_done(record: Record, cell: Cell, context: JobContext) -> list[str]:

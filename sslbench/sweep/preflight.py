@@ -13,6 +13,7 @@ from sslbench.data.splits import pool_size
 from sslbench.engine.room import require_room_for_images
 from sslbench.engine.schedule import Schedule, build_schedule
 from sslbench.files.atomic import make_writable_folder
+from sslbench.machine.extras import require_extra
 from sslbench.machine.hardware import auto_precision, may_have_gpu
 from sslbench.machine.threads import limit_pools, require_threads
 
@@ -108,6 +109,9 @@ class Preflight:
 
             choose_device(settings.device)
         require_threads(settings.threads)
+        settings.model.require_buildable(settings.data.side)
+        if settings.tracking.name == "tensorboard":
+            require_extra("tracking=tensorboard", "tensorboard", "tensorboard")
         require_room_for_images(settings)
         self.schedule(settings)
         if settings.init_from is not None:
@@ -115,8 +119,8 @@ class Preflight:
 
             from sslbench.cell.start import load_initial_encoder
 
-            with torch.device("meta"):
-                encoder = settings.model.build(settings.data.side).to_empty(device="cpu")
+            with torch.random.fork_rng(devices=[]):
+                encoder = settings.model.build(settings.data.side)
             load_initial_encoder(encoder, settings)
 
 

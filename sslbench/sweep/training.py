@@ -74,6 +74,18 @@ def train_cell(cell: Cell, *, show_bar: bool = False) -> Record:
             root.removeHandler(handler)
 
 
+def show_done_cell(cell: Cell, record: Record) -> None:
+    """Give a cell that was found done to the tracker that waits for it."""
+    from sslbench.tracking import start_tracker
+
+    contents = cell.request["settings"]
+    tracker = start_tracker(cell.settings, cell.id, cell.folder.path, contents)
+    accuracy = record.results["val"]["accuracy"]
+    tracker.log({"step": record.results["steps"], "val/accuracy": accuracy})
+    tracker.results(record, cell.folder.path)
+    tracker.finish(exit_code=0)
+
+
 def summary(record: Record, folder: Path) -> str:
     """Say in a few lines how a cell ended, and where its files are."""
     lines = [f"{record.cell}: {record.status}"]

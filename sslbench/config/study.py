@@ -1,0 +1,102 @@
+"""A callback of Hydra's, named in `conf/config.yaml`: searches by optuna that go on."""
+
+import hashlib
+import json
+import logging
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf, flag_override
+
+from sslbench.config.paths import expand
+from sslbench.config.settings import Settings
+from sslbench.exit_codes import UsageError
+from sslbench.files.atomic import make_writable_folder
+from sslbench.words.trouble import describe
+
+STUDIES = "studies"
+DATABASE = "trials.db"
+
+
+class GoOnWithStudy(Callback):
+    """Lets `hydra/sweeper=optuna` maximise the validation accuracy, and finish what it began.
+
+    A study is named by what is searched, and lies in `<outputs>/studies/`, so that the same command
+    goes on with it: `hydra.sweeper.n_trials` counts those of earlier commands, and a trial that was
+    killed is asked for again, as the cell that goes on from its checkpoint.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if "optuna" not in str(config.hydra.sweeper.get("_target_")):
+            return
+        try:
+            with flag_override(config, ["struct", "readonly"], [False, False]):
+                self._lock = _prepare(config)
+        except ValueError as error:  # Hydra would make a warning of it
+            raise UsageError(error) from None
+        except Exception as error:
+            name = f"hydra.sweeper.study_name={config.hydra.sweeper.study_name}"
+            raise UsageError(f"{name}: optuna cannot open the study: {describe(error)}") from error
+
+
+def _prepare(config: DictConfig) -> FileLock:
+    """Complete the sweeper's settings, and hold the study for as long as this process lives."""
+    sweeper, outputs = config.hydra.sweeper, Path(expand("outputs", config.outputs))
+    name = sweeper.get("study_name") or _study_name(config)
+    folder = outputs / STUDIES / name
+    make_writable_folder(folder, f"outputs={outputs}")
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(
+            f"another command searches by the study {name}; more trials at a time are "
+            "hydra/launcher=joblib hydra.sweeper.n_jobs=4"
+        ) from None
+    sweeper.study_name, sweeper.direction = name, "maximize"
+    sweeper.storage = sweeper.get("storage") or f"sqlite:///{folder.resolve() / DATABASE}"
+    config.hydra.sweep.dir = str(folder)  # the best trial is written there
+    sweeper.n_trials = _num_left(sweeper)
+    return lock
+
+
+def _num_left(sweeper: DictConfig) -> int:
+    """Return how many trials are left, and ask again for those whose command was killed."""
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # which tells of its tables
+    import optuna
+    from optuna.trial import TrialState
+
+    study = optuna.create_study(
+        storage=sweeper.storage,
+        study_name=sweeper.study_name,
+        direction=sweeper.direction,
+        load_if_exists=True,
+    )
+    trials = study.get_trials(deepcopy=False)
+    for trial in trials:
+        if trial.state == TrialState.RUNNING:
+            study.tell(trial.number, state=TrialState.FAIL)
+            if trial.params:
+                study.enqueue_trial(trial.params)
+    num_done = sum(trial.state == TrialState.COMPLETE for trial in trials)
+    return max(0, sweeper.n_trials - num_done)
+
+
+def _study_name(config: DictConfig) -> str:
+    """Return a name that follows from all that a search is about."""
+    typed = OmegaConf.to_container(config.hydra.overrides.task)
+    asked = sorted(it for it in typed if not _is_execution(it))
+    sweeper = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
+    space = {key: sweeper.get(key) for key in ("params", "search_space", "custom_search_space")}
+    digest = hashlib.sha256(json.dumps([asked, space], sort_keys=True).encode()).hexdigest()[:8]
+    model, method = (OmegaConf.select(config, f"{group}.name") for group in ("model", "method"))
+    return f"{method}-{model}-{digest}"
+
+
+def _is_execution(override: str) -> bool:
+    """Whether an override says how trials are run, not what they are."""
+    key = override.lstrip("+~").partition("=")[0].partition(".")[0]
+    return any(key == it.name and not it.metadata.get("identity", True) for it in fields(Settings))
