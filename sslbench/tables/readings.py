@@ -18,8 +18,8 @@ OURS = "ours"
 NOTE = (
     "Accuracies in percent, means over n seeds. In brackets: the difference from our reading of "
     "the same cell, in points, and its 95 % interval, paired over three or more common seeds, else "
-    "over the images of one seed (train accuracies: as independent shares). Nothing is corrected "
-    "for how many readings there are."
+    "over the images of one seed (train accuracies, and cells without predictions: as independent "
+    "shares). Nothing is corrected for how many readings there are."
 )
 
 
