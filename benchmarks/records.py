@@ -3,7 +3,8 @@
     python -m benchmarks.records outputs benchmarks/stl10_shaped/NAME
 
 The report reads such a folder (`--outputs`): a record vouches for the files that came along, and a
-note names the others. Cells that are there already are written anew.
+note names the others. Of paths, which are those of a machine, the last part is kept. Cells that are
+there already are written anew.
 """
 
 import argparse
@@ -14,7 +15,7 @@ from pathlib import Path
 from benchmarks.pack import is_sound, take_stock
 from sslbench.cell.curves import CURVES
 from sslbench.cell.folder import CellFolder, cells_folder
-from sslbench.cell.record import RECORD
+from sslbench.cell.record import RECORD, Record
 
 KEPT = (RECORD, CURVES)
 
@@ -44,8 +45,17 @@ def keep_records(outputs: Path, target: Path) -> int:
         for name in KEPT:
             shutil.copyfile(folder.path / name, copied / name)
     if sound:
-        list(take_stock(cells_folder(target)))  # which it does as it goes
+        for record in take_stock(cells_folder(target)):
+            forget_paths(record)
+            record.save(cells_folder(target) / record.cell)
     return len(sound)
+
+
+def forget_paths(record: Record) -> None:
+    """Leave of a record's paths their last part."""
+    settings, data = record.settings, record.settings["data"]
+    settings["outputs"] = Path(settings["outputs"]).name
+    data["root"] = Path(data["root"]).name
 
 
 if __name__ == "__main__":

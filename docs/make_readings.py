@@ -10,7 +10,7 @@ from sslbench.cell.curves import CURVES, read_curves
 from sslbench.tables import paper
 from sslbench.tables.compare import Predictions
 from sslbench.tables.gather import Cell, gather
-from sslbench.tables.groups import find_groups
+from sslbench.tables.groups import find_groups, unlabeled_per_labeled
 from sslbench.tables.readings import reading_tables
 from sslbench.tables.render import to_markdown
 from sslbench.tables.statistics import two_proportions
@@ -57,11 +57,13 @@ def best_or_last() -> str:
     columns += ("train acc before the best", "before the last")
     cells, problems = gather(FULL)
     assert not problems, problems
-    rows = [row for cell in cells if (row := _best_and_last(cell)) is not None]
-    return markdown(columns, sorted(rows))
+    cells.sort(
+        key=lambda it: (it.model, it.method, unlabeled_per_labeled(it.ratio), it.start or "")
+    )
+    return markdown(columns, [_best_and_last(cell) for cell in cells])
 
 
-def _best_and_last(cell: Cell) -> tuple[str, ...] | None:
+def _best_and_last(cell: Cell) -> tuple[str, ...]:
     points = read_curves(cell.folder / CURVES)
     validations = [point for point in points if point["split"] == "val"]
     best, last = max(validations, key=lambda point: point["accuracy"]), validations[-1]

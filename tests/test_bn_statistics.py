@@ -138,9 +138,8 @@ def test_a_stopped_cell_goes_on_to_the_same_bits(cells, outputs):
 
 @pytest.mark.slow
 def test_compiled_steps_do_not_notice_validations_either(outputs):
-    found = [
-        make_cell(outputs / way, *WRN, *SEMI, f"bn_statistics={way}", "compile=on") for way in WAYS
-    ]
+    folder, words = outputs / "compiled", (*WRN, *SEMI, "compile=on")
+    found = [make_cell(folder, *words, f"bn_statistics={way}") for way in WAYS]
     for cell in found:
         assert train(cell).runtime["kernels"] == "compiled"
     learnt = [weights(cell) for cell in found]

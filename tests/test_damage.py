@@ -8,12 +8,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from helpers.cells import curves_of
 from helpers.crash import in_process, signal_in_step, tiny_cell, train
 
 from sslbench.build import build
 from sslbench.cell import checkpoint
 from sslbench.cell.cell import Cell
-from sslbench.cell.curves import CURVES, read_curves
+from sslbench.cell.curves import CURVES
 from sslbench.cell.soundness import state_of
 from sslbench.engine.loop import NotFinite
 from sslbench.evaluate.cell import evaluate
@@ -77,7 +78,7 @@ def test_a_stopped_cell_ends_as_if_nothing_had_been_damaged(
         damage(cell.folder.path / name)
     record, expected = train(cell), done.folder.record()
     assert (record.status, record.results) == ("done", expected.results)
-    assert read_curves(cell.folder.path / CURVES) == read_curves(done.folder.path / CURVES)
+    assert curves_of(cell.folder) == curves_of(done.folder)
     assert re.search(note, "\n".join(record.notes))
     assert all(line in caplog.text for line in record.notes)
 
@@ -137,7 +138,8 @@ def test_a_damaged_file_of_a_done_cell_is_named_and_made_anew(name, done, tmp_pa
     record = train_unless_done(mended, train_cell)
     assert state_of(mended) == ("done", [])
     assert record.results == expected.results
-    apart = {"last.pt": None, "settings.json": None}  # the seconds that it took, and where it is
+    # The seconds that it took, and where it is.
+    apart = {"last.pt": None, CURVES: None, "settings.json": None}
     assert record.files | apart == expected.files | apart
 
 

@@ -151,7 +151,7 @@ def test_a_legend_names_all_within_its_picture():
 
 
 def test_data_are_means_over_seeds_in_percent(sweep):
-    curves, _, _, confusion, *_ = map(data_of, sweep.pictures)
+    curves, _, _, _, confusion, *_ = map(data_of, sweep.pictures)
     of_row = "method == 'semi-supervised' and model == 'resnet18'"
     val = curves.query(f"{of_row} and split == 'val'")
     assert set(val["n"]) == {2}

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.cells import curves_of
 from helpers.crash import in_process, kill_in_file, signal_in_step, tiny_cell, train
 
 from sslbench.cell import checkpoint
 from sslbench.cell.cell import Cell
-from sslbench.cell.curves import CURVES, read_curves
+from sslbench.cell.curves import CURVES
 from sslbench.models.wide_resnet import WideResNet
 
 METHODS = {
@@ -34,10 +35,6 @@ def undisturbed(tmp_path_factory):
     return reference
 
 
-def curves_without_seconds(folder):
-    return [point | {"seconds": None} for point in read_curves(folder.path / CURVES)]
-
-
 def assert_same(mine, other):
     record, expected = mine.record(), other.record()
     assert record.status == "done", record.error
@@ -50,7 +47,7 @@ def assert_same(mine, other):
         first, second = (checkpoint.load(it.path / name)["method"] for it in (mine, other))
         assert first.keys() == second.keys()
         assert all((first[key] == second[key]).all() for key in second)
-    assert curves_without_seconds(mine) == curves_without_seconds(other)
+    assert curves_of(mine) == curves_of(other)
     for split in ("val", "test"):
         name = f"embeddings-{split}.npz"
         with np.load(mine.path / name) as first, np.load(other.path / name) as second:

@@ -60,7 +60,7 @@ def reestimate_statistics(training: Training) -> None:
             norm.reset_running_stats()
             norm.train()
             norm.momentum = None  # to torch: a plain average
-        for rows in mixed_batches(len(split), NUM_IMAGES):
+        for rows in mixed_batches(len(split), NUM_IMAGES) if norms else ():
             images = split.store.take(indices[rows].to(training.device))
             with training.autocast():
                 encoder(training.plain_view.apply(images))

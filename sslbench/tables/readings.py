@@ -21,8 +21,9 @@ MANY_SETTINGS = 3
 NOTE = (
     "Accuracies in percent, means over n seeds. In brackets: the difference from our reading of "
     "the same cell, in points, and its 95 % interval, over seeds and images where both have two "
-    "seeds, else over the images of one (train accuracies: as independent shares); of a loss over "
-    "three or more common seeds. Nothing is corrected for how many readings there are."
+    "seeds, else over the images of one (train accuracies, and cells without predictions: as "
+    "independent shares); of a loss over three or more common seeds. Nothing is corrected for how "
+    "many readings there are."
 )
 
 

@@ -1,5 +1,6 @@
 """Time to accuracy: what training takes until a validation accuracy is reached."""
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,9 +14,12 @@ from sslbench.tables.groups import Group, row_order, slug
 from sslbench.tables.paper import Row
 
 TARGETS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-COSTS = {"seconds": 1.0, "flops": 1e-12}
-"""What it takes, and the unit in which it is shown: seconds and TFLOP."""
+COSTS = {"seconds": ("seconds", 1.0), "flops": ("TFLOP", 1e-12)}
+"""What it takes; the unit in which it is shown, and what that is times."""
 COLUMNS = ("step", "accuracy", *COSTS)
+NOTHING = pd.DataFrame(columns=COLUMNS, dtype=float)
+UNUSUAL = re.compile(r"[^\w .,()@-]", re.ASCII)
+"""What is left out of a processor's name: a record may be another's, and notes are not escaped."""
 NOTE = (
     "Seconds and floating-point operations of the training steps, without validations and "
     "checkpoints, up to the first validation with that accuracy. Operations are those of forward "
@@ -57,20 +61,17 @@ def read_validations(cell: Cell, problems: list[str]) -> pd.DataFrame:
     try:
         points = [point for point in read_curves(path) if point["split"] == "val"]
         found = pd.DataFrame([[point.get(name) for name in COLUMNS] for point in points])
-        return found.set_axis(COLUMNS, axis=1).astype(float).dropna() if points else _NONE
+        return found.set_axis(COLUMNS, axis=1).astype(float).dropna() if points else NOTHING
     except DAMAGE as error:
         if not any(str(path) in problem for problem in problems):
             problems.append(f"{path}: not curves ({error}); they are left out")
-        return _NONE
-
-
-_NONE = pd.DataFrame(columns=COLUMNS, dtype=float)
+        return NOTHING
 
 
 def _processor(cell: Cell) -> str:
     runtime = cell.record.runtime
     words = [runtime.get("processor"), runtime.get("precision")]
-    return " in ".join(word for word in words if isinstance(word, str))
+    return " in ".join(UNUSUAL.sub("", word) for word in words if isinstance(word, str))
 
 
 def _lines(group: Group, row: Row, problems: list[str]) -> Iterator[dict]:
@@ -112,8 +113,7 @@ def _show(values: pd.DataFrame) -> pd.DataFrame:
     best = "best: " + _texts(values, "accuracy", 100.0)
     targets = (100 * values["accuracy"]).map("{:.0f}".format)
     shown["val acc"] = best.where(values["is_best"], targets)
-    for name, unit in COSTS.items():
-        title = {"seconds": "seconds", "flops": "TFLOP"}[name]
+    for name, (title, unit) in COSTS.items():
         shown[title] = _texts(values, name, unit)
     shown["reached"] = [f"{row.reached}/{row.n}" for row in values.itertuples()]
     constant = [name for name in ("ratio", "from") if shown[name].nunique() <= 1]

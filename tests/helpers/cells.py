@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from sslbench.cell.cell import Cell
+from sslbench.cell.curves import CURVES, read_curves
 from sslbench.cell.record import SETTINGS, Record
 from sslbench.cell.soundness import manifest
 from sslbench.config.compose import compose_settings, conf_dir
@@ -47,6 +48,12 @@ def train(outputs, *overrides):
     with cell.folder.locked():
         train_cell(cell)
     return cell
+
+
+def curves_of(cell_folder):
+    """Return the points of a cell's curves without the seconds, which are never the same."""
+    points = read_curves(cell_folder.path / CURVES)
+    return [{name: it for name, it in point.items() if name != "seconds"} for point in points]
 
 
 def generator(seed=0):
