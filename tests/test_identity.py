@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 import torch
-from helpers.cells import compose
+from helpers.cells import compose, composer
 from joblib import hash as hash_of
 
 from sslbench.augment.operations import Flip, Grayscale
@@ -178,7 +178,7 @@ class TestIdentity:
     @staticmethod
     @cache
     def id(*overrides):
-        return cell_id(compose_settings(["data=digits", *overrides]))
+        return cell_id(composer(["data=digits", *overrides])[0])
 
     @pytest.mark.parametrize(
         "override",

@@ -26,7 +26,7 @@ from sslbench.sweep.present import exit_report, headline, plan_table
 
 def planner(tmp_path, **options):
     def compose(overrides):
-        return compose_settings([*TINY, f"outputs={tmp_path}", *overrides]), {}
+        return cells.composer([*TINY, f"outputs={tmp_path}", *overrides])
 
     share_digits(tmp_path)
     return Planner(compose, Preflight(), **{"retry_failed": True, "retry_limit": 3, **options})
