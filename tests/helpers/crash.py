@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -67,6 +68,26 @@ def signalled(step: int, number: int) -> Iterator[None]:
         yield
     finally:
         hook.remove()
+
+
+@contextmanager
+def signalled_once(happened: Callable[[], object], number: int) -> Iterator[None]:
+    """Send this process's main thread a signal as soon as something has happened."""
+    left = threading.Event()
+
+    def watch() -> None:
+        while not happened() and not left.wait(0.02):
+            pass
+        if not left.is_set():
+            signal.pthread_kill(threading.main_thread().ident, number)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield
+    finally:
+        left.set()
+        watching.join()
 
 
 def signal_in_step(cell: Cell, step: int, number: int) -> None:
