@@ -1,10 +1,12 @@
 """Sweeps: planned as a whole, contained failures, what is read about them."""
 
+import json
 import os
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from functools import cache
 
 import pytest
 from filelock import FileLock
@@ -287,13 +289,18 @@ def test_a_setting_of_a_swept_part_is_its_cells_and_not_the_default_parts(tmp_pa
     assert "  data=digits model=resnet18 model.bn_momentum=0.1\n" in result.stderr
 
 
+@cache
+def measured(question, about):
+    return ANSWERS[question](json.loads(about))
+
+
 @pytest.fixture
 def measured_here(monkeypatch):
     """Spare a dry run the process that measures, which imports torch first."""
 
     class Measured(nullcontext):
         def ask(self, question, about):
-            return ANSWERS[question](about)
+            return measured(question, json.dumps(about))
 
         def __enter__(self):
             return self
