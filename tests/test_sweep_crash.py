@@ -30,7 +30,8 @@ from sslbench.sweep.preflight import Preflight
 from sslbench.sweep.run import run_sweep
 
 GRID = ("-m", *TINY, "steps=8", "seed=0,1,2")
-ENDLESS = ("-m", *TINY, "steps=100000")
+LONG = ("-m", *TINY, "steps=3000")
+"""A minute: it ends too where a test fails."""
 
 
 def results(folder):
@@ -114,12 +115,12 @@ def assert_saved(folder, number, code, output):
 
 def test_sigterm_saves_the_running_cell_and_is_the_exit_code(tmp_path):
     with signalled_once(lambda: list(tmp_path.glob(CURVES)), signal.SIGTERM):
-        left = train_here(tmp_path, *ENDLESS)
+        left = train_here(tmp_path, *LONG)
     assert_saved(tmp_path, signal.SIGTERM, left.returncode, left.stdout + left.stderr)
 
 
 def test_ctrl_c_saves_the_cells_of_workers_and_is_the_exit_code(tmp_path):
-    process = start(tmp_path, *ENDLESS, *JOBLIB)
+    process = start(tmp_path, *LONG, *JOBLIB)
     wait_for(tmp_path, CURVES)  # one of joblib's two workers is idle
     os.killpg(process.pid, signal.SIGINT)
     output, _ = process.communicate(timeout=60)

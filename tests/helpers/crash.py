@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,17 @@ def train(cell: Cell) -> Record:
         return train_cell(cell)
 
 
+def forked() -> ForkServerContext:
+    """Return the context of processes; their server, once it runs, is that of all tests here."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*PRELOADED, __name__])
+    return context
+
+
 def in_process(function: Callable[..., Any], cell: Cell, *arguments: Any) -> int:
     """Call a function with a cell in a fresh process and return its exit code."""
     cell.save_request()
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*PRELOADED, __name__])
-    process = context.Process(
+    process = forked().Process(
         target=_load_and_call, args=(function, cell.settings.outputs, cell.id, *arguments)
     )
     process.start()
