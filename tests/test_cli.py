@@ -3,8 +3,8 @@
 import signal
 
 import pytest
-from helpers.commands import CURVES, TINY, only_cell, records, start, train_here, wait_for
-from helpers.crash import tiny_cell
+from helpers.commands import TINY, only_cell, records, train_here
+from helpers.crash import signalled, tiny_cell
 from helpers.layouts import make_layout
 
 from sslbench.files.checksums import read_sealed, write_sealed
@@ -133,12 +133,10 @@ def test_without_network_auto_runs_on_the_stand_in_and_says_so(tmp_path):
 
 
 def test_ctrl_c_saves_and_the_cell_goes_on_by_its_id(tmp_path):
-    process = start(tmp_path, *TINY, "steps=100")
-    wait_for(tmp_path, CURVES)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGINT
-    assert "the same command goes on" in output
+    with signalled(3, signal.SIGINT):
+        stopped = train_here(tmp_path, *TINY, "steps=5")
+    assert stopped.returncode == 128 + signal.SIGINT
+    assert "the same command goes on" in stopped.stdout
     [(cell, record)] = records(tmp_path).items()
     assert record.status == "interrupted"
     refused = train_here(tmp_path, f"cell={cell}", "steps=3")

@@ -4,38 +4,26 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
-from pathlib import Path
+from itertools import zip_longest
 
 import pytest
+from helpers.cells import choices, composer
 from helpers.commands import environment, train_here
-from hydra import compose, initialize_config_dir
 
 from sslbench.cell.changes import find_changes
 from sslbench.cell.identity import cell_id
 from sslbench.config.as_json import settings_from_json, settings_to_json
-from sslbench.config.compose import (
-    compose_settings,
-    conf_dir,
-    register,
-    to_settings,
-)
+from sslbench.config.compose import compose_settings, conf_dir
 from sslbench.config.ratio import RULE
 from sslbench.machine.hardware import auto_precision
 
-CONF = Path(conf_dir())
-FILES = [path for path in sorted(CONF.rglob("*.yaml")) if path.parent.name != "local"]
-GROUPS = ("model", "method", "augmentation", "ratio", "optimizer", "data", "tracking")
-CHOICES = [(path.parent.name, path.stem) for path in FILES if path.parent != CONF]
-HAS_LOCAL = (CONF / "local" / "default.yaml").exists()
-
-
-def composed(*overrides):
-    """Compose as the command does; return settings, and what was chosen of each group."""
-    register()
-    with initialize_config_dir(str(CONF), version_base="1.3"):
-        overrides = [*overrides, *["~local"] * HAS_LOCAL]
-        config = compose("config", overrides, return_hydra_config=True)
-    return to_settings(config), dict(config.hydra.runtime.choices)
+GROUPS = ("model", "method", "augmentation", "optimizer", "data", "tracking")
+TOGETHER = [
+    {group: choice for group, choice in zip(GROUPS, row, strict=True) if choice is not None}
+    for row in zip_longest(*map(choices, GROUPS))
+]
+"""Each choice once, of all groups at a time; test_grid composes the experiments."""
+TOGETHER += [{"ratio": choice} for choice in choices("ratio")]
 
 
 def test_another_config_tree_can_be_named(tmp_path, monkeypatch):
@@ -43,13 +31,12 @@ def test_another_config_tree_can_be_named(tmp_path, monkeypatch):
     assert conf_dir() == str(tmp_path)
 
 
-@pytest.mark.parametrize(("group", "choice"), CHOICES)
-def test_every_choice_composes_to_valid_settings_which_json_keeps(group, choice):
-    overrides = ["method=supervised"] if (group, choice) == ("ratio", "none") else []
-    settings, _ = composed(f"{group}={choice}", *overrides)
-    if group in GROUPS:
-        part = getattr(settings, group)
-    assert (part.kind if group == "data" else part.name) == choice
+@pytest.mark.parametrize("chosen", TOGETHER, ids=lambda chosen: " ".join(chosen.values()))
+def test_every_choice_composes_to_valid_settings_which_json_keeps(chosen):
+    settings, _ = composer([f"{group}={choice}" for group, choice in chosen.items()])
+    called = {"data": "kind", "model": "choice"}
+    for group, choice in chosen.items():
+        assert getattr(getattr(settings, group), called.get(group, "name")) == choice
     contents = json.loads(json.dumps(settings_to_json(settings)))
     assert settings_from_json(contents) == settings
 
@@ -121,7 +108,7 @@ def test_a_ratio_is_named_by_its_numbers_in_lowest_terms(overrides, ratio, numbe
 def test_values_out_of_range_are_named(override):
     key, _, value = override.rpartition("|")[2].partition("=")
     with pytest.raises(ValueError, match=key.rpartition(".")[2]) as refused:
-        compose_settings(["method=semi", *override.split("|")])
+        composer(["method=semi", *override.split("|")])
     assert value in str(refused.value).replace(", ", ",")
 
 
@@ -244,11 +231,11 @@ TYPED = {
 
 @pytest.mark.parametrize("typed", TYPED)
 def test_changes_are_what_was_typed_and_lead_to_the_same_cell(typed):
-    settings, choices = composed("method=semi", "data=digits", *typed.split())
+    settings, chosen = composer(["method=semi", "data=digits", *typed.split()])
     settings = replace(settings, precision=auto_precision("cpu"))
-    changes = find_changes(settings, choices)
+    changes = find_changes(settings, chosen)
     assert changes == TYPED[typed]
-    again = [f"{group}={choices[group]}" for group in ("model", "method", "ratio", "data")]
+    again = [f"{group}={chosen[group]}" for group in ("model", "method", "ratio", "data")]
     again += [f"seed={settings.seed}", f"init.from={settings.init_from or 'null'}"]
     again += [f"{key}={value}".replace(" ", "") for key, value in changes.items()]
     again.append(f"precision={settings.precision}")

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.cells import curves_of
-from helpers.crash import in_process, signal_in_step, tiny_cell, train
+from helpers.crash import signalled, tiny_cell, train
 
 from sslbench.build import build
 from sslbench.cell import checkpoint
@@ -35,8 +35,8 @@ def done(tmp_path_factory):
 def stopped(tmp_path_factory):
     """A cell that stands at step 10, its checkpoint before that at step 8."""
     cell = tiny_cell(tmp_path_factory.mktemp("stopped"), *TYPED)
-    assert in_process(signal_in_step, cell, 10, signal.SIGTERM) == 0
-    assert cell.folder.record().status == "interrupted"
+    with signalled(10, signal.SIGTERM):
+        assert train(cell).status == "interrupted"
     return cell
 
 

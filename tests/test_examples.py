@@ -1,17 +1,17 @@
-"""Parts from outside the package, as a user has them: run, killed, swept, loaded, installed."""
+"""Parts from outside the package, as a user has them: run, stopped, swept, loaded, installed."""
 
 import importlib
-import os
 import shutil
 import signal
-import subprocess
 import sys
 
 import pytest
 import torch
-from helpers.commands import ROOT, environment, records, start, train, train_here, wait_for
+from helpers.commands import ROOT, records, train, train_here
+from helpers.crash import signalled
 
 from sslbench import load_encoder
+from sslbench.report import main as report
 
 EXAMPLES = ROOT / "examples"
 MINE = ("--config-dir", "conf", "method=simsiam", "model=mobilenet", "optimizer=lion")
@@ -31,6 +31,15 @@ def examples_are_importable():
     sys.path.insert(0, str(EXAMPLES))
     yield
     sys.path.remove(str(EXAMPLES))
+
+
+def make_unimportable(monkeypatch, *installed):
+    """Let this process be as one that was started elsewhere; what is installed is there."""
+    paths = [path for path in sys.path if path != str(EXAMPLES)]
+    monkeypatch.setattr(sys, "path", [*installed, *paths])
+    for module in [name for name in sys.modules if name.partition(".")[0] == "mylab"]:
+        monkeypatch.delitem(sys.modules, module)
+    importlib.invalidate_caches()
 
 
 @pytest.fixture(scope="module")
@@ -56,12 +65,9 @@ def test_a_cell_of_outside_parts_says_so_in_its_record(trained):
     }
 
 
-def test_killed_and_gone_on_with_it_gives_the_same_results(trained, tmp_path):
-    process = start(tmp_path, *CELL, f"outputs={tmp_path}/outputs", cwd=EXAMPLES)
-    wait_for(tmp_path, "outputs/cells/*/last.pt")
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    assert list(records(tmp_path).values()) == [None]
+def test_stopped_and_gone_on_with_it_gives_the_same_results(trained, tmp_path):
+    with signalled(7, signal.SIGTERM):
+        assert here(tmp_path, *CELL).returncode == 128 + signal.SIGTERM
     resumed = here(tmp_path, *CELL)
     assert resumed.returncode == 0, resumed
     assert "resumed after step" in resumed.stdout
@@ -92,10 +98,7 @@ def test_a_trained_encoder_is_loaded_where_its_part_can_be_imported(trained, mon
     images = torch.zeros(2, 3, 96, 96, dtype=torch.uint8)
     assert encoder(images).shape == (2, encoder.embedding_dim)
     assert type(encoder.encoder).__module__ == "torchvision.models.mobilenetv3"
-    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(EXAMPLES)])
-    for module in ("mylab", "mylab.mobilenet"):
-        monkeypatch.delitem(sys.modules, module)
-    importlib.invalidate_caches()
+    make_unimportable(monkeypatch)
     with pytest.raises(ValueError, match=r"mylab\.mobilenet\.MobileNet.* PYTHONPATH"):
         load_encoder(cell, outputs=trained / "outputs")
 
@@ -126,8 +129,10 @@ def swept(tmp_path_factory):
     arguments = [*SMALL, "model=mobilenet", "optimizer=lion", "steps=2", "method=semi"]
     arguments += ["method.batch_size=8", "method.unlabeled_batch_size=8"]
     arguments += ["init.from='simsiam method.batch_size=8'"]
-    result = train(folder, "-m", *arguments, env=environment(folder, folder / "site"))
-    assert result.returncode == 0, result.stdout
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        make_unimportable(monkeypatch, str(folder / "site"))
+        result = train_here(folder, "-m", *arguments)
+    assert result.returncode == 0, result
     return folder
 
 
@@ -140,10 +145,8 @@ def test_an_installed_plugin_is_found_and_its_method_is_a_start_in_a_sweep(swept
     assert found[semi].settings["model"]["type"] == "mylab.mobilenet.MobileNet"
 
 
-def test_the_report_has_a_table_by_an_outside_method(swept):
-    command = [sys.executable, "-m", "sslbench.report", "--no-figures"]  # mylab is not importable
-    result = subprocess.run(
-        command, cwd=swept, env=environment(swept), capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stderr
+def test_the_report_has_a_table_by_an_outside_method_that_it_need_not_import(swept, monkeypatch):
+    make_unimportable(monkeypatch)
+    with pytest.raises(SystemExit, match="0"):
+        report(["--no-figures", "--outputs", str(swept / "outputs")])
     assert "By simsiam" in (swept / "outputs" / "report" / "report.html").read_text()

@@ -1,6 +1,5 @@
 """Places of cells on GPUs: held, given back, and given up where the memory is too small."""
 
-import multiprocessing
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from helpers.commands import ROOT, records
-from helpers.crash import tiny_cell
+from helpers.crash import forked, tiny_cell
 from helpers.crowded import Crowded
 
 from sslbench.cell.cell import Cell
@@ -71,10 +70,9 @@ def test_a_place_goes_with_the_process_that_holds_it(tmp_path, monkeypatch):
 
 def test_a_place_that_a_process_has_filled_stays_with_who_started_it(tmp_path):
     name = str(tmp_path)[-60:]
-    context = multiprocessing.get_context("forkserver")
     with Place() as mine, Place() as other, Place() as third:
         assert other.take([name], 3) == 0
-        process = context.Process(target=mine.take, args=([name], 3))
+        process = forked().Process(target=mine.take, args=([name], 3))
         process.start()
         process.join()
         assert third.take([name], 3) == 0

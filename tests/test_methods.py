@@ -20,9 +20,10 @@ def build(*overrides):
 
 
 PAIRS = [(method, "convnet") for method in METHODS]
-# Of one class, one is enough: wrn37_2 has the class of wrn45_2, and more weights.
+# Of one class, one is enough: wrn37_2 has the class of wrn45_2, and more weights. The method of the
+# most views stands for the others.
 PAIRS += [
-    pytest.param(method, model, marks=[pytest.mark.slow] * (model == "wrn37_2"))
+    pytest.param(method, model, marks=[pytest.mark.slow] * (model == "wrn37_2" or method != "semi"))
     for method in ("supervised", "barlow", "semi")
     for model in MODELS
     if model != "convnet"

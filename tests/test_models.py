@@ -110,7 +110,9 @@ for _ in range(3):
 
 
 @pytest.fixture(
-    scope="module", params=[ConvNet(), ResNet18(), WideResNet()], ids=lambda it: it.name
+    scope="module",
+    params=[ConvNet(), ResNet18(), WideResNet(blocks_per_stage=1)],
+    ids=lambda it: it.name,
 )
 def trained(request):
     """An encoder whose BatchNorm has seen images, and its settings."""

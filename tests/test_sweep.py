@@ -1,8 +1,11 @@
 """Sweeps: planned as a whole, contained failures, what is read about them."""
 
+import json
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from functools import cache
 
 import pytest
 from helpers import cells
@@ -16,7 +19,7 @@ from sslbench.config.compose import compose_settings
 from sslbench.config.parts import IMAGE_SIDE
 from sslbench.sweep.crew import Crew
 from sslbench.sweep.live import Overview
-from sslbench.sweep.measure import Measurements
+from sslbench.sweep.measure import ANSWERS, Measurements
 from sslbench.sweep.plan import Planner
 from sslbench.sweep.preflight import Preflight
 from sslbench.sweep.present import exit_report, headline, plan_table
@@ -24,7 +27,7 @@ from sslbench.sweep.present import exit_report, headline, plan_table
 
 def planner(tmp_path, **options):
     def compose(overrides):
-        return compose_settings([*TINY, f"outputs={tmp_path}", *overrides]), {}
+        return cells.composer([*TINY, f"outputs={tmp_path}", *overrides])
 
     share_digits(tmp_path)
     return Planner(compose, Preflight(), **{"retry_failed": True, "retry_limit": 3, **options})
@@ -245,6 +248,7 @@ def test_a_failed_parent_blocks_its_children(tmp_path):
     assert "did not finish" in result.stdout
 
 
+@pytest.mark.usefixtures("measured_here")
 def test_an_experiments_file_may_say_where_cells_start_from(tmp_path):
     mine = tmp_path / "experiment" / "mine.yaml"
     mine.parent.mkdir()
@@ -263,12 +267,32 @@ def test_an_experiments_file_may_say_where_cells_start_from(tmp_path):
     assert "hydra.sweeper.params" in refused.stderr
 
 
+@pytest.mark.usefixtures("measured_here")
 def test_a_setting_of_a_swept_part_is_its_cells_and_not_the_default_parts(tmp_path):
     command = ("-m", "data=digits", "model=wrn45_2,resnet18", "model.bn_momentum=0.1")
     result = train_here(tmp_path, *command, "hydra.sweeper.dry_run=true")
     assert result.returncode == 2, result
     assert "1 of 2 cells are invalid" in result.stderr
     assert "  data=digits model=resnet18 model.bn_momentum=0.1\n" in result.stderr
+
+
+@cache
+def measured(question, about):
+    return ANSWERS[question](json.loads(about))
+
+
+@pytest.fixture
+def measured_here(monkeypatch):
+    """Spare a dry run the process that measures, which imports torch first."""
+
+    class Measured(nullcontext):
+        def ask(self, question, about):
+            return measured(question, json.dumps(about))
+
+        def __enter__(self):
+            return self
+
+    monkeypatch.setattr("sslbench.sweep.run.Measurements", Measured)
 
 
 @pytest.mark.parametrize(
@@ -278,6 +302,7 @@ def test_a_setting_of_a_swept_part_is_its_cells_and_not_the_default_parts(tmp_pa
         ("ratio: ['1:1', '1:7']", 2, "ratio: ['1:1', '1:7']: put the values of an axis in quotes"),
     ],
 )
+@pytest.mark.usefixtures("measured_here")
 def test_an_axis_is_no_list_but_its_value_may_be_one(axes, code, words, tmp_path):
     command = ("data=digits", "hydra.sweeper.dry_run=true", f"+hydra.sweeper.grids.mine={{{axes}}}")
     result = train_here(tmp_path, "-m", *command)
@@ -298,6 +323,7 @@ def test_the_papers_plan_is_18_cells_a_seed_and_needs_no_data(tmp_path):
     assert not (tmp_path / "outputs" / "cells").exists()
 
 
+@pytest.mark.usefixtures("measured_here")
 def test_a_dry_run_estimates_time_and_memory_by_flops_then_by_records(tmp_path):
     plan = ("-m", *TINY, "steps=7", "seed=0,1", "hydra.sweeper.dry_run=true")
     first = train_here(tmp_path, *plan, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")

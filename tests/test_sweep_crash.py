@@ -2,12 +2,14 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from concurrent.futures import BrokenExecutor
+from io import StringIO
 
 import pytest
-from helpers.cells import save_record
+from helpers.cells import composer, save_record
 from helpers.commands import (
     CURVES,
     JOBLIB,
@@ -19,17 +21,18 @@ from helpers.commands import (
     train_here,
     wait_for,
 )
+from helpers.crash import signalled_once
 
 from sslbench.cell.record import DONE, FAILED, INTERRUPTED, Record
-from sslbench.config.compose import compose_settings
 from sslbench.exit_codes import CellStopped
 from sslbench.sweep.engine import Here
 from sslbench.sweep.plan import Planner
 from sslbench.sweep.preflight import Preflight
 from sslbench.sweep.run import run_sweep
 
-GRID = ("-m", *TINY, "method=barlow", "steps=20", "seed=0,1,2")
-ENDLESS = ("-m", *TINY, "steps=100000")
+GRID = ("-m", *TINY, "steps=8", "seed=0,1,2")
+LONG = ("-m", *TINY, "steps=3000")
+"""A minute: it ends too where a test fails."""
 
 
 def results(folder):
@@ -50,8 +53,9 @@ def kill(sweep):
     sweep.communicate(timeout=60)
 
 
-def test_a_sweep_that_is_killed_goes_on_to_the_same_records(undisturbed, tmp_path):
-    sweep = start(tmp_path, *GRID, *JOBLIB)
+@pytest.mark.parametrize("launcher", [(), pytest.param(JOBLIB, marks=pytest.mark.slow)])
+def test_a_sweep_that_is_killed_goes_on_to_the_same_records(launcher, undisturbed, tmp_path):
+    sweep = start(tmp_path, *GRID, *launcher)
     wait_for(tmp_path, "outputs/cells/*/record.json")
     kill(sweep)
     statuses = [record.status for record in records(tmp_path).values() if record]
@@ -90,44 +94,44 @@ def test_ctrl_c_does_not_wait_for_another_sweeps_cells(tmp_path):
     assert train_here(tmp_path, *TINY, "steps=1").returncode == 0
     cell = only_cell(tmp_path)
     (cell.path / "record.json").unlink()
-    with cell.locked():
-        process = start(tmp_path, "-m", *TINY, "steps=1")
-        while not (line := process.stdout.readline()).startswith("waiting for 1"):
-            assert line
-        process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=20)
-    assert process.returncode == 130, output
-    assert "Traceback" not in output
+
+    def waits():
+        is_running = isinstance(sys.stdout, StringIO)
+        return is_running and "waiting for 1" in sys.stdout.getvalue()
+
+    with cell.locked(), signalled_once(waits, signal.SIGINT):
+        left = train_here(tmp_path, "-m", *TINY, "steps=1")
+    assert "waiting for 1" in left.stdout
+    assert left.returncode == 130, left
+    assert "Traceback" not in left.stdout + left.stderr
 
 
-@pytest.mark.parametrize(
-    ("number", "send", "launcher"),
-    [
-        (signal.SIGTERM, os.kill, ()),
-        (signal.SIGINT, os.killpg, JOBLIB),
-    ],
-    ids=["sigterm", "ctrl-c-joblib"],
-)
-def test_a_signal_saves_the_running_cells_and_is_the_exit_code(number, send, launcher, tmp_path):
-    process = start(tmp_path, *ENDLESS, *launcher)
-    wait_for(tmp_path, CURVES)  # one of joblib's two workers is idle
-    send(process.pid, number)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + number, output
+def assert_saved(folder, number, code, output):
+    assert code == 128 + number, output
     assert "Traceback" not in output
     assert "RuntimeWarning" not in output
     assert "the same command goes on" in output
-    found = [record.status for record in records(tmp_path).values() if record]
-    assert found == [INTERRUPTED]
+    assert [record.status for record in records(folder).values() if record] == [INTERRUPTED]
+
+
+def test_sigterm_saves_the_running_cell_and_is_the_exit_code(tmp_path):
+    with signalled_once(lambda: list(tmp_path.glob(CURVES)), signal.SIGTERM):
+        left = train_here(tmp_path, *LONG)
+    assert_saved(tmp_path, signal.SIGTERM, left.returncode, left.stdout + left.stderr)
+
+
+def test_ctrl_c_saves_the_cells_of_workers_and_is_the_exit_code(tmp_path):
+    process = start(tmp_path, *LONG, *JOBLIB)
+    wait_for(tmp_path, CURVES)  # one of joblib's two workers is idle
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert_saved(tmp_path, signal.SIGINT, process.returncode, output)
 
 
 @pytest.fixture
 def compose(tmp_path):
     share_digits(tmp_path / "outputs")
-    return lambda overrides: (
-        compose_settings([*TINY, f"outputs={tmp_path}/outputs", *overrides]),
-        {},
-    )
+    return lambda overrides: composer([*TINY, f"outputs={tmp_path}/outputs", *overrides])
 
 
 def sweep(compose, launch, *requests):

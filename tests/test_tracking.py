@@ -6,56 +6,65 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import ChainMap, defaultdict
-from pathlib import Path
+from contextlib import contextmanager
 from types import SimpleNamespace
+from unittest import mock
 from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
 import wandb
+from helpers.commands import train_here
+from helpers.crash import signalled
 from PIL import Image
+from wandb.cli.cli import cli as wandb_command
 
 from sslbench import dashboard, tracking, wandb_run
 from sslbench.cell.record import Record, load_record
 from sslbench.config.settings import Tracking
 
-ROOT = Path(__file__).resolve().parent.parent
 KEY, DEAD_SERVER = "a" * 40, "http://127.0.0.1:9"
 NAMES = ["$x$ $\\frac$", "_background_", "<b>" * 100, "日本 😀"]
 CELL = (
     *("data=digits", "threads=1", "model.channels=8", "method=semi", "method.batch_size=8"),
-    *("method.unlabeled_batch_size=8", "steps=60", "log_every=2", "method.eval_every=4"),
+    *("method.unlabeled_batch_size=8", "steps=12", "log_every=2", "method.eval_every=0.5"),
     *("tracking.mode=offline", "tracking.group=table3", "tracking.checkpoints=true"),
 )
 
 
+@contextmanager
+def without_account(home):
+    """Keep out of the user's home and away from the user's key; undo what W&B sets."""
+    with mock.patch.dict(os.environ, HOME=str(home)):
+        for name in [name for name in os.environ if name.startswith("WANDB_")] + ["NETRC"]:
+            os.environ.pop(name, None)
+        yield
+        wandb.teardown()
+
+
 @pytest.fixture(autouse=True)
 def _without_account(tmp_path):
-    """Keep out of the user's home and away from the user's key; undo what W&B sets."""
-    before = dict(os.environ)
-    for name in [name for name in before if name.startswith("WANDB_")] + ["NETRC"]:
-        os.environ.pop(name, None)
-    os.environ["HOME"] = str(tmp_path)
-    yield
-    wandb.teardown()
-    os.environ.clear()
-    os.environ.update(before)
-
-
-def start_cell(folder):
-    clean = {k: v for k, v in os.environ.items() if not k.startswith("WANDB")}
-    clean |= {"HOME": str(folder), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "sslbench.train", *CELL]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, cwd=folder, env=clean, **pipes)
+    with without_account(tmp_path):
+        yield
 
 
 def read_run(path):
-    """Return what an offline run's file holds."""
-    command = [sys.executable, "-m", "wandb", "leet", "inspect", "--json", str(path)]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    """Return what an offline run's file holds, which W&B's command prints by a program of its own.
+
+    The command itself runs in this process, which has imported all that it needs.
+    """
+    with tempfile.TemporaryFile("w+") as printed:
+        terminal = os.dup(1)
+        os.dup2(printed.fileno(), 1)
+        with pytest.raises(SystemExit, match="0"):
+            wandb_command(["leet", "inspect", "--json", str(path)])
+        os.dup2(terminal, 1)
+        os.close(terminal)
+        printed.seek(0)
+        lines = printed.read().splitlines()
     records = defaultdict(list)
     for record in map(json.loads, lines):
         records[record["type"]].append(record.get(record["type"]))
@@ -83,17 +92,12 @@ def read_table(run, name):
 def trained(tmp_path_factory):
     """Train a cell that is stopped on its way: its folder and W&B's two runs."""
     folder = tmp_path_factory.mktemp("trained")
-    process = start_cell(folder)
-    deadline = time.monotonic() + 120
-    while not list(folder.glob("outputs/cells/*/metrics.jsonl")):
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=120)
-    again = start_cell(folder)
-    output, _ = again.communicate(timeout=300)
-    assert again.returncode == 0, output
+    with without_account(folder):
+        with signalled(5, signal.SIGTERM):
+            assert train_here(folder, *CELL).returncode == 128 + signal.SIGTERM
+        time.sleep(1)  # W&B names runs' folders by the second
+        again = train_here(folder, *CELL)
+    assert again.returncode == 0, again
     [cell] = (folder / "outputs" / "cells").iterdir()
     return cell, *read_runs(cell)
 

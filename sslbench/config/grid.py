@@ -36,16 +36,13 @@ class GridComposer:
         parsed = [_parse(override) for override in overrides]
         plain = [each for each in parsed if _is_plain(each, parsed)]
         shared = [each.input_line for each in parsed if each not in plain]
-        if plain:
-            try:
-                config, choices = self._shared(*shared)
-                config = copy.deepcopy(config)
-                for each in plain:
-                    OmegaConf.update(config, each.key_or_group, each.value(), merge=True)
-                return to_settings(config, choices), choices
-            except Exception:  # Hydra says it in its own words
-                pass
-        config, choices = _split(self._load(list(overrides)))
+        try:
+            config, choices = self._shared(*shared)
+            config = copy.deepcopy(config)
+            for each in plain:
+                OmegaConf.update(config, each.key_or_group, each.value(), merge=True)
+        except Exception:  # Hydra says it in its own words
+            config, choices = _split(self._load(list(overrides)))
         return to_settings(config, choices), choices
 
     def _load_shared(self, *overrides: str) -> tuple[DictConfig, Mapping[str, Any]]:

@@ -8,7 +8,7 @@ from faults.configurations import check, judge, survey
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 FEW = settings(
-    max_examples=8,
+    max_examples=5,
     phases=[Phase.explicit, Phase.generate],
     derandomize=True,
     database=None,

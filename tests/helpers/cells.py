@@ -4,12 +4,15 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from hydra import compose as compose_in_full
+from hydra import initialize_config_dir
 
 from sslbench.cell.cell import Cell
 from sslbench.cell.curves import CURVES, read_curves
 from sslbench.cell.record import SETTINGS, Record
 from sslbench.cell.soundness import manifest
-from sslbench.config.compose import compose_settings, conf_dir
+from sslbench.config.compose import VERSION_BASE, conf_dir, register
+from sslbench.config.grid import GridComposer
 from sslbench.config.parts import LABELED
 from sslbench.files.checksums import read_sealed
 from sslbench.sweep.preflight import Preflight
@@ -33,8 +36,21 @@ def small_batches(method):
     return ["method.unlabeled_batch_size=8"] * has_more
 
 
+def load(overrides):
+    """Compose as the command does, but for what is set locally; return all, Hydra's part too."""
+    register()
+    has_local = (Path(conf_dir()) / "local" / "default.yaml").exists()
+    with initialize_config_dir(conf_dir(), **VERSION_BASE):
+        overrides = [*overrides, *["~local"] * has_local]
+        return compose_in_full("config", overrides, return_hydra_config=True)
+
+
+composer = GridComposer(load)
+"""Returns settings and choices; what tests choose alike is composed once, as in a sweep."""
+
+
 def compose(*overrides):
-    return compose_settings([*TINY, *overrides])
+    return composer([*TINY, *overrides])[0]
 
 
 def make_cell(outputs, *overrides):

@@ -3,17 +3,21 @@
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
 
 from torch.optim import LBFGS, Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
+from helpers.cells import composer
 from helpers.commands import TINY, share_digits
 from sslbench.cell.cell import Cell, load_cell
 from sslbench.cell.record import Record
-from sslbench.config.compose import compose_settings
 from sslbench.machine.processes import STOPS
 from sslbench.sweep.isolation import PRELOADED
 from sslbench.sweep.preflight import Preflight
@@ -22,7 +26,7 @@ from sslbench.sweep.training import train_cell
 
 def tiny_cell(outputs: Path, *overrides: str) -> Cell:
     share_digits(outputs)
-    settings = compose_settings([*TINY, f"outputs={outputs}", *overrides])
+    settings, _ = composer([*TINY, f"outputs={outputs}", *overrides])
     return Cell(Preflight().make_concrete(settings), dict)
 
 
@@ -31,12 +35,17 @@ def train(cell: Cell) -> Record:
         return train_cell(cell)
 
 
+def forked() -> ForkServerContext:
+    """Return the context of processes; their server, once it runs, is that of all tests here."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*PRELOADED, __name__])
+    return context
+
+
 def in_process(function: Callable[..., Any], cell: Cell, *arguments: Any) -> int:
     """Call a function with a cell in a fresh process and return its exit code."""
     cell.save_request()
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*PRELOADED, __name__])
-    process = context.Process(
+    process = forked().Process(
         target=_load_and_call, args=(function, cell.settings.outputs, cell.id, *arguments)
     )
     process.start()
@@ -50,20 +59,46 @@ def _load_and_call(function: Callable[..., Any], outputs: str, cell: str, *argum
     function(load_cell(outputs, cell), *arguments)
 
 
-def signal_in_step(cell: Cell, step: int, number: int) -> None:
-    """Train, and get a signal in the `step`-th step of this process, before weights change."""
-    seen = 0
+@contextmanager
+def signalled(step: int, number: int) -> Iterator[None]:
+    """Send this process a signal in the `step`-th step that it takes, before weights change."""
+    steps = count(1)
 
     def note(optimizer: Optimizer, *_: Any) -> None:
-        nonlocal seen
-        if isinstance(optimizer, LBFGS):  # fits a probe
-            return
-        seen += 1
-        if seen == step:
+        fits_a_probe = isinstance(optimizer, LBFGS)
+        if not fits_a_probe and next(steps) == step:
             os.kill(os.getpid(), number)
 
-    register_optimizer_step_pre_hook(note)
-    train(cell)
+    hook = register_optimizer_step_pre_hook(note)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@contextmanager
+def signalled_once(happened: Callable[[], object], number: int) -> Iterator[None]:
+    """Send this process's main thread a signal as soon as something has happened."""
+    left = threading.Event()
+
+    def watch() -> None:
+        while not happened() and not left.wait(0.02):
+            pass
+        if not left.is_set():
+            signal.pthread_kill(threading.main_thread().ident, number)
+
+    watching = threading.Thread(target=watch)
+    watching.start()
+    try:
+        yield
+    finally:
+        left.set()
+        watching.join()
+
+
+def signal_in_step(cell: Cell, step: int, number: int) -> None:
+    with signalled(step, number):
+        train(cell)
 
 
 def kill_in_file(cell: Cell, name: str, number: int) -> None:
