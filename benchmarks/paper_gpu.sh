@@ -8,6 +8,7 @@
 # trained again. Cells that were stopped are in no pack, so they start anew there.
 #   DATA_ROOT     a set in STL-10's layout            PYTHON   an interpreter with the packages
 #   SEEDS (0)     such as 0,1,2                       CELLS (3)     at a time
+#   EXPERIMENT (paper)   another one of conf/experiment
 #   OUTPUTS (outputs/paper_gpu)   the cells' folder   PACK (OUT)    a folder with a pack to go on from
 #   SET           further settings                    ANY_DEVICE=1  without a GPU too
 set -uo pipefail
@@ -40,7 +41,7 @@ done >"$outputs/utilisation.txt" 2>/dev/null &
 sampling=$!
 # shellcheck disable=SC2086  # SET is several words
 timeout --foreground --preserve-status --signal=TERM --kill-after=$((reserve * 2 / 3)) \
-    $left "$python" -m sslbench.train -m experiment=paper \
+    $left "$python" -m sslbench.train -m "experiment=${EXPERIMENT:-paper}" \
     "seed=${SEEDS:-0}" data=layout "data.root=$root" tracking=off "outputs=$outputs" \
     hydra/launcher=joblib "hydra.launcher.n_jobs=$cells" "cells_per_device=$cells" ${SET:-} \
     >"$outputs/sweep.log" 2>&1

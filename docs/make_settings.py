@@ -43,6 +43,9 @@ SECTIONS = {
             f"sslbench.augment.operations.{name}"
             for name in ("Crop", "Flip", "Jitter", "Grayscale", "Blur", "Solarize")
         ),
+        *(f"sslbench.augment.patches.{name}" for name in ("PaddedCrop", "Cutout", "RandomErasing")),
+        "sslbench.augment.rand_augment.RandAugment",
+        *(f"sslbench.augment.mixing.{name}" for name in ("Mixing", "MixUp", "CutMix")),
     ],
     "ratio": ["sslbench.config.parts.Ratio"],
     "optimizer": [
@@ -50,6 +53,8 @@ SECTIONS = {
         "sslbench.optimizers.Adam",
         "sslbench.optimizers.AdamW",
         "sslbench.optimizers.SGD",
+        "sslbench.lars.LARS",
+        "sslbench.muon.Muon",
     ],
     "data": [
         "sslbench.config.data.Data",

@@ -32,6 +32,7 @@ from sslbench.engine.step import CapturedStep, EagerStep
 from sslbench.engine.training import Training
 from sslbench.interfaces import MethodModule
 from sslbench.methods.average import Averaged
+from sslbench.optimizers import spare_norms_and_biases
 from sslbench.randomness import derive_seed
 
 log = logging.getLogger(__name__)
@@ -54,8 +55,11 @@ def build(settings: Settings) -> Training:
     images = Images(dataset, device)
     views, plain_view = build_views(settings, dataset, device)
     method = build_method(settings, sizes_of(settings, dataset), device)
+    groups = method.param_groups()
+    if not settings.optimizer.decay_norms_and_biases:
+        groups = spare_norms_and_biases(groups)
     # Of its own: on a GPU a rate is a tensor, which groups that share it could not differ in.
-    groups = [{"lr": settings.optimizer.rate(device), **it} for it in method.param_groups()]
+    groups = [{"lr": settings.optimizer.rate(device), **it} for it in groups]
     optimizer = settings.optimizer.build(groups, device)
     feed = build_feed(settings, dataset, views, images, device)
     schedule = build_schedule(settings.method, feed.sources[0].num_images, settings.steps)

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 Batch = dict[str, Tensor]
 """What a method's step sees: views `(B, 3, side, side)` float32 by name; `labels` `(B,)` int64 of
 the labelled images; `labeled_indices` and `unlabeled_indices` `(B,)` int64, which images they are:
-their positions in the data set's files."""
+their positions in the data set's files. Where a view's images are mixed, `<view>_shares` `(B,)`
+float32 says how much of each is its own; the rest is of the image before it."""
 
 LabeledEmbeddings = tuple[Tensor, Tensor]
 """`(N, D)` float32 embeddings and `(N,)` int64 labels."""

@@ -71,4 +71,4 @@ def test_overrides_that_hang_together_or_are_wrong_are_composed_in_full(override
 
 
 def test_there_are_all_experiments():
-    assert len(EXPERIMENTS) == 10
+    assert len(EXPERIMENTS) == 14

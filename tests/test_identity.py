@@ -19,7 +19,6 @@ from sslbench.models.convnet import ConvNet
 OTHER_VALUES = {
     **{"method.pseudo_labels": "soft", "method.select": ["best", "last"], "model.stem": "cifar"},
     **{"bn_statistics": "batch", "method.train_figures": "best", "method.probe_view": "view_a"},
-    **{"interpolation": "bicubic"},
     **{"method.weak_pass": "joint", "method.projector": "[4]", "method.ema": 0.5},
     **{"method.predictor": "[4]"},
     **{"method.snapshot_steps": "[1]", "method.knn_k": 1, "method.epochs": 0.5, "steps": 9},
@@ -78,7 +77,8 @@ def computed_by(settings):
     found = [dataset.splits.train.indices, dataset.splits.val.indices, dataset.splits.test.indices]
     found += [[schedule.evaluates_after(step) for step in range(200)], schedule.total_steps]
     found += [[learning_rate(settings.optimizer, step, 10) for step in range(10)]]
-    found += [settings.method.select, settings.method.train_figures, settings.bn_statistics]
+    found += [settings.method.select, settings.method.train_figures, settings.method.mirrored]
+    found += [settings.bn_statistics]
     found += [[source.indices for source in training.feed.sources]]
     training.method.train()
     for step in range(2):

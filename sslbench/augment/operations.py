@@ -42,11 +42,8 @@ class Crop(Operation):
         return {"boxes": _ops().draw_boxes(generator, n, side, self.scale, self.ratio)}
 
     def apply(self, images: "Tensor", params: Params) -> "Tensor":
-        if self.interpolation == "bicubic":
-            from sslbench.augment.bicubic import resized_crop_bicubic
-
-            return resized_crop_bicubic(images, params["boxes"])
-        return _ops().resized_crop(images, params["boxes"])
+        bicubic = self.interpolation == "bicubic"
+        return _ops().resized_crop(images, params["boxes"], bicubic=bicubic)
 
 
 @dataclass

@@ -8,10 +8,13 @@ would round the blurred images.
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
+
+from sslbench.config.parts import Params
 
 NUM_CROP_ATTEMPTS = 10
 """Boxes drawn for an image; where none lies within it, the largest central one is taken."""
@@ -19,14 +22,34 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 """Columns of the colour jitter's parameters."""
 
 
-def resized_crop(images: Tensor, boxes: Tensor) -> Tensor:
-    """Enlarge a box of each image to the image's own size, bilinearly.
+def change_where(
+    chosen: Tensor, change: Callable[[Tensor, Params], Tensor], images: Tensor, params: Params
+) -> Tensor:
+    """Change the images that are `chosen`, (n,) bool; on a CPU these alone are computed, in place.
+
+    Elsewhere a shape that depends on what is chosen would wait for the device.
+    """
+    if images.device.type != "cpu":
+        return torch.where(per_image(chosen), change(images, params), images)
+    rows = chosen.nonzero()[:, 0]
+    if len(rows):
+        own = {name: values[rows] for name, values in params.items()}
+        images[rows] = change(images[rows], own)
+    return images
+
+
+def resized_crop(images: Tensor, boxes: Tensor, *, bicubic: bool = False) -> Tensor:
+    """Enlarge a box of each image to the image's own size, bilinearly or bicubically.
 
     `boxes`: (n, 4) integers top, left, height, width, within the image. A box is never larger than
     the result, so antialiasing has nothing to do.
     """
     height, width = images.shape[-2:]
     top, left, box_height, box_width = boxes.to(images.dtype).unbind(1)
+    if bicubic:
+        rows = _cubic_weights(top, box_height, height)[:, None]
+        columns = _cubic_weights(left, box_width, width)[:, None]
+        return (rows @ images @ columns.mT).clamp_(0, 1)  # it overshoots next to edges
     y = _sampling_grid(top, box_height, height)
     x = _sampling_grid(left, box_width, width)
     grid = torch.stack(
@@ -47,6 +70,22 @@ def _sampling_grid(start: Tensor, length: Tensor, size: int) -> Tensor:
     return (start[:, None] + offsets) * (2 / size) - 1
 
 
+def _cubic_weights(start: Tensor, length: Tensor, size: int) -> Tensor:
+    """How much each source pixel counts in each of `size` pixels: (n, size, size), rows sum to 1.
+
+    Keys's cubic with a = -0.5, cut off where the source's `length` pixels from `start` end.
+    """
+    pixels = torch.arange(size, dtype=start.dtype, device=start.device) + 0.5
+    centers = start[:, None] + length[:, None] / size * pixels
+    distances = (pixels - centers[:, :, None]).abs()
+    near = (1.5 * distances - 2.5) * distances.square() + 1
+    far = ((2.5 - 0.5 * distances) * distances - 4) * distances + 2
+    weights = torch.where(distances < 1, near, torch.where(distances < 2, far, 0))
+    within = (pixels > start[:, None]) & (pixels < (start + length)[:, None])
+    weights = weights * within[:, None]
+    return weights / weights.sum(2, keepdim=True)
+
+
 def color_jitter(images: Tensor, factors: Tensor, ranks: Tensor) -> Tensor:
     """Change brightness, contrast, saturation and hue of each image, in its own order.
 
@@ -65,10 +104,10 @@ def color_jitter(images: Tensor, factors: Tensor, ranks: Tensor) -> Tensor:
     for slot in range(6):
         if slot == 3:
             images = adjust_hue(images, factors[:, HUE])
-        gray = _luma(images)
-        mean = gray.mean(dim=(2, 3), keepdim=True) * _per_image(mean_share[:, slot])
-        other = torch.addcmul(mean, gray, _per_image(gray_share[:, slot]))
-        images = torch.addcmul(other, images, _per_image(scale[:, slot])).clamp_(0, 1)
+        gray = luma(images)
+        mean = gray.mean(dim=(2, 3), keepdim=True) * per_image(mean_share[:, slot])
+        other = torch.addcmul(mean, gray, per_image(gray_share[:, slot]))
+        images = torch.addcmul(other, images, per_image(scale[:, slot])).clamp_(0, 1)
     return images
 
 
@@ -99,7 +138,7 @@ def adjust_hue(images: Tensor, shifts: Tensor) -> Tensor:
 
 def grayscale(images: Tensor) -> Tensor:
     """Take the colour from the images."""
-    return _luma(images).expand(-1, 3, -1, -1)
+    return luma(images).expand(-1, 3, -1, -1)
 
 
 def gaussian_blur(images: Tensor, sigmas: Tensor, kernel_size: int) -> Tensor:
@@ -133,13 +172,13 @@ def normalize(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return normalized.contiguous(memory_format=torch.channels_last)
 
 
-def _luma(images: Tensor) -> Tensor:
+def luma(images: Tensor) -> Tensor:
     """Brightness as the eye sees it, (n, 1, H, W): ITU-R BT.601 with torchvision's digits."""
     red, green, blue = images.split(1, dim=1)
     return red.mul(0.2989).add_(green, alpha=0.587).add_(blue, alpha=0.114)
 
 
-def _per_image(values: Tensor) -> Tensor:
+def per_image(values: Tensor) -> Tensor:
     """(n,) to (n, 1, 1, 1), to be broadcast over an image."""
     return values[:, None, None, None]
 

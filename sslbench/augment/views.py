@@ -63,15 +63,21 @@ class RandomView:
             images = _apply_where_drawn(operation, images, dict(params[name]))
         return ops.normalize(images, self.mean, self.std)
 
+    def shares(self, params: ViewParams) -> Tensor | None:
+        """Return what is left of each image where they are mixed, (n,) float32 from 0 to 1.
+
+        The rest is of the image before it. None where none are ever mixed.
+        """
+        for name, operation in self.operations.items():
+            if operation.mixes:
+                return torch.where(params[name]["applied"], params[name]["shares"], 1.0)
+        return None
+
 
 def _apply_where_drawn(operation: Operation, images: Tensor, params: Params) -> Tensor:
     applied = params.pop("applied")
     if operation.p == 1:
         return operation.apply(images, params).contiguous()
-    if images.device.type != "cpu":  # a shape that depends on what is drawn would wait for it
+    if operation.mixes:  # it needs its partners beside those that it is applied to
         return torch.where(applied[:, None, None, None], operation.apply(images, params), images)
-    chosen = applied.nonzero()[:, 0]
-    if len(chosen):
-        own = {name: values[chosen] for name, values in params.items()}
-        images[chosen] = operation.apply(images[chosen], own)
-    return images
+    return ops.change_where(applied, operation.apply, images, params)

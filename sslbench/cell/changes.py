@@ -1,6 +1,7 @@
 """What a cell changed: the overrides that lead to it from the choices of its config groups.
 
-Composing the config tree for the cell's model, method, ratio and data gives what was not changed.
+Composing the config tree for the cell's model, method, ratio, data and preset gives what was not
+changed.
 """
 
 from collections.abc import Mapping
@@ -14,6 +15,9 @@ from sslbench.config.as_json import TYPE, settings_to_json
 from sslbench.config.compose import compose_settings
 from sslbench.config.settings import Settings
 from sslbench.machine.hardware import auto_precision
+
+PAPER = "paper"
+"""The preset that is none."""
 
 
 def find_changes(settings: Settings, choices: Mapping[str, Any]) -> Changes:
@@ -34,7 +38,9 @@ def find_changes(settings: Settings, choices: Mapping[str, Any]) -> Changes:
     if settings.model.choice != settings.model.name:  # its name is a setting
         groups["model.name"] = settings.model.name
     changes: Changes = {}
-    preset = _preset(**groups)
+    if choices.get("preset", PAPER) != PAPER:
+        changes["preset"] = choices["preset"]
+    preset = _preset(**groups, **changes)
     for group in ("augmentation", "optimizer"):
         chosen = choices.get(group, getattr(settings, group).name)
         differs = identity(settings)[group] != identity(preset)[group]

@@ -28,6 +28,8 @@ def identity(settings: Settings) -> dict[str, Any]:
         contents[group].pop("name", None)
     contents["data"] |= {"name": settings.data.kind}
     contents["data"].pop("type")
+    if settings.optimizer.weight_decay == 0:
+        contents["optimizer"].pop("decay_norms_and_biases", None)
     if not settings.uses_pool:
         contents.pop("ratio")
     streams = settings.method.streams(settings.ratio)

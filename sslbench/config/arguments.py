@@ -16,7 +16,8 @@ TEXTS = re.compile(
     r"\+*(outputs|cell|init\.from|data\.(root|url)|tracking\.(project|entity|group))="
 )
 """Settings that are any text, such as a path."""
-GROUPS = [field.name for field in fields(Settings) if is_dataclass(field.type)] + ["experiment"]
+GROUPS = [field.name for field in fields(Settings) if is_dataclass(field.type)]
+GROUPS += ["preset", "experiment"]  # which leave no key
 OPEN = "model.arguments."
 KEYS = {*GROUPS, *(field.name for field in fields(Settings)), "hydra"}
 MULTIRUN = {"-m", "--multirun"}

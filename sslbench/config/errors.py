@@ -222,7 +222,7 @@ def unknown_key(node: DictConfig, full_key: str) -> str:
         return f"unknown key {full_key}; it belongs to {' and '.join(owners)}"
     known = [*names, *(name for keys in others.values() for name in keys)]
     if kind is Settings:
-        known.append("experiment")  # a group that leaves no key
+        known += ["preset", "experiment"]  # groups that leave no key
     near = difflib.get_close_matches(key, known, 1)
     meant = f"{group}.{near[0]}" if group and near else "".join(near)
     listed = "\n    ".join(wrap(f"known: {', '.join(names)}", WIDTH - 4))

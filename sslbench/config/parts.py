@@ -9,7 +9,7 @@ that imports torch only in its methods keeps `--help` quick where it is among th
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from omegaconf import MISSING
 
@@ -145,6 +145,8 @@ class Model(Part):
 class Method(Part):
     """How the encoder learns. An epoch is a pass over the images of the first stream."""
 
+    takes_mixed: ClassVar[bool] = False
+    """Whether its loss heeds the shares of images that are mixed."""
     name: str = MISSING
     epochs: float = 100.0
     batch_size: int = 125
@@ -159,6 +161,9 @@ class Method(Part):
     reading: those before the `best` one, of the weights that `select=best` evaluates."""
     ema: float = 0.0
     """Decay of the averaged weights that are evaluated; 0: none, the weights themselves are."""
+    mirrored: bool = False
+    """Whether evaluation averages an image's embedding with that of its mirror image, and so the
+    predictions, which are linear in it."""
     eval_every: float = 1.0
     """Epochs from one validation and checkpoint to the next."""
     snapshot_steps: list[int] = field(default_factory=list, metadata=EXECUTION)
@@ -190,8 +195,12 @@ class Optimizer(Part):
     name: str = MISSING
     lr: float = 2e-3
     weight_decay: float = 0.0
+    decay_norms_and_biases: bool = True
+    """Whether weights of normalisation layers and biases decay too."""
     schedule: str = "constant"
-    """Reading: `constant`, as the paper names none; `cosine` decays to 0 at the last step."""
+    """Reading: `constant`, as the paper names none; `cosine` decays to 0 at the last step;
+    `fixmatch`, a cosine over 7/16 of its period, to 0.195 of the first rate (Sohn et al. 2020,
+    section 2.4)."""
     warmup: float = 0.0
     """Share of all steps in which the learning rate rises linearly from 0."""
     clip_grad_norm: float = 0.0
@@ -210,7 +219,7 @@ class Optimizer(Part):
     def __post_init__(self) -> None:
         positive("optimizer.lr", self.lr)
         not_negative("optimizer.weight_decay", self.weight_decay)
-        one_of("optimizer.schedule", self.schedule, ("constant", "cosine"))
+        one_of("optimizer.schedule", self.schedule, ("constant", "cosine", "fixmatch"))
         fraction("optimizer.warmup", self.warmup)
         not_negative("optimizer.clip_grad_norm", self.clip_grad_norm)
         scales = self.clip_grad_norm == 0 or self.clip_grad_norm >= SMALLEST_NORM
@@ -226,6 +235,9 @@ Params = dict[str, "Tensor"]
 class Operation(Part):
     """A change of images that is drawn anew for each, and applied with probability `p`."""
 
+    mixes: ClassVar[bool] = False
+    """Whether it mixes each image with the one before it in the batch. What it draws then has
+    `shares`, `(n,)` float32: how much of each image is left, of its label too."""
     p: float = 1.0
 
     def sample(self, generator: "torch.Generator", n: int, side: int) -> Params:

@@ -159,10 +159,28 @@ class Settings:
                 "unlabelled images; pick a ratio such as ratio=1:20, or ratio=all for all of them"
             )
         self.model.require_side(self.data.side)
+        self._refuse_mixed_images()
         for stream in self.method.streams(self.ratio):
             if stream.batch_size > MOST_IMAGES:
                 raise ValueError(
                     f"ratio={self.ratio.name} ratio.of={self.ratio.of}: asks for "
                     f"{stream.batch_size:,} images of a stream in each step; at most "
                     f"{MOST_IMAGES:,} are allowed"
+                )
+
+    def _refuse_mixed_images(self) -> None:
+        """Refuse mixed images for a method that would take their labels for whole ones."""
+        streams = self.method.streams(self.ratio)
+        for view in sorted({view for stream in streams for view in stream.views.values()}):
+            operations = getattr(self.augmentation, view).items()
+            mixing = [name for name, it in operations if it.mixes and it.p > 0]
+            if mixing and not self.method.takes_mixed:
+                raise ValueError(
+                    f"augmentation.{view}.{mixing[0]}: mixes images, and method={self.method.name} "
+                    f"has no loss for two labels; use method=supervised, or set its p to 0"
+                )
+            if len(mixing) > 1:
+                raise ValueError(
+                    f"augmentation.{view}: {' and '.join(mixing)} both mix images; one may, so set "
+                    "the other one's p to 0"
                 )

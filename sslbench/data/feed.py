@@ -110,7 +110,11 @@ class Source:
 
     def assemble(self, draw: Draw) -> Batch:
         images = self.store.take(draw["indices"])
-        batch = {name: view.apply(images, draw["views"][name]) for name, view in self.views.items()}
+        batch = {}
+        for name, view in self.views.items():
+            batch[name] = view.apply(images, draw["views"][name])
+            if (shares := view.shares(draw["views"][name])) is not None:
+                batch[f"{name}_shares"] = shares
         batch[f"{self.name}_indices"] = draw["indices"]
         if self._labels is not None:
             batch["labels"] = draw["labels"]

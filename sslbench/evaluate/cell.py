@@ -78,7 +78,8 @@ def evaluate(training: Training, splits: tuple[str, ...]) -> dict[str, SplitResu
 def embed_split(training: Training, split: LabeledImages, view: str = PLAIN) -> LabeledEmbeddings:
     """Return embeddings of a split's images, or of a random view of each, and labels.
 
-    Both are on the device.
+    Both are on the device. With `method.mirrored` embeddings are the means of an image's and its
+    mirror image's.
     """
     encoder = training.method.evaluated_encoder.eval()
     drawn = {} if view == PLAIN else draw_view(training, split, view, "probe")
@@ -90,7 +91,10 @@ def embed_split(training: Training, split: LabeledImages, view: str = PLAIN) -> 
             else:
                 views = training.views[view].apply(images, rows_of(drawn, rows))
             with training.autocast():
-                parts.append(encoder(views).float())
+                found = encoder(views).float()
+                if training.settings.method.mirrored:
+                    found = (found + encoder(views.flip(3)).float()) / 2
+            parts.append(found)
             places.append(rows)
         embeddings = torch.cat(parts)[torch.cat(places).argsort()]
     _require_finite(embeddings, "embeddings")

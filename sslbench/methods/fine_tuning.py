@@ -22,12 +22,13 @@ class FineTunedClassifier(Classifier):
         self,
         encoder: nn.Module,
         num_classes: int,
+        label_smoothing: float = 0.0,
         *,
         freeze: bool,
         head_lr_scale: float,
         layer_decay: float,
     ) -> None:
-        super().__init__(encoder, num_classes)
+        super().__init__(encoder, num_classes, label_smoothing)
         self.freeze, self.head_lr_scale, self.layer_decay = freeze, head_lr_scale, layer_decay
         if freeze:
             encoder.requires_grad_(False)

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from sslbench.config.parts import Sizes
 from sslbench.config.ranges import below_one, not_negative
 from sslbench.interfaces import MethodModule
-from sslbench.methods.pseudo_labels import PseudoLabelingModule, describe_thresholds, one_hot
+from sslbench.methods.losses import one_hot
+from sslbench.methods.pseudo_labels import PseudoLabelingModule, describe_thresholds
 from sslbench.methods.semi_supervised import PseudoLabeling
 
 SMALLEST = 1e-12

@@ -36,9 +36,14 @@ def barlow_twins_loss(z_a: Tensor, z_b: Tensor, lambd: float) -> Tensor:
         return (1 - diagonal).square().sum() + lambd * off_diagonal
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy of `(B, C)` logits against `(B,)` int64 labels, a float32 scalar."""
-    return F.cross_entropy(logits.float(), labels)
+def cross_entropy(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Mean cross-entropy of `(B, C)` logits, a float32 scalar.
+
+    Args:
+        targets: `(B,)` int64 classes, or `(B, C)` float32 distributions.
+        smoothing: Share of each target that all classes share alike (Szegedy et al. 2016).
+    """
+    return F.cross_entropy(logits.float(), targets, label_smoothing=smoothing)
 
 
 def masked_cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
@@ -50,6 +55,26 @@ def masked_cross_entropy(logits: Tensor, targets: Tensor, mask: Tensor) -> Tenso
     return (F.cross_entropy(logits.float(), targets, reduction="none") * mask).mean()
 
 
-def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Share of `(B,)` labels that are the argmax of `(B, C)` logits, a float32 scalar."""
-    return (logits.argmax(1) == labels).float().mean()
+def accuracy(logits: Tensor, targets: Tensor) -> Tensor:
+    """Share of targets that are the argmax of `(B, C)` logits, a float32 scalar.
+
+    Targets are as `cross_entropy` takes them; of a distribution the argmax's share counts.
+    """
+    guesses = logits.argmax(1)
+    if targets.ndim == 2:
+        return targets.gather(1, guesses[:, None]).mean()
+    return (guesses == targets).float().mean()
+
+
+def one_hot(labels: Tensor, num_classes: int) -> Tensor:
+    """Return `(N, num_classes)` bool of `(N,)` int64 labels, of which negative ones name no class.
+
+    torch's one_hot looks at their values, for which a step would wait.
+    """
+    return labels[:, None] == torch.arange(num_classes, device=labels.device)
+
+
+def mixed_labels(labels: Tensor, shares: Tensor, num_classes: int) -> Tensor:
+    """Return `(B, num_classes)` float32: `(B,)` shares of own labels, the rest of those before."""
+    classes, shares = one_hot(labels, num_classes).float(), shares[:, None]
+    return shares * classes + (1 - shares) * classes.roll(1, 0)

@@ -51,7 +51,7 @@ class MeanTeacherModule(MethodModule):
 
     def __init__(self, encoder: nn.Module, num_classes: int, settings: MeanTeacher) -> None:
         super().__init__()
-        self.student = Classifier(encoder, num_classes)
+        self.student = Classifier(encoder, num_classes, settings.label_smoothing)
         self.teacher = frozen_copy(self.student)
         self.decay, self.weight = settings.teacher_decay, settings.unlabeled_weight
         self.ramp_up = RampUp(settings.ramp_up_steps)
@@ -67,7 +67,7 @@ class MeanTeacherModule(MethodModule):
         logits_labeled, logits_student = self.student.logits(torch.cat(images)).split(sizes)
         with torch.no_grad():
             taught = self.teacher.logits(batch["teacher"]).float().softmax(1)
-        loss_labeled = cross_entropy(logits_labeled, labels)
+        loss_labeled = cross_entropy(logits_labeled, labels, self.student.label_smoothing)
         consistency = F.mse_loss(logits_student.float().softmax(1), taught)
         weight = self.weight * self.ramp_up()
         metrics = {

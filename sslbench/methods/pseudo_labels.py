@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from sslbench.interfaces import Batch, Step, ViewAccuracy
 from sslbench.methods.classifier import Classifier
-from sslbench.methods.losses import accuracy, cross_entropy, masked_cross_entropy
+from sslbench.methods.losses import accuracy, cross_entropy, masked_cross_entropy, one_hot
 from sslbench.methods.ramp_up import RampUp
 from sslbench.methods.semi_supervised import PseudoLabeling
 
@@ -18,8 +18,7 @@ class PseudoLabelingModule(Classifier):
     """
 
     def __init__(self, encoder: nn.Module, num_classes: int, settings: PseudoLabeling) -> None:
-        super().__init__(encoder, num_classes)
-        self.num_classes = num_classes
+        super().__init__(encoder, num_classes, settings.label_smoothing)
         self.unlabeled_weight = settings.unlabeled_weight
         self.ramp_up = RampUp(settings.ramp_up_steps)
         self.joint = settings.weak_pass == "joint"
@@ -45,7 +44,7 @@ class PseudoLabelingModule(Classifier):
         with torch.no_grad():
             probabilities = logits_weak.float().softmax(1)
             weights, more = self.weigh(probabilities, batch["unlabeled_indices"])
-        loss_labeled = cross_entropy(logits_labeled, labels)
+        loss_labeled = cross_entropy(logits_labeled, labels, self.label_smoothing)
         loss_unlabeled = self.unlabeled_loss(logits_strong, probabilities, weights)
         metrics = {
             "accuracy": accuracy(logits_labeled.detach(), labels),
@@ -75,14 +74,6 @@ class PseudoLabelingModule(Classifier):
 
     def validation_metrics(self, view_accuracy: ViewAccuracy) -> dict[str, float]:
         return {"pseudo_label_accuracy": view_accuracy(self.logits, "view_a")}
-
-
-def one_hot(labels: Tensor, num_classes: int) -> Tensor:
-    """Return `(N, num_classes)` bool of `(N,)` int64 labels, of which negative ones name no class.
-
-    torch's one_hot looks at their values, for which a step would wait.
-    """
-    return labels[:, None] == torch.arange(num_classes, device=labels.device)
 
 
 @torch.no_grad()

@@ -4,7 +4,14 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sslbench.config.parts import LABELED, UNLABELED, Method, Ratio, Stream
-from sslbench.config.ranges import MOST_IMAGES, MOST_STEPS, not_negative, one_of, positive
+from sslbench.config.ranges import (
+    MOST_IMAGES,
+    MOST_STEPS,
+    below_one,
+    not_negative,
+    one_of,
+    positive,
+)
 
 
 @dataclass
@@ -22,12 +29,15 @@ class SemiSupervised(Method):
     ramp_up_steps: int = 0
     """Steps in which that weight rises from 0.7 % of it (Laine and Aila 2017): without, the paper's
     `semi` may collapse to one class in its first hundred steps."""
+    label_smoothing: float = 0.0
+    """Share of each true label that all classes share alike; pseudo-labels stay as they are."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         positive("method.unlabeled_batch_size", self.unlabeled_batch_size, MOST_IMAGES)
         not_negative("method.unlabeled_weight", self.unlabeled_weight, 1e9)
         not_negative("method.ramp_up_steps", self.ramp_up_steps, MOST_STEPS)
+        below_one("method.label_smoothing", self.label_smoothing)
 
     def streams(self, ratio: Ratio) -> list[Stream]:
         num_unlabeled = self.unlabeled_batch_size

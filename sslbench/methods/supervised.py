@@ -1,10 +1,10 @@
 """Supervised learning (paper, table 1). Its module is imported late: it is the default method."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from sslbench.config.parts import LABELED, Method, Sizes, Stream
-from sslbench.config.ranges import positive, require
+from sslbench.config.ranges import below_one, positive, require
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,7 +21,10 @@ class Supervised(Method):
     what was learned before.
     """
 
+    takes_mixed: ClassVar[bool] = True
     name: str = "supervised"
+    label_smoothing: float = 0.0
+    """Share of each label that all classes share alike."""
     freeze: bool = False
     """Only the head learns; the encoder keeps its weights and its BatchNorm statistics."""
     head_lr_scale: float = 1.0
@@ -33,6 +36,7 @@ class Supervised(Method):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        below_one("method.label_smoothing", self.label_smoothing)
         positive("method.head_lr_scale", self.head_lr_scale, 1e6)
         in_range = 0 < self.layer_decay <= 1
         require(in_range, "method.layer_decay", self.layer_decay, "must be above 0 and at most 1")
@@ -45,7 +49,9 @@ class Supervised(Method):
         if self.freeze or set(rates.values()) != {1}:
             from sslbench.methods.fine_tuning import FineTunedClassifier
 
-            return FineTunedClassifier(encoder, sizes.num_classes, freeze=self.freeze, **rates)
+            smoothing = self.label_smoothing
+            more = {"freeze": self.freeze, **rates}
+            return FineTunedClassifier(encoder, sizes.num_classes, smoothing, **more)
         from sslbench.methods.classifier import Classifier
 
-        return Classifier(encoder, sizes.num_classes)
+        return Classifier(encoder, sizes.num_classes, self.label_smoothing)
