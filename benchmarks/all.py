@@ -28,6 +28,7 @@ BENCHMARKS = (
     "capture",
     "integrity",
     "probe",
+    "scale",
 )
 RESULTS = ROOT / "benchmarks" / "results"
 
