@@ -29,6 +29,7 @@ BENCHMARKS = (
     "integrity",
     "probe",
     "bn_statistics",
+    "scale",
 )
 RESULTS = ROOT / "benchmarks" / "results"
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import pytest
 
@@ -80,7 +81,10 @@ def test_of_many_at_once_one_has_it(lock, tmp_path):
 
     def take(number):
         mine = lock()
-        mine.acquire()
+        while True:  # on a busy machine others have it for longer than it waits
+            with suppress(Held):
+                mine.acquire()
+                break
         holders.append(number)
         most.append(len(holders))
         time.sleep(0.001)

@@ -70,7 +70,7 @@ class Claim(NamedTuple):
 def read_claim(path: Path) -> Claim | None:
     """Return who has a lock, None if nobody has."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_at_once) as file:
             touched, content = os.fstat(file.fileno()).st_mtime_ns, file.read(LIMIT)
     except FileNotFoundError:
         return None
@@ -80,6 +80,11 @@ def read_claim(path: Path) -> Claim | None:
     except (ValueError, TypeError):  # half written, damaged or of an older version
         is_whole = False
     return claim if is_whole else Claim("", touched)
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file, or a pipe that stands in its place, and wait for nobody."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def is_held(path: Path) -> bool:

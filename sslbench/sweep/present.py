@@ -1,5 +1,6 @@
 """What a person reads about a sweep: its plan, and what failed."""
 
+from sslbench.cell.folder import RUNNING, WAITING
 from sslbench.cell.record import DONE, FAILED
 from sslbench.cell.soundness import DAMAGED, STALE, WAYS_OUT, ignored, state_of
 from sslbench.cell.versions import is_of_other_code
@@ -102,7 +103,7 @@ def outcome(job: Job) -> str:
         return "\n      ".join([f"{cell.id}: {state}", *flaws, WAYS_OUT[state]])
     record = cell.folder.record()
     if record is None:
-        return f"{cell.id}: not run"
+        return f"{cell.id}: {state if state in (RUNNING, WAITING) else 'not run'}"
     if record.status == DONE:
         val, test = (record.results[split]["accuracy"] for split in ("val", "test"))
         return f"{cell.id}: val {val:.2%}, test {test:.2%}"
