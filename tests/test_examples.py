@@ -80,7 +80,7 @@ def test_stopped_and_gone_on_with_it_gives_the_same_results(trained, tmp_path):
     [
         ("method.predictr_dim=1", "method.predictr_dim; did you mean method.predictor_dim?"),
         ("optimizer.beta1=1", "optimizer.beta1=1.0: must lie in [0, 1)"),
-        ("augmentation.view_b.cutout.size=97", "size=97: must be 1 to 96"),
+        ("augmentation.view_b.cutout.size=225", "size=225: must be 1 to 224"),
         ("method=supervised method.predictor_dim=1", "predictor_dim; it belongs to method=simsiam"),
     ],
 )

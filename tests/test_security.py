@@ -177,7 +177,7 @@ def test_nothing_read_is_executed():
 
 @pytest.fixture(scope="module")
 def config():
-    return compose_config(["data=digits"])
+    return compose_config(["data=stl10"])
 
 
 @pytest.mark.parametrize(

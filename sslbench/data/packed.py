@@ -97,8 +97,8 @@ class Packed(Data):
             fingerprint = self._pack_into(work, source)
             if not (packs / fingerprint).exists():  # from the same images elsewhere
                 work.replace(packs / fingerprint)
-                for journal in (packs / fingerprint).glob("*.done"):
-                    journal.unlink()
+                for rest in (KEY, *(f"{split}_X.done" for split in source.splits)):
+                    (packs / fingerprint / rest).unlink(missing_ok=True)
             shutil.rmtree(work, ignore_errors=True)
             write_sealed(known, {"fingerprint": fingerprint})
             return fingerprint

@@ -52,10 +52,11 @@ def make_settings(
         "ratio": {"name": ratio, "of": "pool"},
         "augmentation": {"name": method, "view_a": VIEW, "view_b": VIEW},
         "optimizer": {"name": "adam", "type": "sslbench.optimizers.Adam", "lr": 1e-3},
-        "data": {"name": data, "root": root, "num_labeled": None, "fold": None},
+        "data": {"kind": data, "root": root, "num_labeled": None, "fold": None},
         "tracking": {"name": "off"},
         "init": {"from": start},
     }
+    settings["data"]["name"] = Path(root).name if data == "layout" else data
     settings["method"] |= {"epochs": 100.0, "batch_size": 100}
     settings = copy.deepcopy(settings | {"seed": seed, "steps": None})
     for key, value in (changes or {}).items():
@@ -97,8 +98,7 @@ def make_cell(
     record = Record(cell=cell_id, status=status, runtime={"total_seconds": 12.5}, **known)
     record.error = None if status == DONE else {"type": "Stopped", "message": f"it {status}"}
     if status == DONE:
-        name = Path(settings["data"]["root"]).name if data == "layout" else data
-        record.data = {"name": name, "class_names": CLASSES.get(data, CLASSES["digits"])}
+        record.data = {"name": data, "class_names": CLASSES.get(data, CLASSES["digits"])}
         record.data |= {f"num_{split}": size for split, size in sizes.items()}
         train = {"accuracy": accuracy + 0.01, "loss": 2 * (1 - accuracy)}
         scores = {split: _score(accuracy, sizes[split]) for split in ("val", "test")}
