@@ -60,7 +60,7 @@ def test_transformers_take_images_of_any_side_that_their_patches_divide():
     settings = compose(*VIT)
     assert settings.model.build(32)(torch.zeros(2, 3, 32, 32)).shape == (2, 64)
     with pytest.raises(ValueError, match=r"model.name=test_vit: .* 8x8 images"):
-        settings.model.require_side(8)
+        settings.model.require_buildable(8)
 
 
 @pytest.mark.parametrize(

@@ -107,8 +107,8 @@ class Model(Part):
         """What the config group calls it, where that is not its name."""
         return self.name
 
-    def require_side(self, side: int) -> None:
-        """Refuse images that the encoder does not take, or an encoder that cannot be built here.
+    def require_buildable(self, side: int) -> None:
+        """Refuse an encoder that cannot be built here for such images, before anything trains.
 
         Raises:
             ValueError: With the setting to change; by default none is refused.

@@ -41,7 +41,7 @@ class LibraryModel(Model):
     def choice(self) -> str:
         return self.LIBRARY if self.architecture == self.name else self.name
 
-    def require_side(self, side: int) -> None:
+    def require_buildable(self, side: int) -> None:
         """Refuse an architecture that the library has not, or that does not take such images.
 
         Raises:

@@ -96,7 +96,7 @@ class Preflight:
 
             choose_device(settings.device)
         require_threads(settings.threads)
-        settings.model.require_side(IMAGE_SIDE)
+        settings.model.require_buildable(IMAGE_SIDE)
         if settings.tracking.name == "tensorboard":
             require_extra("tracking=tensorboard", "tensorboard", "tensorboard")
         require_room_for_images(settings)
