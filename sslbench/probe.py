@@ -89,7 +89,7 @@ def probe(
         ValueError: If a setting is wrong, or there is no such cell, encoder or data.
     """
     from sslbench.build import prepare_process
-    from sslbench.config.compose import read_settings
+    from sslbench.config.read import read_settings
     from sslbench.data import open_dataset
     from sslbench.data.device import Images
     from sslbench.load import load_encoder
