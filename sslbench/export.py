@@ -4,6 +4,10 @@ What was written is read back by its own library and must give the encoder's own
 """
 
 import argparse
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,14 +48,12 @@ def main(arguments: list[str] | None = None) -> None:
     """Export, and leave with exit code 2 for what cannot be."""
     options = _parser().parse_args(arguments)
     from sslbench.exit_codes import UsageError
-    from sslbench.words.trouble import find_trouble, last_words
+    from sslbench.words.trouble import last_words
 
     try:
         path, difference = export(options.cell, options.to, options.output, options.outputs)
-    except ValueError as error:
-        raise UsageError(error) from None
-    except OSError as error:
-        raise UsageError(last_words(error)) if find_trouble(error) else error from None
+    except (ValueError, OSError) as error:
+        raise UsageError(last_words(error)) from None
     print(f"{path}: embeddings of {NUM_IMAGES} images differ by {difference:.1e} at most")
 
 
@@ -69,14 +71,23 @@ def export(
     from sslbench.config.as_json import model_from_json
     from sslbench.export_formats import FORMATS
     from sslbench.load import load_encoder
+    from sslbench.words.trouble import describe
 
     written = FORMATS[kind]
     written.require_packages(f"--to {kind}")
     encoder = load_encoder(cell, outputs)
     path = output or Path(f"{encoder.about['name']}{written.suffix}")
     model = model_from_json({"model": encoder.about["model"]})
-    _silence_exporters()
-    read_back = written.write(encoder, model, path)
+    with _quiet():
+        try:
+            read_back = written.write(encoder, model, path)
+        except (ValueError, OSError):
+            raise
+        except Exception as error:  # exporters have each their own
+            raise ValueError(
+                f"--to {kind}: this encoder cannot be exported so ({describe(error)}); another "
+                "format may take it"
+            ) from error
     return path, compare(encoder, read_back, f"--to {kind}")
 
 
@@ -101,13 +112,13 @@ def compare(encoder: "Encoder", read_back: "Reader", asked: str) -> float:
     return difference
 
 
-def _silence_exporters() -> None:
+@contextmanager
+def _quiet() -> Iterator[None]:
     """Keep torch's exporters from telling how they work."""
-    import logging
-    import warnings
-
-    warnings.simplefilter("ignore")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 if __name__ == "__main__":

@@ -66,12 +66,13 @@ def main(arguments: list[str] | None = None) -> None:
     if len(cells) > 1:
         parser.error(f"{' '.join(cells)}: one cell at a time")
     from sslbench.exit_codes import UsageError
+    from sslbench.words.trouble import last_words
 
     try:
         result, folder = probe(*cells, overrides=overrides, l2=options.l2, k=options.k)
         path = _save(result, folder)
-    except ValueError as error:
-        raise UsageError(error) from None
+    except (ValueError, OSError) as error:
+        raise UsageError(last_words(error)) from None
     print(json.dumps(asdict(result), indent=2) if options.json else told(result))
     if not options.json:
         print(f"written to {path}")
@@ -89,7 +90,7 @@ def probe(
         ValueError: If a setting is wrong, or there is no such cell, encoder or data.
     """
     from sslbench.build import prepare_process
-    from sslbench.config.compose import read_settings
+    from sslbench.config.read import read_settings
     from sslbench.data import open_dataset
     from sslbench.data.device import Images
     from sslbench.load import load_encoder

@@ -9,7 +9,7 @@ from torchvision import models
 
 from sslbench.cell.changes import find_changes
 from sslbench.config.as_json import settings_from_json, settings_to_json
-from sslbench.config.compose import read_settings
+from sslbench.config.read import read_settings
 from sslbench.models.torchvision import Torchvision
 from sslbench.sweep.preflight import Preflight
 

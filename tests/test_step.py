@@ -1,6 +1,7 @@
 """One training step: captured or not it learns the same, and nothing in it waits for the device."""
 
 from contextlib import nullcontext
+from importlib.util import find_spec
 from types import SimpleNamespace
 
 import pytest
@@ -74,6 +75,8 @@ CASES = [(f"method={method}", "method.ema=0.9") for method in METHODS]
 # The first is above, the second has the class of wrn45_2.
 MODELS = [model for model in choices("model") if model not in ("convnet", "wrn37_2")]
 CASES += [("method=semi", f"model={model}") for model in MODELS]
+VIT = ("model=timm", "model.name=test_vit", "model.drop_path=0.1", "model.dropout=0.1")
+CASES += [("method=semi", *VIT)] if find_spec("timm") else []
 
 
 def feed_without_values(settings, dataset):

@@ -6,15 +6,23 @@ import pytest
 from helpers.commands import TINY, records, train, train_here
 
 from sslbench.config.arguments import as_hydra_reads_it
+from sslbench.config.forget import ForgetConfigs
 
 SPACE = ("hydra/sweeper=optuna", "hydra.sweeper.n_jobs=1", "steps=1")
 SPACE += ("optimizer.lr='tag(log,interval(1e-4,1e-1))'",)
 
 
-def test_a_job_returns_its_validation_accuracy_whichever_sweeper_asks(tmp_path):
-    result = train(tmp_path, "-m", "hydra/sweeper=basic", *TINY, "steps=1", "seed=0,1")
-    assert result.returncode == 0, result.stdout
-    assert [record.status for record in records(tmp_path).values()] == ["done"] * 2
+def test_a_job_returns_its_validation_accuracy_to_whichever_sweeper_asks(tmp_path, monkeypatch):
+    returned = []
+
+    def note(_, job_return, **__):
+        returned.append(job_return.return_value)
+
+    monkeypatch.setattr(ForgetConfigs, "on_job_end", note)
+    result = train_here(tmp_path, "-m", "hydra/sweeper=basic", *TINY, "steps=1")
+    assert result.returncode == 0, result
+    [record] = records(tmp_path).values()
+    assert returned == [record.results["val"]["accuracy"]]
 
 
 def test_without_optuna_it_says_what_to_install(tmp_path, monkeypatch):

@@ -174,6 +174,16 @@ def test_classes_of_any_name_are_shown_with_or_without_a_home(home, finished, tm
     assert np.mean([row[5] for row in points["data"]]) == finished.results["test"]["accuracy"]
 
 
+def test_a_run_that_wandbs_agent_waits_for_has_the_id_that_it_gave(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(tracking, "start_run", lambda *_, **more: asked.append(more["id"]))
+    os.environ["WANDB_RUN_ID"] = "of-the-agent"
+    start(tmp_path).finish(0)
+    os.environ["WANDB_SWEEP_ID"] = "sweep"
+    start(tmp_path).finish(0)
+    assert asked == ["cell", "of-the-agent"]
+
+
 def test_wandbs_variables_say_what_the_settings_leave_open(tmp_path):
     own = {"PROJECT": "mine", "ENTITY": "me", "RUN_GROUP": "ours", "NAME": "one", "TAGS": "a,b"}
     os.environ.update({f"WANDB_{name}": value for name, value in own.items()})

@@ -27,7 +27,14 @@ PACKAGES = (
 NUMBERS_APART = {
     *("tables", "sweep", "words", "machine"),
     *("train.py", "report.py", "load.py", "repair.py", "exit_codes.py", "probe.py", "cells.py"),
-    *("export.py", "export_formats.py", "tracker.py", "tensorboard_run.py", "config/study.py"),
+    *(
+        "export.py",
+        "export_formats.py",
+        "tracker.py",
+        "tensorboard_run.py",
+        "config/study.py",
+        "config/read.py",
+    ),
     *("tracking.py", "wandb_run.py", "media.py", "dashboard.py", "palette.py"),
     *("config/arguments.py", "config/environment.py", "config/errors.py", "config/grid.py"),
     *("cell/listing.py", "cell/listing_text.py", "cell/removal.py"),

@@ -26,7 +26,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
-from sslbench.config.arguments import GROUPS, as_hydra_reads_it, as_texts, one_choice
+from sslbench.config.arguments import GROUPS, as_hydra_reads_it, one_choice
 from sslbench.config.classes import ClassSource
 from sslbench.config.environment import refuse_environment, watch_environment
 from sslbench.config.errors import (
@@ -137,20 +137,6 @@ def compose_settings(overrides: list[str]) -> Settings:
     """
     has_local = (Path(conf_dir()) / "local" / "default.yaml").exists()
     return to_settings(compose_config(overrides + ["~local"] * has_local))
-
-
-def read_settings(overrides: list[str]) -> Settings:
-    """Return the settings that were typed as a command's arguments, as `compose_settings` does.
-
-    Raises:
-        ValueError: If any of them is wrong, in few words.
-    """
-    register()
-    with initialize_config_dir(conf_dir(), **VERSION_BASE):  # also to look at other choices
-        try:
-            return compose_settings(as_texts(overrides))
-        except REFUSALS as error:
-            raise ValueError(reason(error, overrides)) from error
 
 
 class JobContext(NamedTuple):

@@ -108,7 +108,7 @@ class Model(Part):
         return self.name
 
     def require_buildable(self, side: int) -> None:
-        """Refuse an encoder that cannot be built here for such images; finding out may take long.
+        """Refuse an encoder that cannot be built here for such images, before anything trains.
 
         Raises:
             ValueError: With the setting to change; by default none is refused.

@@ -24,9 +24,14 @@ SMALL = "model.channels=8"
 """Of the default model."""
 
 
+LIBRARIES = ("timm", "torchvision")
+"""Choices of a model that need a name."""
+
+
 def choices(group):
     """Return the choices of a config group, those that a user has added among them."""
-    return sorted(path.stem for path in (Path(conf_dir()) / group).glob("*.yaml"))
+    found = sorted(path.stem for path in (Path(conf_dir()) / group).glob("*.yaml"))
+    return [choice for choice in found if choice not in LIBRARIES]
 
 
 @cache
