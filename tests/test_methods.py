@@ -48,8 +48,9 @@ def test_every_method_keeps_the_contract_with_every_model(method, model, precisi
     assert {id(it) for it in trained} == {id(it) for it in module.parameters() if it.requires_grad}
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["supervised", "barlow", "semi"])
 def test_a_few_steps_lower_the_loss(method):
+    """Of an encoder of images; what each other method learns is proved on points of their own."""
     settings = compose(f"method={method}", "model.channels=16")
     module, batch = build_method(settings, SIZES, CPU).train(), noise_batch(settings, 8)
     optimizer = settings.optimizer.build(module.param_groups(), CPU)

@@ -36,14 +36,22 @@ class GridComposer:
         parsed = [_parse(override) for override in overrides]
         plain = [each for each in parsed if _is_plain(each, parsed)]
         shared = [each.input_line for each in parsed if each not in plain]
+        found = self._with_values(shared, plain) if plain else None
+        config, choices = found or _split(self._load(list(overrides)))
+        return to_settings(config, choices), choices
+
+    def _with_values(
+        self, shared: Sequence[str], values: Sequence[Override]
+    ) -> tuple[DictConfig, Mapping[str, Any]] | None:
+        """Set values in what is composed once; None where Hydra is to say why that cannot be."""
         try:
             config, choices = self._shared(*shared)
             config = copy.deepcopy(config)
-            for each in plain:
+            for each in values:
                 OmegaConf.update(config, each.key_or_group, each.value(), merge=True)
-        except Exception:  # Hydra says it in its own words
-            config, choices = _split(self._load(list(overrides)))
-        return to_settings(config, choices), choices
+        except Exception:
+            return None
+        return config, choices
 
     def _load_shared(self, *overrides: str) -> tuple[DictConfig, Mapping[str, Any]]:
         return _split(self._load(list(overrides)))
