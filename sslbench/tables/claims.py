@@ -138,10 +138,12 @@ class Claim:
             many = f"{every} differences are as claimed, the closest: " if is_for > 1 else ""
             words = f"{many}{decides}"
         else:
-            so_far = f"{is_for} of {len(self.tests)} differences are as claimed; " * bool(is_for)
+            be = "is" if is_for == 1 else "are"
+            so_far = f"{is_for} of {len(self.tests)} differences {be} as claimed; " * bool(is_for)
             words = f"{so_far}{decides}, which may be chance"
         if self.num_missing:
-            words += f"; {self.num_missing} of {number} comparisons lack cells"
+            lack = "lacks" if self.num_missing == 1 else "lack"
+            words += f"; {self.num_missing} of {number} comparisons {lack} cells"
         seeds = seeds_in_words(list(self.tests["num_seeds"]))
         text = f"{self.verdict.capitalize()}, on {seeds}: {words}."
         if self.without_collapsed is not None:
