@@ -28,6 +28,7 @@ BENCHMARKS = (
     "capture",
     "integrity",
     "probe",
+    "verdicts",
 )
 RESULTS = ROOT / "benchmarks" / "results"
 
