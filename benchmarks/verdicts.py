@@ -1,6 +1,6 @@
 """How often the report's verdicts are wrong, and which gaps they find: by simulation.
 
-    python -m benchmarks.verdicts --repeats 1000
+    python -m benchmarks.verdicts --repeats 300
 
 Made-up trainings of all rows that the seven claims compare. An image is hard for all trainings, for
 a row and for one training; a training's seed moves its accuracy by a point of standard deviation.
@@ -50,7 +50,7 @@ class Setup(NamedTuple):
 
 def main() -> None:
     parser = command_parser("verdicts", __doc__)
-    parser.add_argument("--repeats", type=int, default=1000)
+    parser.add_argument("--repeats", type=int, default=300)
     parser.add_argument("--seeds", type=numbers, default=(1, 2, 3, 5), metavar="A,B")
     parser.add_argument("--images", type=numbers, default=(2400, 6400), metavar="A,B")
     parser.add_argument("--processes", type=int, default=1)

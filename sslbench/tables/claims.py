@@ -126,7 +126,7 @@ class Claim:
         """The verdict and what decides it, in words."""
         number = len(self.tests) + self.num_missing
         if self._deciding is None:
-            return f"No data: none of its {number} comparisons has cells on both sides."
+            return "No data: no comparison has cells on both sides."
         decides = difference_in_words(*self._deciding[["comparison", *Effect._fields[1:]]])
         is_for, is_against = map(sum, self._sides())
         if is_against:
