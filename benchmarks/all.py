@@ -30,6 +30,7 @@ BENCHMARKS = (
     "probe",
     "bn_statistics",
     "scale",
+    "verdicts",
 )
 RESULTS = ROOT / "benchmarks" / "results"
 

@@ -212,7 +212,8 @@ def write_report(
     from sslbench.tables.tables import claim_tables
 
     report.folder.mkdir(parents=True, exist_ok=True)
-    for table in report.tables + claim_tables(report.claims) + report.environment:
+    claims = claim_tables(report.claims) if report.claims else []
+    for table in report.tables + claims + report.environment:
         write_table(table, report.folder)
     if with_pictures:
         from sslbench.tables.pictures import draw_pictures

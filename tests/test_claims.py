@@ -146,8 +146,8 @@ def test_missing_cells_leave_a_claim_open(tmp_path):
     del (accuracies := dict(AS_CLAIMED))["wrn45_2"]
     claim = claim_of(grid(tmp_path, 3, accuracies), 1)
     assert claim.verdict == UNDECIDED
-    assert claim.sentence.endswith("; 1 of 2 comparisons lack cells.")
-    assert claim_of(build_report(tmp_path), 3).sentence.startswith("No data: none of its 2 ")
+    assert claim.sentence.endswith("; 1 of 2 comparisons lacks cells.")
+    assert claim_of(build_report(tmp_path), 3).sentence.startswith("No data: no comparison has ")
 
 
 def test_collapsed_cells_are_named_and_claims_judged_without_them(tmp_path):

@@ -8,7 +8,7 @@ import pandas as pd
 from sslbench.files.checksums import finite_numbers
 from sslbench.tables.claims import Claim
 from sslbench.tables.contents import Ablation, Report, Table
-from sslbench.tables.overview import cell_words, data_words
+from sslbench.tables.overview import cell_words, data_words, shown_groups
 
 FORMAT = 1
 """Raised when a key changes its meaning or goes."""
@@ -17,13 +17,14 @@ FORMAT = 1
 def to_json(report: Report) -> dict[str, Any]:
     """Return a report as JSON values; what is not known, or is no finite number, is null."""
     main, table = report.main, report.first_table
+    words = data_words(main) + cell_words(*shown_groups(report)) if main else []
     contents = {
         "format": FORMAT,
         "outputs": str(report.outputs),
         "generated": report.generated,
         "verdict": report.verdict,
         "shows_paper": report.has_paper_cells,
-        "on": {"group": main.title, "words": data_words(main) + cell_words(main)} if main else None,
+        "on": {"group": main.title, "words": words} if main else None,
         "collapsed": report.collapsed,
         "first_table": None if table is None else _first_table(asdict(table)),
         "claims": [_claim(claim) for claim in report.claims],

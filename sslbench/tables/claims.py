@@ -106,7 +106,9 @@ class Claim:
             return None
         is_for, is_against = self._sides()
         if is_against.any():
-            return self.tests[is_against].nsmallest(1, "p").iloc[0]
+            is_sure = self.tests["num_seeds"] >= MIN_SEEDS
+            against = self.tests[is_against & (is_sure | (self.verdict != CONTRADICTED))]
+            return against.nsmallest(1, "p").iloc[0]
         open_ones = self.tests[~is_for] if not is_for.all() else self.tests
         if self.number == NO_IMPROVEMENT:
             return open_ones.nlargest(1, "high").iloc[0]
@@ -126,7 +128,7 @@ class Claim:
         """The verdict and what decides it, in words."""
         number = len(self.tests) + self.num_missing
         if self._deciding is None:
-            return f"No data: none of its {number} comparisons has cells on both sides."
+            return "No data: no comparison has cells on both sides."
         decides = difference_in_words(*self._deciding[["comparison", *Effect._fields[1:]]])
         is_for, is_against = map(sum, self._sides())
         if is_against:
@@ -138,10 +140,14 @@ class Claim:
             many = f"{every} differences are as claimed, the closest: " if is_for > 1 else ""
             words = f"{many}{decides}"
         else:
-            so_far = f"{is_for} of {len(self.tests)} differences are as claimed; " * bool(is_for)
+            be = "is" if is_for == 1 else "are"
+            so_far = f"{is_for} of {len(self.tests)} differences {be} as claimed; " * bool(is_for)
+            is_apart = self._deciding["low"] > 0 or self._deciding["high"] < 0
             words = f"{so_far}{decides}, which may be chance"
+            words += " among so many comparisons" * bool(is_apart)
         if self.num_missing:
-            words += f"; {self.num_missing} of {number} comparisons lack cells"
+            lack = "lacks" if self.num_missing == 1 else "lack"
+            words += f"; {self.num_missing} of {number} comparisons {lack} cells"
         seeds = seeds_in_words(list(self.tests["num_seeds"]))
         text = f"{self.verdict.capitalize()}, on {seeds}: {words}."
         if self.without_collapsed is not None:

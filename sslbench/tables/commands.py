@@ -96,6 +96,7 @@ def _is_papers(group: Group, gaps: Iterable[Row]) -> bool:
     """Whether the paper's experiment asks for all that is missing and nothing else."""
     chosen = set(group.chosen_rows())
     plain = not any(key.startswith(("method.", "model.")) for key in group.changes)
+    plain = plain and all(_is_possible(group, row) for row in paper.ROWS)
     return plain and chosen >= set(paper.ROWS) >= set(gaps) and len(list(gaps)) > 1
 
 

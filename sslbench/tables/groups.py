@@ -163,7 +163,7 @@ def is_ablation(group: Group, groups: list[Group]) -> bool:
 
 def main_group(groups: list[Group]) -> Group | None:
     """Return the group that a report is on: the paper's settings, else the most finished cells."""
-    own = [group for group in groups if not is_ablation(group, groups)]
+    own = [group for group in groups if not is_ablation(group, groups)] or groups
 
     def order(group: Group) -> tuple[bool, int]:
         return group.is_paper, sum(len(group.done(row)) for row in group.rows)

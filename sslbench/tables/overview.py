@@ -36,7 +36,8 @@ def _cells(report: Report) -> list[str]:
     """Say which data, cells, seeds and hardware the answer is of, and what is wrong with them."""
     lines = []
     if report.main is not None:
-        lines.append(", ".join(filter(None, [*data_words(report.main), *cell_words(report.main)])))
+        words = [*data_words(report.main), *cell_words(*shown_groups(report))]
+        lines.append(", ".join(filter(None, words)))
     lines += [f"! collapsed: {title} ({why})" for title, why in report.collapsed.items()]
     states = Counter(cell.status for cell in report.cells if cell.status != DONE)
     lines += [f"! {number} {state}" for state, number in sorted(states.items())]
@@ -54,11 +55,18 @@ def data_words(group: Group) -> list[str]:
     return [f"{name} ({', '.join(numbers)} images)"]
 
 
-def cell_words(group: Group) -> list[str]:
+def shown_groups(report: Report) -> list[Group]:
+    """Return the groups that the verdict is on: all of an own ablation, else the main one."""
+    is_main = report.has_paper_cells or not report.ablations
+    return [group for group in report.groups if group is report.main or not is_main]
+
+
+def cell_words(*groups: Group) -> list[str]:
     """Say how many of the chosen cells are done, with which seeds, and on what hardware."""
-    done = [cell for cell in group.cells() if cell.status == DONE]
+    done = [cell for group in groups for cell in group.cells() if cell.status == DONE]
     seeds = sorted({cell.seed for cell in done})
-    number = len(group.chosen_rows()) * max(1, len(seeds))
+    chosen = [group.chosen_rows() if len(groups) == 1 else list(group.rows) for group in groups]
+    number = sum(map(len, chosen)) * max(1, len(seeds))
     machines = dict.fromkeys(
         f"{cell.record.runtime.get('processor') or 'unknown hardware'} "
         f"{cell.record.runtime.get('precision') or ''}".strip()
