@@ -5,6 +5,7 @@ from huggingface_hub import ModelCard
 
 from sslbench.cell.card import card, save_card
 from sslbench.cell.record import Record
+from sslbench.tables.beside import paper_figures
 from sslbench.tables.statistics import wilson_interval
 
 NAMES = ["<b>*x*</b>", "a|b: 'c'", "日本", "$x_1$"]
@@ -33,6 +34,7 @@ def record():
     made.data |= {"side": 96, "mean": [0.5] * 3, "std": [0.25] * 3}
     made.runtime = {"train_seconds": 9.6, "processor": "made up", "precision": "fp32"}
     made.runtime["versions"] = {"torch": "2.14", "commit": "abc"}
+    made.runtime["images_per_step"] = {"labeled": 25, "unlabeled": 50}
     return made
 
 
@@ -52,7 +54,8 @@ def test_the_body_says_what_the_cell_is_and_how_good(record):
         "load_encoder('mine-convnet-s0-12', outputs='outputs')",
         "| test | 25.00% | 1.5000 |",
         "| test, k-NN | 31.25% |",
-        "80 steps of 25 images by `sgd`, learning rate 0.1 (cosine)",
+        "80 steps of 25 labelled and 50 unlabelled images by `sgd`, learning rate 0.1 (cosine)",
+        "Labelled to unlabelled 1:20.",
         "best on the validation images, of step 40 (`best.pt`",
         r"\<b\>\*x\*\</b\> 50.0%, a\|b: 'c' no images, 日本 25.0%, \$x\_1\$ 0.0%",
         "torch.zeros(8, 3, 96, 96",
@@ -61,8 +64,35 @@ def test_the_body_says_what_the_cell_is_and_how_good(record):
     low, high = wilson_interval(0.25, 40)
     assert f"25.0% has the 95 % interval {low:.1%} to {high:.1%}" in text
     assert "stand-in" not in text
+    assert "collapsed" not in text
+    assert "The paper reports" not in text
     record.data["name"] = "digits"
     assert "stand-in" in card(record)
+
+
+def test_the_body_says_what_collapsed_and_no_ratio_that_is_not_used(record):
+    record.results["collapse"] = "all 40 images are taken for bird"
+    record.streams = ["labeled"]
+    text = card(record)
+    assert "It collapsed: all 40 images are taken for bird." in text
+    assert "1:20" not in text
+
+
+@pytest.mark.parametrize(
+    ("choices", "change", "expected"),
+    [
+        (("supervised", "convnet", ["labeled"]), {}, "table 1: train acc 48.80%, val acc 59.36%"),
+        (("semi", "wrn45_2", ["labeled", "unlabeled"]), {}, "table 3: train acc 87.75%"),
+        (("supervised", "convnet", ["labeled"]), {"steps": 9}, None),
+        (("mine", "convnet", ["labeled"]), {}, None),
+    ],
+)
+def test_the_papers_figures_stand_beside_what_they_are_of(record, choices, change, expected):
+    record.settings["method"]["name"], record.settings["model"]["name"], record.streams = choices
+    record.changes = change
+    text = card(record, paper_figures(record))
+    assert ("The paper reports" in text) == (expected is not None)
+    assert expected is None or f"The paper reports for it, in {expected}" in text
 
 
 def test_whatever_a_data_set_is_called_stays_a_name(record, tmp_path):

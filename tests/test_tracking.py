@@ -257,7 +257,11 @@ def test_a_dry_run_writes_what_is_saved_and_the_tables_go_to_one_run(trained, ca
     written = json.dumps(contents)
     for name in ("val/accuracy", "test/accuracy", "method.name", "embeddings/tsne"):
         assert f'"{name}"' in written
-    assert len(contents["markdown"]) == len(contents["tables"]) > 0
+    answer, *tables = contents["markdown"]
+    assert contents["verdict"] in answer
+    assert len(tables) == len(contents["tables"]) > 0
+    lines = [line for table in contents["tables"].values() for line in table["data"]]
+    assert any(isinstance(value, float) for line in lines for value in line)
     for _ in range(2):
         assert leave("--summary", f"--outputs={outputs}") == 0
     assert "wandb sync" in capsys.readouterr().out

@@ -85,7 +85,8 @@ def _largest_effect(report: Report) -> float:
     effects = [(each.without_collapsed or each).effect for each in report.main_claims]
     bounds = [abs(bound) for effect in effects if effect for bound in (effect.low, effect.high)]
     for ablation in report.ablations:
-        sound = ablation.values[~ablation.values["collapsed"].astype(bool)]
+        values = ablation.values
+        sound = values[(values["metric"] == paper.TEST.title) & ~values["collapsed"].astype(bool)]
         bounds += list(sound[["difference_low", "difference_high"]].abs().max().dropna())
     return max([LEAST_EFFECT, *bounds])
 

@@ -39,9 +39,7 @@ def _draw(
     for i, line in enumerate(lines.itertuples()):
         color, marker = LINES[models.index(line.model) % len(LINES)]
         n = f"base line, n = {line.n}" if line.is_base else f"n = {line.n}"
-        ax.annotate(
-            n, (1, i), xycoords=("axes fraction", "data"), va="center", ha="right", fontsize=7
-        )
+        ax.annotate(n, (1.01, i), xycoords=("axes fraction", "data"), va="center", fontsize=7)
         if line.is_base or pd.isna(line.difference):
             continue
         bounds = [[line.difference - line.difference_low], [line.difference_high - line.difference]]
@@ -51,8 +49,8 @@ def _draw(
             place, i, xerr=100 * pd.DataFrame(bounds).to_numpy(), color=color, marker=marker
         )
     ax.set_yticks(range(len(lines)), [short_label(label) for label in labels])
-    ax.margins(x=0.15)
-    ax.invert_yaxis()
+    ax.set_ylim(len(lines) - 0.5, -0.5)
+    ax.grid(visible=False, axis="y")
     ax.set_xlabel("points of test accuracy, from the base line")
     styles = [(paper.title(m), LINES[i % len(LINES)]) for i, m in enumerate(models)]
     add_legend(canvas, styles + [COLLAPSED] * bool(lines["collapsed"].astype(bool).any()))
@@ -63,7 +61,7 @@ def _draw(
     ]
     alt = f"Differences from the base line as points with intervals: {', '.join(told)}."
     stem = report.folder / "figures" / slug(ablation.name)
-    title = f"Differences from the base line: {ablation.title}"
+    title = f"{ablation.title}: differences from the base line"
     return save_picture(canvas, stem, (title, CAPTION, alt), lines, formats)
 
 
