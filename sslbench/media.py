@@ -43,7 +43,8 @@ def pictures_and_tables(record: Record, folder: Path) -> dict[str, Any]:
 
 def draw_classes(points: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Image.Image:
     """Draw `(n, 2)` points in the colours of their `(n,)` labels, as the report does."""
-    from sslbench.tables.pictures.album import STYLE, rendered
+    from sslbench.tables.pictures.album import STYLE
+    from sslbench.tables.pictures.drawing import rendered
     from sslbench.tables.pictures.embeddings import NO_TICKS, name_classes, scatter
 
     with matplotlib.rc_context(fname=STYLE):

@@ -193,7 +193,7 @@ def start_tracker(
         name=" ".join([*parts, seed]),
         job_type=settings.method.name,
         tags=[*parts[1:], settings.data.safe_name, seed],
-        config=config | {"cell": cell_id, "row": _row(settings, parts, config)},
+        config=config | {"cell": cell_id, "row": _row([*parts, settings.data.name], config)},
     )
     return WandbTracker(start, checkpoints=tracking.checkpoints)
 
@@ -203,11 +203,12 @@ def _run_id(cell_id: str) -> str:
     return os.environ.get("WANDB_RUN_ID", cell_id) if "WANDB_SWEEP_ID" in os.environ else cell_id
 
 
-def _row(settings: "Settings", parts: list[str], config: dict[str, Any]) -> str:
+def _row(parts: list[str], config: dict[str, Any]) -> str:
     """Name what a cell is but for its seed: runs of one name may be averaged."""
-    start = (settings.init_from or "").partition("-")[0]
+    start = config.get("init", {}).get("from")
+    origin = [f"from {start.partition('-')[0]}"] if start else []
     changes = [f"{key}={value}" for key, value in config.get("changes", {}).items()]
-    return " ".join([*parts, settings.data.name, *[f"from {start}"] * bool(start), *changes])
+    return " ".join([*parts, *origin, *changes])
 
 
 def exit_code(record: Record) -> int:

@@ -19,6 +19,7 @@ import pytest
 import wandb
 from helpers.commands import train_here
 from helpers.crash import signalled
+from helpers.synthetic import make_cell
 from PIL import Image
 from wandb.cli.cli import cli as wandb_command
 
@@ -249,8 +250,10 @@ def leave(*arguments):
     return stopped.value.code
 
 
-def test_a_dry_run_writes_what_is_saved_and_the_tables_go_to_one_run(trained, capsys):
-    outputs = trained[0].parents[1]
+def test_a_dry_run_writes_what_is_saved_and_the_tables_go_to_one_run(tmp_path, capsys):
+    outputs = tmp_path / "outputs"
+    for model in ("convnet", "resnet18"):
+        make_cell(outputs, model)
     assert leave("--entity=me", "--project=mine", "--dry-run", f"--outputs={outputs}") == 0
     contents = json.loads((outputs / "report" / "dashboard.json").read_text())
     assert contents["account"] == {"entity": "me", "project": "mine"}
