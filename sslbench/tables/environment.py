@@ -9,6 +9,7 @@ from sslbench.cell.versions import is_of_other_code
 from sslbench.tables import paper
 from sslbench.tables.contents import Table
 from sslbench.tables.gather import Cell
+from sslbench.words.escape import printable
 
 UNKNOWN = "-"
 SPLITS = {"train_plain": "labelled", "val": "validation", "test": "test"}
@@ -31,8 +32,13 @@ def other_code(cells: Iterable[Cell]) -> list[Cell]:
 
 
 def _table(name: str, title: str, note: str, lines: list[dict]) -> Table:
-    values = pd.DataFrame(lines)
+    values = pd.DataFrame({key: _safe(value) for key, value in line.items()} for line in lines)
     return Table(name, title, note, values.fillna(UNKNOWN).astype(str), values)
+
+
+def _safe(value: object) -> object:
+    """Write texts that are no UTF-8 as escapes: pandas refuses them."""
+    return printable(value) if isinstance(value, str) else value
 
 
 def _by_data(cells: list[Cell]) -> dict[tuple[str, str], list[Cell]]:
@@ -103,13 +109,13 @@ def _environment_table(cells: list[Cell]) -> Table:
         key += [versions.get(name) for name in ("code", "commit", "platform", *PACKAGES)]
         groups.setdefault(tuple(map(_told, key)), []).append(cell)
     titles = ["hardware", "precision", "threads", "code", "commit", "system", *PACKAGES]
+    others = {cell.cell_id: cell for cell in other_code(cells)}
     columns = {
-        f"{number}. of {len(alike)} cells": [*key, "no" if other_code(alike) else "yes"]
+        f"{number}. of {len(alike)} cells": [*key, "no" if alike[0].cell_id in others else "yes"]
         for number, (key, alike) in enumerate(groups.items(), start=1)
     }
-    others = other_code(cells)
     note = "Cells by what trained them. Code: a digest of all that a cell's numbers come from. "
-    note += f"Trained by other code than this: {_listed(others)}." if others else ""
+    note += f"Trained by other code than this: {_listed([*others.values()])}." if others else ""
     values = pd.DataFrame({"what": [*titles, "trained by this code"]} | columns)
     return Table("environment", "Hardware, code and packages", note.strip(), values, values)
 
@@ -152,4 +158,4 @@ def _mean(cells: list[Cell], key: str, digits: int, unit: float = 1.0) -> str:
 
 
 def _told(value: object) -> str:
-    return UNKNOWN if value in (None, "") else str(value)
+    return UNKNOWN if value in (None, "") else printable(str(value))

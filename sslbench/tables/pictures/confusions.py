@@ -10,6 +10,7 @@ from sslbench.tables.contents import Picture
 from sslbench.tables.gather import Cell
 from sslbench.tables.paper import Row
 from sslbench.tables.pictures.album import Album, part, short, way_of, way_words
+from sslbench.words.escape import printable
 
 MAX_NUMBERED_CLASSES, NUMBERED_FROM = 12, 5
 """How many classes there may be for numbers in the matrix, and the percent they stand from."""
@@ -54,8 +55,9 @@ def _draw(album: Album, name: str, shares: dict[Row, np.ndarray], names: list[st
         each.tick_params(length=0, pad=1)
         each.tick_params(axis="x", rotation=90)
     canvas.supxlabel("taken for")
+    written = list(map(printable, names))  # pandas refuses what is no UTF-8
     tables = {
-        (*way_words(way_of(row)), row.ratio or "", row.model): pd.DataFrame(share, names, names)
+        (*way_words(way_of(row)), row.ratio or "", row.model): pd.DataFrame(share, written, written)
         for row, share in shares.items()
     }
     caption = (
