@@ -6,6 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from sslbench.cell.embeddings import read_embeddings
+from sslbench.palette import INK
 from sslbench.tables import paper, statistics
 from sslbench.tables.contents import Picture
 from sslbench.tables.gather import Cell
@@ -78,7 +79,7 @@ def _draw(album: Album, name: str, way: Way, values: pd.DataFrame) -> Picture:
             style = {"color": color, "alpha": 0.2, "linewidth": 0}
             ax.fill_between(band["step"], band["low"], band["high"], **style)
         if panel in ("probe", "knn"):
-            ax.axhline(100 * values["chance"].iloc[0], ls=":", lw=1, alpha=0.6)
+            ax.axhline(100 * values["chance"].iloc[0], color=INK, ls=":", lw=1, alpha=0.6)
         ax.set(title=PANELS[panel], xlabel="step")
         ax.set_ylim(bottom=0)
         frames.append(bands.assign(measure=panel))
