@@ -54,7 +54,7 @@ class PseudoLabeling(SemiSupervised):
     """Strong views are to be classified as weak views of the same images are.
 
     The defaults are FixMatch's (Sohn et al. 2020, section 4), whose successors keep them; theirs
-    are also `optimizer=sgd optimizer.schedule=cosine`.
+    are also `augmentation=fixmatch optimizer=sgd optimizer.schedule=fixmatch`.
     """
 
     UNLABELED_VIEWS: ClassVar[dict[str, str]] = {"weak": "view_a", "strong": "view_b"}
