@@ -17,6 +17,7 @@ from sslbench.engine.step import CapturedStep
 from sslbench.evaluate.cell import evaluate
 from sslbench.machine.hardware import auto_precision
 from sslbench.methods.supervised import Supervised
+from sslbench.sweep.plan import parent_overrides
 
 PRESETS = {"supervised": "supervised", "self": "barlow", "semi": "semi"}
 """Kind of learning, and the paper's method of that kind."""
@@ -43,6 +44,11 @@ def test_a_preset_is_the_one_change_of_its_cells():
     choices = {"model": "wrn45_2", "method": "fixmatch", "preset": "strong_semi"}
     expected = {"preset": "strong_semi", "optimizer.lr": 0.5}
     assert find_changes(settings, choices) == expected
+
+
+def test_a_cell_to_start_from_has_the_preset_that_is_named_and_not_its_childs():
+    words = parent_overrides(["preset=strong_semi", "seed=1"], "simclr preset=strong_self")
+    assert words == ["seed=1", "method=simclr", "init.from=null", "preset=strong_self"]
 
 
 @pytest.mark.parametrize("kind", PRESETS)

@@ -205,7 +205,7 @@ def _apart_from_method(settings: Settings) -> dict[str, Any]:
 
 
 def parent_overrides(overrides: list[str], init_from: str) -> list[str]:
-    """Return the overrides of the cell to start from: the child's, but for its method's.
+    """Return the overrides of the cell to start from: the child's, but for its method's and preset.
 
     >>> parent_overrides(["method=semi", "seed=1", "steps=5", "method.ema=0.9"], "barlow steps=9")
     ['seed=1', 'method=barlow', 'init.from=null', 'steps=9']
@@ -215,6 +215,6 @@ def parent_overrides(overrides: list[str], init_from: str) -> list[str]:
     kept = []
     for override in overrides:
         key = override.partition("=")[0].lstrip("+~")
-        if key not in replaced and key.partition(".")[0] not in ("method", "init"):
+        if key not in replaced and key.partition(".")[0] not in ("method", "init", "preset"):
             kept.append(override)
     return [*kept, f"method={method}", "init.from=null", *others]
