@@ -107,7 +107,8 @@ def move_pixels(images: Tensor, params: Params) -> Tensor:
     source_y = sin * x + cos * y + of("shear_y") * (x + width / 2) - of("translate_y") * height
     grid = torch.stack((source_x * (2 / width), source_y * (2 / height)), dim=3)
     # Outside the image grid_sample finds zeros.
-    return F.grid_sample(images - GRAY, grid, align_corners=False) + GRAY
+    moved = F.grid_sample(images - GRAY, grid, align_corners=False) + GRAY
+    return moved.clamp_(0, 1)  # what rounding leaves below 0 would fall to a lower level
 
 
 def blend(images: Tensor, params: Params) -> Tensor:
