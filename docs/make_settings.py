@@ -50,11 +50,11 @@ SECTIONS = {
     "ratio": ["sslbench.config.parts.Ratio"],
     "optimizer": [
         "sslbench.config.parts.Optimizer",
-        "sslbench.optimizers.Adam",
-        "sslbench.optimizers.AdamW",
-        "sslbench.optimizers.SGD",
-        "sslbench.lars.LARS",
-        "sslbench.muon.Muon",
+        "sslbench.optimizers.torch_optimizers.Adam",
+        "sslbench.optimizers.torch_optimizers.AdamW",
+        "sslbench.optimizers.torch_optimizers.SGD",
+        "sslbench.optimizers.lars.LARS",
+        "sslbench.optimizers.muon.Muon",
     ],
     "data": [
         "sslbench.config.data.Data",

@@ -32,7 +32,7 @@ from sslbench.engine.step import CapturedStep, EagerStep
 from sslbench.engine.training import Training
 from sslbench.interfaces import MethodModule
 from sslbench.methods.average import Averaged
-from sslbench.optimizers import spare_norms_and_biases
+from sslbench.optimizers.decay import spare_norms_and_biases
 from sslbench.randomness import derive_seed
 
 log = logging.getLogger(__name__)

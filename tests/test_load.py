@@ -134,7 +134,7 @@ def test_images_of_all_types_are_taken(images, encoder):
         ("results/weights", ...),
         ("data/std", "grey"),
         ("settings/model", ...),
-        ("settings/model/type", "sslbench.optimizers.Adam"),
+        ("settings/model/type", "sslbench.optimizers.torch_optimizers.Adam"),
         ("settings/model/type", "sslbench.models.No"),
         ("settings/model/heads", 8),
     ],

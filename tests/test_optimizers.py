@@ -12,7 +12,7 @@ from sslbench.build import build
 from sslbench.cell.checkpoint import load_optimizer
 from sslbench.engine.rates import learning_rate
 from sslbench.engine.step import CapturedStep
-from sslbench.optimizers import spare_norms_and_biases
+from sslbench.optimizers.decay import spare_norms_and_biases
 
 
 def layers():

@@ -14,7 +14,7 @@ import torch
 
 from sslbench.cell.record import load_record
 from sslbench.config.parts import EXECUTION
-from sslbench.optimizers import Adam
+from sslbench.optimizers.torch_optimizers import Adam
 
 LOOKS_SECONDS = 1.2
 """Long enough for a cell that waits for a place to look for one twice."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from sslbench.config.parts import EXECUTION
-from sslbench.optimizers import Adam
+from sslbench.optimizers.torch_optimizers import Adam
 
 
 @dataclass

@@ -30,6 +30,7 @@ SETTINGS = {
 """Of each model and method, besides those that all have."""
 STREAMS = {"supervised": ["labeled"], "barlow": ["unlabeled"], "semi": ["labeled", "unlabeled"]}
 VIEW = {name: {"type": f"sslbench.augment.{name}", "p": 0.5} for name in ("crop", "flip", "blur")}
+ADAM = "sslbench.optimizers.torch_optimizers.Adam"
 PLANNED = "planned"
 Random = np.random.Generator
 
@@ -51,7 +52,11 @@ def make_settings(
         "method": {"name": method, "type": f"methods.{method}"} | SETTINGS.get(method, {}),
         "ratio": {"name": ratio, "of": "pool"},
         "augmentation": {"name": method, "view_a": VIEW, "view_b": VIEW},
-        "optimizer": {"name": "adam", "type": "sslbench.optimizers.Adam", "lr": 1e-3},
+        "optimizer": {
+            "name": "adam",
+            "type": "sslbench.optimizers.torch_optimizers.Adam",
+            "lr": 1e-3,
+        },
         "data": {"kind": data, "root": root, "num_labeled": None, "fold": None},
         "tracking": {"name": "off"},
         "init": {"from": start},

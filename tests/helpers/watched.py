@@ -8,7 +8,7 @@ import torch
 from threadpoolctl import threadpool_info
 
 from sslbench.config.parts import EXECUTION
-from sslbench.optimizers import Adam
+from sslbench.optimizers.torch_optimizers import Adam
 
 
 @dataclass

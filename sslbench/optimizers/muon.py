@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from sslbench.config.ranges import below_one
-from sslbench.optimizers import AdamW
+from sslbench.optimizers.torch_optimizers import AdamW
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """Of the quintic of Jordan et al., whose iteration brings singular values near to 1 quickly."""

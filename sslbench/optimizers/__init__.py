@@ -1,0 +1,1 @@
+"""Optimizers as parts, each beside the code that takes its steps where torch has none."""
