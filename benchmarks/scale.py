@@ -19,8 +19,9 @@ import resource
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from unittest import mock
 
@@ -64,10 +65,7 @@ class Tally:
     useful: float = 0.0
     wasted: float = 0.0
     goes: int = 0
-    events: dict[str, int] = field(default_factory=dict)
-
-    def count(self, event: str) -> None:
-        self.events[event] = self.events.get(event, 0) + 1
+    events: Counter[str] = field(default_factory=Counter)
 
 
 class Cluster:
@@ -148,7 +146,7 @@ class Cluster:
         heapq.heappush(self._ends, (now + minutes + RESTART_MINUTES, ticket, how))
 
     def _end(self, ticket: str, how: str, now: float) -> None:
-        self.tally.count(how)
+        self.tally.events[how] += 1
         if how in ("crash", "preempt"):  # Slurm queues it again
             heapq.heappush(self._queue, (now, ticket))
             return
@@ -182,8 +180,7 @@ def simulate(num_cells: int, workers: int, folder: Path) -> dict[str, float]:
     cluster.deaths = [whole / 3, whole / 2]
     arguments = ["-m", "data=digits", "tracking=off", "method=semi", "init.from=barlow", SMALL]
     arguments += [f"ratio={','.join(RATIOS)}", f"seed=range({seeds})", f"outputs={folder}"]
-    commands, planning, began, of_cpu = 0, [], time.monotonic(), time.process_time()
-    code: int | str | None = 1
+    commands, planning, began, of_cpu, code = 0, [], time.monotonic(), time.process_time(), 1
     run_sweep, headline = run.run_sweep, run.headline
 
     def with_cluster(*given: object, engine: object, **more: object) -> None:
@@ -207,13 +204,12 @@ def simulate(num_cells: int, workers: int, folder: Path) -> dict[str, float]:
             except SystemExit as left:
                 code = left.code
             except ParentDied:
-                cluster.tally.count("death of the sweep")
+                cluster.tally.events["death of the sweep"] += 1
     tally = cluster.tally
     total = tally.useful + tally.wasted
-    done = sum(1 for _ in (folder / "cells").glob("*/best.pt"))
-    return asdict(tally) | {
+    return vars(tally) | {
         "cells": seeds * CELLS_A_SEED,
-        "done": done,
+        "done": len([*(folder / "cells").glob("*/best.pt")]),
         "commands": commands,
         "wasted_share": tally.wasted / total,
         "makespan_hours": tally.clock / 60,
