@@ -79,7 +79,7 @@ def test_a_layout_of_another_side_needs_no_unlabelled_images(tmp_path):
     (folder / "test_y.bin").write_bytes(bytes(i % 10 + 1 for i in range(45 * 9)))
     (folder / "unlabeled_X.bin").unlink()
     dataset = open_dataset(layout(tmp_path, side=32), outputs)
-    assert dataset.counts == {"labeled": 810, "unlabeled": 0, "val": 81, "test": 324}
+    assert dataset.counts == {"labeled": 810, "unlabeled": 0, "val": 80, "test": 325}
     assert dataset.files.images["test"].shape == (405, 3, 32, 32)
     with pytest.raises(ValueError, match=r"train_X.* 112x112 .*side=32, data\.side=96"):
         open_dataset(layout(tmp_path, side=112), outputs)
