@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from concurrent.futures import BrokenExecutor
+from contextlib import suppress
 from io import StringIO
 
 import pytest
@@ -13,6 +14,7 @@ from helpers.cells import composer, save_record
 from helpers.commands import (
     CURVES,
     JOBLIB,
+    PATIENCE_SECONDS,
     TINY,
     only_cell,
     records,
@@ -31,8 +33,8 @@ from sslbench.sweep.preflight import Preflight
 from sslbench.sweep.run import run_sweep
 
 GRID = ("-m", *TINY, "steps=8", "seed=0,1,2")
-LONG = ("-m", *TINY, "steps=3000")
-"""A minute: it ends too where a test fails."""
+LONG = ("-m", *TINY, "steps=100000")
+"""Longer than a test has patience."""
 
 
 def results(folder):
@@ -122,9 +124,13 @@ def test_sigterm_saves_the_running_cell_and_is_the_exit_code(tmp_path):
 
 def test_ctrl_c_saves_the_cells_of_workers_and_is_the_exit_code(tmp_path):
     process = start(tmp_path, *LONG, *JOBLIB)
-    wait_for(tmp_path, CURVES)  # one of joblib's two workers is idle
-    os.killpg(process.pid, signal.SIGINT)
-    output, _ = process.communicate(timeout=60)
+    try:
+        wait_for(tmp_path, CURVES)  # one of joblib's two workers is idle
+        os.killpg(process.pid, signal.SIGINT)
+        output, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert_saved(tmp_path, signal.SIGINT, process.returncode, output)
 
 

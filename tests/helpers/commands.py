@@ -27,6 +27,8 @@ TINY = ("data=digits", "tracking=off", "threads=1", "log_every=2")
 TINY += ("model.channels=8", "method.batch_size=8", "precision=fp32")
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 CURVES = "outputs/cells/*/metrics.jsonl"
+PATIENCE_SECONDS = 300
+"""With a command, on a machine where others are busy too."""
 
 
 @dataclass
@@ -108,13 +110,13 @@ def train(
 ) -> Result:
     """Run `python -m sslbench.train` in a process of its own; `stdout` holds both streams."""
     process = start(folder, *arguments, env=env, cwd=cwd)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=PATIENCE_SECONDS)
     return Result(process.returncode, output, "")
 
 
 def wait_for(what: Path, pattern: str, number: int = 1) -> None:
     """Wait until so many files match."""
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while len(list(what.glob(pattern))) < number:
         assert time.monotonic() < deadline, f"no {pattern} in {what}"
         time.sleep(0.02)
