@@ -9,7 +9,7 @@ from sslbench.config.arguments import as_hydra_reads_it
 from sslbench.config.forget import ForgetConfigs
 
 SPACE = ("hydra/sweeper=optuna", "hydra.sweeper.n_jobs=1", "steps=1")
-SPACE += ("optimizer.lr='tag(log,interval(1e-4,1e-1))'",)
+SPACE += ("optimizer.lr=tag(log,interval(1e-4,1e-1))",)
 
 
 def test_a_job_returns_its_validation_accuracy_to_whichever_sweeper_asks(tmp_path, monkeypatch):
