@@ -51,7 +51,7 @@ def job(config: Config) -> float | None:
         CellStopped: Exit code 1 where the cell failed, 128 + n where signal n stopped it.
     """
     try:
-        _job(config)
+        return _job(config)
     except CellStopped as stopped:
         if BY_SUBMITIT in os.environ and stopped.code > 128:
             # All is saved. What submitit does at this signal, such as to queue the job again, it
@@ -60,7 +60,7 @@ def job(config: Config) -> float | None:
         raise
 
 
-def _job(config: Config) -> None:
+def _job(config: Config) -> float | None:
     context = job_context()
     try:
         settings = to_settings(config, context.choices)

@@ -49,15 +49,19 @@ def fill(group: Group, rows: Iterable[Row], outputs: str) -> list[str]:
     if _is_papers(group, gaps):
         words = ["experiment=paper", *_data_words(group.cells(), default=paper.DATA)]
         return _command([*words, *_settings(group.changes)], group.expected_seeds(), outputs)
+    library = _library_models(group)
     bundles: dict[tuple, list[str]] = {}
     for row, seeds in gaps.items():
-        bundles.setdefault((row.method, row.ratio, row.init, tuple(seeds)), []).append(row.model)
+        apart = row.model if row.model in library else None
+        key = (row.method, row.ratio, row.init, tuple(seeds), apart)
+        bundles.setdefault(key, []).append(row.model)
     merged: dict[tuple, list[str]] = {}
-    for (method, ratio, init, seeds), models in bundles.items():
+    for (method, ratio, init, seeds, _), models in bundles.items():
         merged.setdefault((method, init, seeds, tuple(models)), []).append(ratio)
     commands = []
     for (method, init, seeds, models), ratios in merged.items():
-        words = [f"model={','.join(models)}", f"method={method}"]
+        words = [f"model={library.get(models[0], ','.join(models))}", f"method={method}"]
+        words += [setting("model.name", models[0])] if models[0] in library else []
         words += [f"ratio={','.join(ratios)}"] if ratios[0] else []
         words += _data_words(group.cells()) + _settings(group.changes)
         words += [_start(init, group.changes)] if init else []
@@ -111,6 +115,12 @@ def _command(
     # Only a sweep trains several cells, or the one that `init.from` describes.
     is_sweep = sweeps or len(seeds) > 1 or any("," in word for word in words[:3])
     return [f"python -m sslbench.train {'-m ' * is_sweep}{' '.join(map(_for_shell, words))}"]
+
+
+def _library_models(group: Group) -> dict[str, str]:
+    """Return which choice of the group `model` stands for those that go by a library's names."""
+    settings = {cell.model: cell.record.settings["model"] for cell in group.cells()}
+    return {model: its["choice"] for model, its in settings.items() if "choice" in its}
 
 
 def _settings(changes: Changes) -> list[str | None]:
