@@ -13,6 +13,7 @@ from sslbench.config.compose import VERSION_BASE, conf_dir, register, to_setting
 from sslbench.config.grid import GridComposer
 
 EXPERIMENTS = sorted(path.stem for path in (ROOT / "conf" / "experiment").glob("*.yaml"))
+EXPERIMENTS.remove("hpo")  # which is no grid of cells
 VALUES = ("seed=3,4", "steps=7", "method.epochs=9.5", "optimizer.lr=1e-3", "precision=fp32")
 ORDERED = (
     ["seed=1", "seed=2"],

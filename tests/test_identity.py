@@ -19,6 +19,7 @@ from sslbench.models.convnet import ConvNet
 OTHER_VALUES = {
     **{"method.pseudo_labels": "soft", "method.select": ["best", "last"], "model.stem": "cifar"},
     **{"bn_statistics": "batch", "method.train_figures": "best", "method.probe_view": "view_a"},
+    **{"interpolation": "bicubic"},
     **{"method.weak_pass": "joint", "method.projector": "[4]", "method.ema": 0.5},
     **{"method.predictor": "[4]"},
     **{"method.snapshot_steps": "[1]", "method.knn_k": 1, "method.epochs": 0.5, "steps": 9},

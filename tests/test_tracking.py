@@ -27,6 +27,7 @@ from sslbench import dashboard, tracking, wandb_run
 from sslbench.cell.record import Record, load_record
 from sslbench.config.settings import Tracking
 
+PARTS = ("method", "model", "data")
 KEY, DEAD_SERVER = "a" * 40, "http://127.0.0.1:9"
 NAMES = ["$x$ $\\frac$", "_background_", "<b>" * 100, "日本 😀"]
 CELL = (
@@ -138,7 +139,7 @@ def start(folder, cell="cell", **options):
         tracking=Tracking(**options),
         uses_pool=False,
         seed=0,
-        **{part: SimpleNamespace(name=part) for part in ("method", "model", "data")},
+        **{part: SimpleNamespace(name=part, safe_name=part) for part in PARTS},
     )
     return tracking.start_tracker(settings, cell, folder, {"seed": 0})
 

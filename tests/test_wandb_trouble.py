@@ -15,10 +15,11 @@ from sslbench.cell.record import Record
 from sslbench.config.settings import Tracking
 
 SECRET = "s3cr3t"
+PARTS = ("method", "model", "data")
 
 
 def started(folder, **options):
-    parts = {part: SimpleNamespace(name=part) for part in ("method", "model", "data")}
+    parts = {part: SimpleNamespace(name=part, safe_name=part) for part in PARTS}
     settings = SimpleNamespace(tracking=Tracking(**options), uses_pool=False, seed=0, **parts)
     return tracking.start_tracker(settings, "cell", folder, {})
 
