@@ -17,7 +17,7 @@ from sslbench.report import main as report
 EXAMPLES = ROOT / "examples"
 MINE = ("--config-dir", "conf", "method=simsiam", "model=mobilenet", "optimizer=lion")
 SMALL = ("data=digits", "tracking=off", "threads=1", "precision=fp32", "model.width=0.25")
-CELL = (*MINE, "augmentation=cutout", *SMALL)
+CELL = (*MINE, "augmentation=vignette", *SMALL)
 CELL += ("method.batch_size=8", "method.eval_every=0.02", "steps=12")
 
 
@@ -58,8 +58,8 @@ def test_a_cell_of_outside_parts_says_so_in_its_record(trained):
     types = [record.settings[group]["type"] for group in ("model", "method", "optimizer")]
     assert types == ["mylab.mobilenet.MobileNet", "mylab.simsiam.SimSiam", "mylab.lion.Lion"]
     view = record.settings["augmentation"]["view_a"]
-    assert list(view) == ["crop", "flip", "jitter", "grayscale", "blur", "cutout"]
-    assert view["cutout"] == {"type": "mylab.cutout.Cutout", "p": 0.5, "size": 24}
+    assert list(view) == ["crop", "flip", "jitter", "grayscale", "blur", "vignette"]
+    assert view["vignette"] == {"type": "mylab.vignette.Vignette", "p": 0.5, "strength": 0.5}
     assert record.changes.keys() == {
         *("augmentation", "optimizer", "precision", "steps", "model.width"),
         *("method.batch_size", "method.eval_every"),
@@ -81,7 +81,7 @@ def test_stopped_and_gone_on_with_it_gives_the_same_results(trained, tmp_path):
     [
         ("method.predictr_dim=1", "method.predictr_dim; did you mean method.predictor_dim?"),
         ("optimizer.beta1=1", "optimizer.beta1=1.0: must lie in [0, 1)"),
-        ("augmentation.view_b.cutout.size=225", "size=225: must be 1 to 224"),
+        ("augmentation.view_b.vignette.strength=2", "strength=2.0: must lie between 0 and 1"),
         ("method=supervised method.predictor_dim=1", "predictor_dim; it belongs to method=simsiam"),
     ],
 )
