@@ -65,7 +65,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = _parser().parse_args(arguments)
     from sslbench.cell.listing import Filters, list_cells
     from sslbench.exit_codes import UsageError
-    from sslbench.words.escape import printable
+    from sslbench.words.output import show
 
     if not options.outputs.is_dir():
         raise UsageError(f"--outputs {options.outputs}: no such folder")
@@ -87,8 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise UsageError(f"{options.cell}: there is no such cell below {options.outputs}")
     if options.command == "rm":
         sys.exit(_remove(cells, options, filters))
-    sys.stdout.reconfigure(errors="backslashreplace")
-    print(printable(_written(cells, options)))
+    show(_written(cells, options))
 
 
 def _written(cells: "list[Listed]", options: argparse.Namespace) -> str:

@@ -6,7 +6,6 @@ self-contained `report.html`. It needs neither network nor W&B, and reads a runn
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Collection
 from pathlib import Path
@@ -92,6 +91,7 @@ def main(arguments: list[str] | None = None) -> None:
     from sslbench.exit_codes import UsageError
     from sslbench.tables.claims import failed_claims
     from sslbench.words.escape import printable
+    from sslbench.words.output import show
     from sslbench.words.trouble import find_trouble
 
     if options.watch:
@@ -111,15 +111,7 @@ def main(arguments: list[str] | None = None) -> None:
                 f"{trouble.sentence if trouble else error}; remove what is in its way, or pick "
                 f"another folder than --outputs {outputs[0]}"
             ) from None
-    if sys.stdout is None:  # closed by who called: what is written there goes nowhere
-        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-    # A folder's name need not be text, nor a terminal show all characters.
-    sys.stdout.reconfigure(errors="backslashreplace")
-    try:
-        print(printable(_json(report) if options.json else _text(report, page)), flush=True)
-    except BrokenPipeError:  # the reader, such as `head`, has read enough
-        # What is still in the buffer is written when Python ends, and must not fail there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    show(_json(report) if options.json else _text(report, page))
     failed = failed_claims(report.claims, options.check)
     for line in report.problems + failed:
         print(f"sslbench: {printable(line)}", file=sys.stderr)

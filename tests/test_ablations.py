@@ -87,3 +87,21 @@ def test_an_ablations_numbers_stand_in_their_order(tmp_path):
     make_cell(tmp_path, "convnet", "semi")
     ablation = build_report(tmp_path).tables[-1].frame
     assert list(ablation["method.batch_size"]) == ["100", "8", "16", "32", "200"]
+
+
+def test_other_images_are_no_setting_and_none_that_cells_have_in_common(tmp_path):
+    for images in "ab":
+        changes = SHARED | {"data.fingerprint": images}
+        make_cell(tmp_path, "convnet", "semi", changes=changes)
+        make_cell(tmp_path, "convnet", "semi", changes=changes | {"method.threshold": 0.9})
+    report = build_report(tmp_path)
+    assert [each.keys for each in report.ablations] == [("method.threshold",)] * 2
+    assert len({each.name for each in report.ablations}) == 2
+    assert all(each.values["n"].eq(1).all() for each in report.ablations)
+
+
+def test_each_cell_of_chance_is_named(tmp_path):
+    for threshold in (0.7, 0.9):
+        changes = SHARED | {"method.threshold": threshold}
+        make_cell(tmp_path, "convnet", "semi", accuracy=0.1, changes=changes)
+    assert len(build_report(tmp_path).collapsed) == 2

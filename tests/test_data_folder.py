@@ -124,6 +124,12 @@ def test_classes_are_any_number_of_any_names(tmp_path, classes):
     assert dataset.files.labels["train"].max() == len(classes) - 1
 
 
+def test_a_link_in_a_circle_is_no_folder(tmp_path):
+    make_folders(tmp_path, train=20)
+    (tmp_path / "self").symlink_to("self")
+    open_dataset(folder(tmp_path), tmp_path / "outputs")
+
+
 def test_a_broken_image_is_left_out_and_told_and_many_are_refused(tmp_path):
     make_folders(tmp_path, train=60, test=6)
     broken = tmp_path / "train" / "cat" / "003.png"

@@ -81,9 +81,15 @@ def test_plain_columns_texts_as_labels_and_broken_rows(tmp_path, write):
     for column, message in (("no", "there are jpeg, label"), ("label", "20 of 20 train")):
         with pytest.raises(ValueError, match=message):
             parquet(tmp_path, image_column=column).concrete(tmp_path / "outputs")
-    write(tmp_path / "test.parquet", {"jpeg": images, "label": [None] * 20})
-    with pytest.raises(ValueError, match="test: None has no label"):
+    for missing in (None, float("nan")):
+        write(tmp_path / "test.parquet", {"jpeg": images, "label": [missing] * 20})
+        with pytest.raises(ValueError, match="test: None has no label"):
+            found.concrete(tmp_path / "outputs")
+    write(tmp_path / "test.parquet", {"jpeg": images, "fine_label": labels})
+    with pytest.raises(ValueError, match="label in train and fine_label in test; name one column"):
         found.concrete(tmp_path / "outputs")
+    write(tmp_path / "test.parquet", {"jpeg": images[:0], "label": labels[:0]})
+    assert open_dataset(found, tmp_path / "outputs").counts == dataset.counts
 
 
 def test_without_pyarrow_it_says_what_to_install(tmp_path, monkeypatch):

@@ -96,7 +96,9 @@ def _find_images(root: Path, split: str) -> list[str]:
 
 
 def _subfolders(folder: Path) -> list[str]:
-    return [it.name for it in os.scandir(folder) if it.is_dir() and not it.name.startswith(".")]
+    # A link in a circle is no folder; an entry of os.scandir would raise.
+    found = [it.name for it in folder.iterdir() if it.is_dir()]
+    return [name for name in found if not name.startswith(".")]
 
 
 def _find_labels(root: Path, names: list[str], labels_of: dict[str, int]) -> np.ndarray:

@@ -48,17 +48,25 @@ class Parquet(Packed):
     def source(self, memory: Path) -> Source:
         root = Path(self.root)
         folder = root.parent if root.is_file() else root
-        found = _find_files(root)
+        found = _without_empty(folder, _find_files(root))
         names = [name for of_split in found.values() for name in of_split]
         schema = _open(folder / names[0]).schema_arrow
         image, label = image_column(self.image_column, schema), None
         columns: dict[str, list[Any]] = {}
+        used: dict[str, str] = {}
         for split, files in found.items():
             if split != "unlabeled":
                 label = label_column(
                     self.label_column, _open(folder / files[0]).schema_arrow, image
                 )
                 columns[split] = _read_labels([folder / file for file in files], label)
+                used[label] = split
+        if len(used) > 1:
+            told = " and ".join(f"{label} in {split}" for label, split in used.items())
+            raise ValueError(
+                f"data=parquet: labels are called {told}; name one column that all files have by "
+                "data.label_column=…"
+            )
         class_names, labels = _classes(columns, class_names_of(schema, label, folder))
         splits = {}
         for split, files in found.items():
@@ -136,6 +144,15 @@ def _find_files(root: Path) -> dict[str, list[str]]:
     return {split: found[split] for split in SPLITS if split in found}
 
 
+def _without_empty(folder: Path, found: dict[str, list[str]]) -> dict[str, list[str]]:
+    """Leave out splits that have no row, as if their files were not there."""
+    rows = {
+        split: sum(_open(folder / file).metadata.num_rows for file in files)
+        for split, files in found.items()
+    }
+    return {split: files for split, files in found.items() if rows[split] or split == "train"}
+
+
 def _split_of(name: str) -> str | None:
     """Return the split that a path names, nearest to its end."""
     for part in reversed(name.lower().split("/")):
@@ -146,7 +163,8 @@ def _split_of(name: str) -> str | None:
 
 
 def _read_labels(paths: list[Path], column: str) -> list[Any]:
-    return [it for path in paths for it in _open(path).read([column])[column].to_pylist()]
+    labels = [it for path in paths for it in _open(path).read([column])[column].to_pylist()]
+    return [None if label != label else label for label in labels]  # NaN: pandas has no other
 
 
 def _classes(

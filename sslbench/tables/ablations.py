@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -31,13 +31,18 @@ class Variant(NamedTuple):
 def find_ablations(groups: list[Group], predictions: Predictions) -> list[Ablation]:
     """Return one for each data set and method whose cells differ in more than row and seed."""
     found = []
-    for data, method in dict.fromkeys((g.data, row.method) for g in groups for row in g.rows):
-        of_data = [group for group in groups if group.data == data]
+    for images, method in dict.fromkeys((_images(g), row.method) for g in groups for row in g.rows):
+        of_data = [group for group in groups if _images(group) == images]
         counts = Counter(row for group in of_data for row in group.rows)
         rows = {row for row in counts if row.method == method and counts[row] > 1}
         variants = [Variant(g, row) for g in of_data for row in g.rows if row in rows]
         found += [_ablation(variants, predictions)] if variants else []
     return found
+
+
+def _images(group: Group) -> tuple[str, Any]:
+    """Return what tells a group's images from others: sets of one name may differ."""
+    return group.data, group.changes.get("data.fingerprint")
 
 
 def _ablation(variants: list[Variant], predictions: Predictions) -> Ablation:
@@ -58,7 +63,9 @@ def _ablation(variants: list[Variant], predictions: Predictions) -> Ablation:
     corrected = pd.concat(map(with_correction, of_metric)).sort_index()
     row = variants[0].row
     title = f"{paper.title(row.method)} on {variants[0].group.data_title}, by {', '.join(keys)}"
-    name = f"ablation-{slug(f'{variants[0].group.data} {row.method}')}"
+    data, fingerprint = _images(variants[0].group)
+    end = f" {str(fingerprint)[:8]}" if fingerprint else ""
+    name = f"ablation-{slug(f'{data} {row.method}{end}')}"
     return Ablation(name, f"Ablation: {title}", tuple(keys), corrected, _sentence(corrected, keys))
 
 

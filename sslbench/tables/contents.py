@@ -142,8 +142,16 @@ class Report:
 
     @property
     def collapsed(self) -> dict[str, str]:
-        """Titles of cells that are no better than chance, and what is said of them."""
-        return {cell.title: cell.collapse for cell in self.cells if cell.collapse}
+        """Names of cells that are no better than chance, and what is said of them.
+
+        A title names one cell of the main group; others have their ids, too.
+        """
+        main = {cell.cell_id for cell in self.main.cells()} if self.main else set()
+        return {
+            cell.title if cell.cell_id in main else f"{cell.title}, {cell.cell_id}": cell.collapse
+            for cell in self.cells
+            if cell.collapse
+        }
 
     @property
     def folder(self) -> Path:

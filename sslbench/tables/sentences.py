@@ -32,7 +32,7 @@ def _interval(low: float, high: float) -> str:
     if low > 0 or high < 0:
         least, most = sorted([abs(low), abs(high)])
         return f"{100 * least:.1f} to {100 * most:.1f}"
-    return f"{100 * -low:.1f} below to {100 * high:.1f} above"
+    return f"{abs(100 * low):.1f} below to {abs(100 * high):.1f} above"
 
 
 def seeds_in_words(numbers: Sequence[int]) -> str:
