@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -60,13 +61,20 @@ def _load_and_call(function: Callable[..., Any], outputs: str, cell: str, *argum
 
 
 @contextmanager
-def signalled(step: int, number: int) -> Iterator[None]:
-    """Send this process a signal in the `step`-th step that it takes, before weights change."""
+def signalled(
+    step: int, number: int, happened: Callable[[], object] = lambda: True
+) -> Iterator[None]:
+    """Send this process a signal in the `step`-th step that it takes, before weights change.
+
+    The step waits until something that a thread does has happened.
+    """
     steps = count(1)
 
     def note(optimizer: Optimizer, *_: Any) -> None:
         fits_a_probe = isinstance(optimizer, LBFGS)
         if not fits_a_probe and next(steps) == step:
+            while not happened():
+                time.sleep(0.01)
             os.kill(os.getpid(), number)
 
     hook = register_optimizer_step_pre_hook(note)
@@ -96,8 +104,10 @@ def signalled_once(happened: Callable[[], object], number: int) -> Iterator[None
         watching.join()
 
 
-def signal_in_step(cell: Cell, step: int, number: int) -> None:
-    with signalled(step, number):
+def signal_in_step(cell: Cell, step: int, number: int, after: str | None = None) -> None:
+    """Train with a signal in a step, which waits for a file of the cell if `after` names one."""
+    path = cell.folder.path / after if after else None
+    with signalled(step, number, lambda: path is None or path.exists()):
         train(cell)
 
 
