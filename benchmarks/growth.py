@@ -277,7 +277,7 @@ def time_report(outputs: Path, arguments: argparse.Namespace) -> dict[str, float
     import torch
 
     from sslbench.engine.device import peak_memory_bytes
-    from sslbench.report import build_report, write_report
+    from sslbench.tables.assemble import build_report, write_report
 
     with scratch_folder() as empty:
         build_report(empty)  # pandas' import

@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     if not options.summary and find_spec("wandb_workspaces") is None:
         parser.error("dashboards need wandb-workspaces: pip install 'sslbench[dashboard]'")
     from sslbench.files.atomic import make_writable_folder, write_json
-    from sslbench.report import build_report
+    from sslbench.tables.assemble import build_report
     from sslbench.wandb_run import has_key
 
     try:

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 OF_IMAGES = ("data", "outputs", "device", "threads")
 """Settings that go with a cell; its encoder's are its own."""
 FOLDER = "probes"
-CPU_BATCH, GPU_BATCH = 250, 1000
 
 
 @dataclass(frozen=True)
@@ -147,11 +146,14 @@ def embed(encoder: "Encoder", split: Any) -> "LabeledEmbeddings":
     """
     import torch
 
+    from sslbench.evaluate.cell import batch_size
+
     device = encoder.mean.device
-    size = CPU_BATCH if device.type == "cpu" else GPU_BATCH
     indices = torch.from_numpy(split.indices).to(device)
     with torch.inference_mode():
-        found = torch.cat([encoder(split.store.take(rows)) for rows in indices.split(size)])
+        found = torch.cat(
+            [encoder(split.store.take(rows)) for rows in indices.split(batch_size(device))]
+        )
     return found, torch.from_numpy(split.labels).to(device)
 
 
@@ -177,7 +179,7 @@ def _share(guesses: "Tensor", labels: "Tensor") -> float:
 
 def told(result: Result) -> str:
     """Return a result as a person reads it, with 95 % intervals from the number of test images."""
-    from scipy.stats import binomtest
+    from sslbench.tables.statistics import wilson_interval
 
     data = result.data
     sizes = ", ".join(
@@ -186,8 +188,7 @@ def told(result: Result) -> str:
     )
     lines = [f"{result.encoder} on {data['name']}: {sizes}"]
     for title, accuracies in (("linear probe", result.probe), ("k-NN", result.knn)):
-        right = round(accuracies["test"] * data["num_test"])
-        low, high = binomtest(right, data["num_test"]).proportion_ci(method="wilson")
+        low, high = wilson_interval(accuracies["test"], data["num_test"])
         shown = "  ".join(f"{name} {value:7.2%}" for name, value in accuracies.items())
         lines.append(f"  {title:12}  {shown}  [{low:.2%}, {high:.2%}]")
     return "\n".join(lines)

@@ -4,7 +4,7 @@ import pytest
 from helpers.synthetic import make_cell
 from scipy import stats
 
-from sslbench.report import build_report
+from sslbench.tables.assemble import build_report
 
 SHARED = {"method.eval_every": 4.0}
 SEED_MOVES = (0.0, 0.03, -0.02)

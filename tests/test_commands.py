@@ -8,8 +8,8 @@ from helpers.synthetic import PLANNED, edit_record, make_cell
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from sslbench.cell.record import DONE, FAILED
-from sslbench.report import build_report
 from sslbench.tables import paper
+from sslbench.tables.assemble import build_report
 from sslbench.tables.commands import setting
 
 COMMAND = "python -m sslbench.train -m"

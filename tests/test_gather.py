@@ -6,7 +6,8 @@ import pytest
 from helpers.synthetic import make_cell
 
 from sslbench.cell.record import FAILED
-from sslbench.report import build_report, main
+from sslbench.report import main
+from sslbench.tables.assemble import build_report
 
 
 def test_copies_count_once_and_finished_ones_first(tmp_path):

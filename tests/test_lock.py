@@ -11,7 +11,9 @@ from contextlib import suppress
 import pytest
 
 from sslbench.cell import lock as locks
+from sslbench.cell.folder import CellFolder
 from sslbench.cell.lock import LOST_EXIT_CODE, Held, Lock, is_held, read_claim
+from sslbench.cell.record import Record
 
 HOLD = """
 import sys, time
@@ -172,3 +174,23 @@ def test_a_lock_that_was_taken_meanwhile_is_not_given_back(lock, tmp_path):
     lock().acquire()
     mine.release()
     assert is_held(tmp_path / "lock")
+
+
+def test_a_cells_state_is_read_off_its_folder(tmp_path):
+    folder = CellFolder(tmp_path, "cell")
+    with folder.locked():
+        assert CellFolder(tmp_path, "cell").state() == "running"
+    assert folder.state() == "missing"
+    (folder.path / "settings.json").touch()
+    assert folder.state() == "planned"
+    (folder.path / "metrics.jsonl").touch()
+    assert folder.state() == "interrupted"
+
+
+def test_who_looks_at_a_cell_is_not_taken_for_who_trains_it(tmp_path):
+    folder = CellFolder(tmp_path, "cell")
+    with folder.locked():
+        Record("cell", "done", {}).save(folder.path)
+    with ThreadPoolExecutor(4) as pool:
+        states = list(pool.map(lambda _: folder.state(), range(2000)))
+    assert set(states) == {"done"}

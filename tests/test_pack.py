@@ -8,7 +8,7 @@ from helpers.synthetic import make_cell
 from benchmarks.pack import pack, unpack
 from sslbench.cell.record import DONE, load_record
 from sslbench.cell.soundness import flaws_of
-from sslbench.report import build_report
+from sslbench.tables.assemble import build_report
 
 LIMITS = {"num_parts": 4, "part_bytes": 20_000, "all_bytes": 60_000}
 

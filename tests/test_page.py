@@ -10,8 +10,8 @@ from helpers.synthetic import PLANNED, edit_record, make_cell
 from PIL import Image
 
 from sslbench.cell.record import FAILED
-from sslbench.report import build_report
 from sslbench.tables import answer
+from sslbench.tables.assemble import build_report
 from sslbench.tables.contents import Picture
 from sslbench.tables.page import write_page
 

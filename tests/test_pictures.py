@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from sslbench.cell.record import FAILED
 from sslbench.palette import BACK, DARK, INK
-from sslbench.report import build_report
+from sslbench.tables.assemble import build_report
 from sslbench.tables.pictures import draw_pictures
 from sslbench.tables.pictures.album import STYLE
 from sslbench.tables.pictures.drawing import rendered, save_picture

@@ -7,7 +7,7 @@ import pytest
 from helpers import recompute
 from helpers.synthetic import make_cell
 
-from sslbench.report import build_report, write_report
+from sslbench.tables.assemble import build_report, write_report
 
 MODELS = ("convnet", "resnet18", "wrn45_2")
 TITLES = {"convnet": "ConvNet", "resnet18": "ResNet18", "wrn45_2": "WRN-45-2"}

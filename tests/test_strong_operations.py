@@ -221,6 +221,12 @@ def test_mixed_images_are_refused_where_their_labels_would_be_lost(typed, messag
     assert message in str(refused.value)
 
 
+def test_margins_are_reflected_once():
+    PaddedCrop(padding=31).require_side(32)
+    with pytest.raises(ValueError, match="padding=32: must be below data.side=32"):
+        PaddedCrop(padding=32).require_side(32)
+
+
 @pytest.mark.parametrize(
     ("kind", "key", "value"),
     [

@@ -1,25 +1,16 @@
 """Sweeps: planned as a whole, contained failures, what is read about them."""
 
-import json
 import os
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
-from functools import cache
 
 import pytest
 from helpers import cells
 from helpers.commands import PARTS, TINY, records, share_digits, train_here
 from rich.console import Console
 
-from sslbench.cell.folder import CellFolder
-from sslbench.cell.record import Record
 from sslbench.cell.versions import code_digest
 from sslbench.config.compose import compose_settings
-from sslbench.config.parts import IMAGE_SIDE
 from sslbench.sweep.crew import Crew
 from sslbench.sweep.live import Overview
-from sslbench.sweep.measure import ANSWERS, Measurements
 from sslbench.sweep.plan import Planner
 from sslbench.sweep.preflight import Preflight
 from sslbench.sweep.present import exit_report, headline, plan_table
@@ -191,26 +182,6 @@ class TestPlan:
         assert "25.00%" in text
 
 
-class TestLock:
-    def test_a_cells_state_is_read_off_its_folder(self, tmp_path):
-        folder = CellFolder(tmp_path, "cell")
-        with folder.locked():
-            assert CellFolder(tmp_path, "cell").state() == "running"
-        assert folder.state() == "missing"
-        (folder.path / "settings.json").touch()
-        assert folder.state() == "planned"
-        (folder.path / "metrics.jsonl").touch()
-        assert folder.state() == "interrupted"
-
-    def test_who_looks_at_a_cell_is_not_taken_for_who_trains_it(self, tmp_path):
-        folder = CellFolder(tmp_path, "cell")
-        with folder.locked():
-            Record("cell", "done", {}).save(folder.path)
-        with ThreadPoolExecutor(4) as pool:
-            states = list(pool.map(lambda _: folder.state(), range(2000)))
-        assert set(states) == {"done"}
-
-
 FAULTS = {
     "none": None,
     "error": ("RuntimeError", "sabotage"),
@@ -246,145 +217,3 @@ def test_a_failed_parent_blocks_its_children(tmp_path):
     statuses = {name.partition("-")[0]: r.status for name, r in records(tmp_path).items()}
     assert statuses == {"barlow": "failed", "semi": "blocked"}
     assert "did not finish" in result.stdout
-
-
-@pytest.mark.usefixtures("measured_here")
-def test_an_experiments_file_may_say_where_cells_start_from(tmp_path):
-    mine = tmp_path / "experiment" / "mine.yaml"
-    mine.parent.mkdir()
-    body = "# @package _global_\ndefaults: [{override /method: semi}]\ninit: {from: barlow}\n"
-    mine.write_text(body)
-    command = ["-m", "--config-dir", str(tmp_path), "experiment=mine", *TINY]
-    command.append("hydra.sweeper.dry_run=true")
-    planned = train_here(tmp_path, *command)
-    assert planned.returncode == 0, planned
-    assert "2 cells: 2 to do" in planned.stdout
-    mine.write_text(body + "method: {pseudo_labels: soft}\n")
-    refused = train_here(tmp_path, *command)
-    assert refused.returncode == 2
-    said = " ".join(refused.stderr.split())
-    assert "unknown key method.pseudo_labels; it belongs to method=fixmatch and method=semi" in said
-    assert "hydra.sweeper.params" in refused.stderr
-
-
-@pytest.mark.usefixtures("measured_here")
-def test_a_setting_of_a_swept_part_is_its_cells_and_not_the_default_parts(tmp_path):
-    command = ("-m", "data=digits", "model=wrn45_2,resnet18", "model.bn_momentum=0.1")
-    result = train_here(tmp_path, *command, "hydra.sweeper.dry_run=true")
-    assert result.returncode == 2, result
-    assert "1 of 2 cells are invalid" in result.stderr
-    assert "  data=digits model=resnet18 model.bn_momentum=0.1\n" in result.stderr
-
-
-@cache
-def measured(question, about):
-    return ANSWERS[question](json.loads(about))
-
-
-@pytest.fixture
-def measured_here(monkeypatch):
-    """Spare a dry run the process that measures, which imports torch first."""
-
-    class Measured(nullcontext):
-        def ask(self, question, about):
-            return measured(question, json.dumps(about))
-
-        def __enter__(self):
-            return self
-
-    monkeypatch.setattr("sslbench.sweep.run.Measurements", Measured)
-
-
-@pytest.mark.parametrize(
-    ("axes", "code", "words"),
-    [
-        ("model: wrn45_2, model.widths: '[8,8,8,8],[8,8,8,16]'", 0, "2 cells: 2 to do"),
-        ("ratio: ['1:1', '1:7']", 2, "ratio: ['1:1', '1:7']: put the values of an axis in quotes"),
-    ],
-)
-@pytest.mark.usefixtures("measured_here")
-def test_an_axis_is_no_list_but_its_value_may_be_one(axes, code, words, tmp_path):
-    command = ("data=digits", "hydra.sweeper.dry_run=true", f"+hydra.sweeper.grids.mine={{{axes}}}")
-    result = train_here(tmp_path, "-m", *command)
-    assert (result.returncode, words in result.stdout + result.stderr) == (code, True), result
-
-
-def test_the_papers_plan_is_18_cells_a_seed_and_needs_no_data(tmp_path):
-    plan = ("hydra.sweeper.dry_run=true", "data.url=http://127.0.0.1:9/")
-    result = train_here(tmp_path, "-m", "experiment=paper", *plan)
-    assert result.returncode == 0, result
-    lines = result.stdout.splitlines()
-    assert lines[0] == "18 cells: 18 to do, 4 asked for twice"
-    starts = [line.partition("-")[0] for line in lines if "-stl10-s" in line]
-    assert Counter(starts) == {"supervised": 3, "barlow": 3, "semi": 12}
-    assert all("flops" in line for line in lines if "-stl10-s" in line)
-    assert "STL-10 is not in data: the sweep would download it first" in result.stdout
-    assert not (tmp_path / "data").exists()
-    assert not (tmp_path / "outputs" / "cells").exists()
-
-
-@pytest.mark.usefixtures("measured_here")
-def test_a_dry_run_estimates_time_and_memory_by_flops_then_by_records(tmp_path):
-    plan = ("-m", *TINY, "steps=7", "seed=0,1", "hydra.sweeper.dry_run=true")
-    first = train_here(tmp_path, *plan, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    assert first.returncode == 0, first
-    rows = [line for line in first.stdout.splitlines() if line.startswith("supervised-convnet")]
-    assert len(rows) == 2
-    assert all("GiB" in row and "flops" in row for row in rows)
-    assert "one after the other" in first.stdout
-    assert "with 2 workers: about" in first.stdout
-    assert train_here(tmp_path, *TINY, "steps=7", "seed=0").returncode == 0
-    again = train_here(tmp_path, *plan)
-    assert "1 done, 1 to do" in again.stdout
-    assert "records" in again.stdout
-    assert "flops" not in again.stdout
-
-
-ODD = """
-import os
-from dataclasses import dataclass
-import torch
-from torch import nn
-from sslbench.config.parts import Model
-
-class Pair(nn.Module):
-    def forward(self, images):
-        return images, None
-
-class First(nn.Module):
-    def forward(self, pair):
-        return pair[0]
-
-@dataclass
-class Odd(Model):
-    name: str = "odd"
-    do: str = "build"
-
-    def build(self):
-        convolution = nn.Conv2d(3, 4, 1)
-        print("building")
-        if self.do == "look":
-            convolution.weight.max().item()
-        if self.do == "raise":
-            raise OSError("no weights")
-        if self.do == "exit":
-            os._exit(3)
-        return nn.Sequential(nn.utils.parametrizations.weight_norm(convolution), Pair(), First())
-"""
-
-
-@pytest.mark.slow
-def test_a_dry_run_counts_encoders_of_any_kind_or_says_why_not(tmp_path, monkeypatch):
-    (tmp_path / "odd.py").write_text(ODD)
-    monkeypatch.syspath_prepend(tmp_path)
-    with Measurements() as measurements:
-
-        def work(do):
-            return measurements.ask("work", {"model": {"type": "odd.Odd", "do": do}})
-
-        assert work("build") == work("look")
-        assert work("look")["flops"] == 24 * IMAGE_SIDE**2
-        with pytest.raises(ValueError, match="OSError: no weights"):
-            work("raise")
-        with pytest.raises(ValueError, match="has died"):
-            work("exit")

@@ -10,7 +10,7 @@ from helpers.synthetic import PLANNED, edit_record, make_cell, supervised_seeds
 
 from sslbench.cell.folder import CellFolder
 from sslbench.cell.record import BLOCKED, DONE, FAILED, INTERRUPTED
-from sslbench.report import build_report
+from sslbench.tables.assemble import build_report
 from sslbench.tables.render import to_latex, to_markdown, to_text, write_table
 from sslbench.tables.tables import claim_tables
 

@@ -11,7 +11,7 @@ from sslbench.build import build
 from sslbench.cell.curves import CURVES, read_curves
 from sslbench.engine.work import count_step
 from sslbench.interfaces import Step
-from sslbench.report import build_report
+from sslbench.tables.assemble import build_report
 from sslbench.tables.pictures.album import Album
 from sslbench.tables.pictures.time_to_accuracy import draw_time_to_accuracy
 

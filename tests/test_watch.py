@@ -7,7 +7,8 @@ from filelock import FileLock
 from helpers.synthetic import PLANNED, edit_record, make_cell
 
 from sslbench.cell.record import FAILED
-from sslbench.report import build_report, main
+from sslbench.report import main
+from sslbench.tables.assemble import build_report
 from sslbench.tables.watch import Watch, place_of
 
 

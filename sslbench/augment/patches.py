@@ -28,6 +28,10 @@ class PaddedCrop(Operation):
         fits = 0 <= self.padding < IMAGE_SIDE
         require(fits, "augmentation: padding", self.padding, f"must be 0 to {IMAGE_SIDE - 1}")
 
+    def require_side(self, side: int) -> None:
+        rule = f"must be below data.side={side}, whose margins are reflected once"
+        require(self.padding < side, "augmentation: padding", self.padding, rule)
+
     def sample(self, generator: Generator, n: int, side: int) -> Params:
         return {"corners": torch.randint(2 * self.padding + 1, (n, 2), generator=generator)}
 

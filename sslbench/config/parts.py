@@ -247,6 +247,13 @@ class Operation(Part):
         """
         return {}
 
+    def require_side(self, side: int) -> None:
+        """Refuse images that are too small for it.
+
+        Raises:
+            ValueError: With the setting to change; by default none is refused.
+        """
+
     def apply(self, images: "Tensor", params: Params) -> "Tensor":
         """Return changed images, (n, 3, side, side) float32 in [0, 1], each by its own parameters.
 

@@ -159,6 +159,9 @@ class Settings:
                 "unlabelled images; pick a ratio such as ratio=1:20, or ratio=all for all of them"
             )
         self.model.require_side(self.data.side)
+        for view in (self.augmentation.view_a, self.augmentation.view_b):
+            for operation in view.values():
+                operation.require_side(self.data.side)
         self._refuse_mixed_images()
         for stream in self.method.streams(self.ratio):
             if stream.batch_size > MOST_IMAGES:

@@ -43,8 +43,8 @@ class Progress:
 
     step: int = 0
     seconds: float = 0.0
-    """Of the loop; those of its validations, with snapshots, and of what it waits for checkpoints
-    among them."""
+    """Of the loop; those of its validations, with snapshots and the count of a step's operations,
+    and of what it waits for checkpoints among them."""
     validation_seconds: float = 0.0
     checkpoint_seconds: float = 0.0
     best_step: int = 0
@@ -96,7 +96,6 @@ def fit(
         loop = LoopState(training, folder, kept, track, writer)
         loop.take_over(state)
         progress = loop.progress
-        progress.step_flops = progress.step_flops or _count_step(training)
         images_per_step = training.feed.images_per_step
         report = ProgressReport(schedule.total_steps, progress.step, images_per_step, bar=show_bar)
         opened.callback(report.close)
@@ -118,10 +117,12 @@ def fit(
                 progress.snapshots[path.name] = file_sha256(path)
             if schedule.evaluates_after(progress.step):
                 means = loop.take(EPOCH)
-                cost = {"seconds": round(progress.step_seconds, 3)}
-                cost["flops"] = progress.step * progress.step_flops
+                seconds = round(progress.step_seconds, 3)
                 with loop.validating():
+                    # Here, and not before the first step, which would wait for it.
+                    progress.step_flops = progress.step_flops or _count_step(training)
                     found = validate()
+                cost = {"seconds": seconds, "flops": progress.step * progress.step_flops}
                 loop.log("val", found | cost)
                 report.update(progress.step, {f"val_{name}": it for name, it in found.items()})
                 loop.keep_best(found["accuracy"], *means)

@@ -23,7 +23,7 @@ from sslbench.interfaces import LabeledEmbeddings
 from sslbench.randomness import generator
 
 CPU_BATCH, GPU_BATCH = 250, 1000
-"""Images that are embedded at a time: as measured on a CPU; on a GPU few launches a split."""
+"""Images: as measured on a CPU; on a GPU few launches a split."""
 COLLAPSED = 1e-5
 """Deviation of embeddings, as a share of the largest value, that is no more than rounding."""
 FINAL_SPLITS = ("train", "val", "test")
@@ -101,13 +101,17 @@ def embed_split(training: Training, split: LabeledImages, view: str = PLAIN) -> 
     return embeddings, torch.from_numpy(split.labels).to(training.device)
 
 
+def batch_size(device: torch.device) -> int:
+    """Return how many images are embedded at a time."""
+    return CPU_BATCH if device.type == "cpu" else GPU_BATCH
+
+
 def batches_of(training: Training, split: LabeledImages) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield where in a split images stand, and the images, by batches: int64 and uint8.
 
     Where a batch's own statistics count, its images are mixed.
     """
-    size = CPU_BATCH if training.device.type == "cpu" else GPU_BATCH
-    batches = torch.arange(len(split)).split(size)
+    batches = torch.arange(len(split)).split(batch_size(training.device))
     if training.settings.bn_statistics == BATCH:
         batches = mixed_batches(len(split))
     indices = torch.from_numpy(split.indices).to(training.device)

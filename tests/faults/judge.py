@@ -12,7 +12,7 @@ import numpy as np
 import sslbench
 from sslbench.cell import checkpoint
 from sslbench.cell.folder import cells_folder
-from sslbench.report import build_report
+from sslbench.tables.assemble import build_report
 
 UNREADABLE = "unreadable"
 CHECKSUMS = "checksum|digest|crc|files"

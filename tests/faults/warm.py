@@ -3,7 +3,8 @@
 from PIL import Image
 
 import sslbench.methods.semi_module
-import sslbench.report  # noqa: F401
+import sslbench.report
+import sslbench.tables.assemble  # noqa: F401
 from sslbench.cell.versions import code_digest, versions
 from sslbench.config.as_json import settings_to_json
 from sslbench.config.compose import compose_settings

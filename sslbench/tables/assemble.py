@@ -1,0 +1,82 @@
+"""From folders of cells to everything that a report says, and from that to its files."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+from sslbench.files.atomic import write_json
+from sslbench.tables.ablations import find_ablations
+from sslbench.tables.as_json import to_json
+from sslbench.tables.claims import NO_DATA
+from sslbench.tables.commands import fill_command
+from sslbench.tables.compare import Predictions
+from sslbench.tables.contents import Report
+from sslbench.tables.environment import environment_tables
+from sslbench.tables.findings import find_findings
+from sslbench.tables.first_table import first_table
+from sslbench.tables.gather import gather_all, notes_of
+from sslbench.tables.groups import find_groups, has_paper_rows, is_ablation, main_group
+from sslbench.tables.judge import group_claims, paper_claims
+from sslbench.tables.page import write_page
+from sslbench.tables.readings import MANY_SETTINGS, reading_tables
+from sslbench.tables.render import write_table
+from sslbench.tables.tables import ablation_table, build_tables, claim_tables
+from sslbench.tables.time_to_accuracy import time_tables
+
+
+def build_report(outputs: Path, *others: Path, with_paper: bool = False) -> Report:
+    """Read all cells below folders into tables and verdicts, without pictures.
+
+    Args:
+        with_paper: Whether the paper is shown beside someone's own ablation alone, too.
+    """
+    cells, problems = gather_all([outputs, *others])
+    groups, misfits = find_groups(cells)
+    problems += misfits
+    predictions, notes = Predictions(problems), notes_of(cells)
+    report = Report(outputs, cells, groups, problems=problems, notes=notes)
+    report.environment = environment_tables(cells)
+    report.main = main_group(groups)
+    report.ablations = find_ablations(groups, predictions)
+    report.has_paper_cells = with_paper or has_paper_rows(groups)
+    few = [each for each in report.ablations if len(each.keys) <= MANY_SETTINGS]
+    ablations = [ablation_table(each) for each in few]
+    if few != report.ablations:
+        ablations += reading_tables(groups, predictions)
+    if not report.has_paper_cells and ablations:
+        report.tables = ablations + time_tables(groups, problems)
+        report.fill_command = fill_command([(g, g.rows) for g in groups], str(outputs))
+        return report
+    report.claims = [*paper_claims()]
+    for group in groups:
+        if not is_ablation(group, groups):
+            found = group_claims(group, predictions)
+            if group is report.main or any(claim.verdict != NO_DATA for claim in found):
+                report.claims += found
+    report.tables = build_tables(groups) + ablations + time_tables(groups, problems)
+    if report.main is not None:
+        report.first_table = first_table(report.main)
+        report.findings = find_findings(report.main, predictions)
+        own = [g for g in groups if g.data == report.main.data and is_ablation(g, groups)]
+        wanted = [(report.main, report.main.chosen_rows()), *((g, g.rows) for g in own)]
+        report.fill_command = fill_command(wanted, str(outputs))
+    return report
+
+
+def write_report(
+    report: Report, formats: Collection[str] = (), *, with_pictures: bool = True
+) -> Path:
+    """Write tables, pictures, `report.json` and the page, and return where that is.
+
+    Args:
+        formats: Of pictures, besides SVG: `pdf`, `png`.
+    """
+    report.folder.mkdir(parents=True, exist_ok=True)
+    claims = claim_tables(report.claims) if report.claims else []
+    for table in report.tables + claims + report.environment:
+        write_table(table, report.folder)
+    if with_pictures:
+        from sslbench.tables.pictures import draw_pictures  # matplotlib takes a second
+
+        report.pictures = draw_pictures(report, formats)
+    write_json(report.folder / "report.json", to_json(report))
+    return write_page(report.folder, report)
