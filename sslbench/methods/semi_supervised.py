@@ -29,6 +29,8 @@ class SemiSupervised(Method):
     ramp_up_steps: int = 0
     """Steps in which that weight rises from 0.7 % of it (Laine and Aila 2017): without, the paper's
     `semi` may collapse to one class in its first hundred steps."""
+    labeled_view: str = "view_a"
+    """Of the labelled images: `view_a`, the weak one, as in FixMatch, or `view_b`, the strong one."""
     label_smoothing: float = 0.0
     """Share of each true label that all classes share alike; pseudo-labels stay as they are."""
 
@@ -37,6 +39,7 @@ class SemiSupervised(Method):
         positive("method.unlabeled_batch_size", self.unlabeled_batch_size, MOST_IMAGES)
         not_negative("method.unlabeled_weight", self.unlabeled_weight, 1e9)
         not_negative("method.ramp_up_steps", self.ramp_up_steps, MOST_STEPS)
+        one_of("method.labeled_view", self.labeled_view, ("view_a", "view_b"))
         below_one("method.label_smoothing", self.label_smoothing)
 
     def streams(self, ratio: Ratio) -> list[Stream]:
@@ -44,7 +47,7 @@ class SemiSupervised(Method):
         if ratio.of == "batch" and ratio.unlabeled > 0:
             num_unlabeled = max(1, round(self.batch_size * ratio.unlabeled / ratio.labeled))
         return [
-            Stream(LABELED, {"labeled": "view_a"}, self.batch_size),
+            Stream(LABELED, {"labeled": self.labeled_view}, self.batch_size),
             Stream(UNLABELED, self.UNLABELED_VIEWS, num_unlabeled),
         ]
 
