@@ -21,6 +21,7 @@ OTHER_VALUES = {
     **{"bn_statistics": "batch", "method.train_figures": "best", "method.probe_view": "view_a"},
     **{"interpolation": "bicubic"},
     **{"method.weak_pass": "joint", "method.projector": "[4]", "method.ema": 0.5},
+    **{"method.labeled_view": "view_b"},
     **{"method.predictor": "[4]"},
     **{"method.snapshot_steps": "[1]", "method.knn_k": 1, "method.epochs": 0.5, "steps": 9},
     **{"model.widths": "[4,4,4,8]", "model.strides": "[2,2,2,1]", "model.blocks": 3},
