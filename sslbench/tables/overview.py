@@ -10,6 +10,7 @@ from sslbench.tables import paper
 from sslbench.tables.contents import FirstTable, Place, Report
 from sslbench.tables.groups import Group
 from sslbench.tables.judge import paper_claims
+from sslbench.tables.paper import VAL
 from sslbench.tables.sentences import listed
 from sslbench.tables.statistics import IMAGES
 from sslbench.words.escape import visible
@@ -47,7 +48,8 @@ def _cells(report: Report) -> list[str]:
 def data_words(group: Group) -> list[str]:
     """Say what data cells are of, and how many images: `NOT STL-10` where they are not."""
     done = [cell.record.data for cell in group.cells() if cell.status == DONE]
-    name = group.title if group.data == paper.DATA else f"NOT STL-10: {group.title}"
+    is_plain = group.data == paper.DATA or not group.beside_paper
+    name = group.title if is_plain else f"NOT STL-10: {group.title}"
     if not done:
         return [name]
     sizes = [("labeled", "labelled"), ("unlabeled", "unlabelled"), ("val", "val"), ("test", "test")]
@@ -57,7 +59,7 @@ def data_words(group: Group) -> list[str]:
 
 def shown_groups(report: Report) -> list[Group]:
     """Return the groups that the verdict is on: all of an own ablation, else the main one."""
-    is_main = report.has_paper_cells or not report.ablations
+    is_main = report.has_paper_cells
     return [group for group in report.groups if group is report.main or not is_main]
 
 
@@ -86,13 +88,16 @@ def first_table_text(table: FirstTable) -> str:
         heads.append(f"{model}\nours" if table.paper_heading else model)
     rows = []
     for line in table.lines:
-        row = [line.kind + (" (paper: val)" if line.paper_metric == "val acc" else "")]
+        is_of_val = table.paper_heading and line.paper_metric == VAL.title
+        row = [line.kind + (" (paper: val)" if is_of_val else "")]
         for place in line.places:
             row += [_percent(place.paper)] if table.paper_heading else []
             row.append(_ours(place))
         rows.append([*row, " / ".join(filter(None, [line.paper_order, line.order]))])
+    align = ["left", *["right"] * (len(heads) - 1), "left"]
     heads.append("order\npaper / ours" if table.paper_heading else "order")
-    align = ["left", *["right"] * (len(heads) - 2), "left"]
+    if not any(row[-1] for row in rows):
+        rows, heads, align = [row[:-1] for row in rows], heads[:-1], align[:-1]
     return tabulate(rows, heads, tablefmt="simple", colalign=align, disable_numparse=True)
 
 
