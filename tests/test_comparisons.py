@@ -44,9 +44,9 @@ def test_differences_are_from_the_plainest_line_on_the_same_images(tmp_path):
     test = values[values["metric"] == "test acc"].set_index(["method", "model"])
     assert test["is_base"].tolist() == [True] + [False] * 5
     rows = recompute.read_rows(tmp_path)
-    base, p = rows["supervised", "resnet18d", None], []
+    base, p = rows["supervised", "resnet18d", None, None], []
     for (method, model), line in test.iloc[1:].iterrows():
-        side = rows[method, model, None if method == "supervised" else "all"]
+        side = rows[method, model, None if method == "supervised" else "all", None]
         *found, p_value = recompute.difference_of(rows, side, base, "test")
         p.append(p_value)
         assert list(line[["difference", "difference_low", "difference_high"]]) == pytest.approx(
