@@ -87,7 +87,11 @@ def with_interval(line: dict) -> str:
 
 
 def by_setting(ablation: Ablation) -> pd.DataFrame:
-    """Show a line for each setting of a row, with its differences from the base line."""
+    """Show a line for each setting of a row, with its differences from the base line.
+
+    Beside k-NN a page has room for little else: training accuracies, which mean another thing for
+    each method, and differences of validation are in the numbers.
+    """
     names, shown = [*PLACE, *ablation.keys], []
     lines = ablation.values.to_dict("records")
     has_knn = KNN.title in set(ablation.values["metric"])
@@ -96,10 +100,10 @@ def by_setting(ablation: Ablation) -> pd.DataFrame:
         row |= {name: paper.title(row[name]) for name in ("model", "method") if name in row}
         of_line = list(of_line)
         at = {line["metric"]: line for line in of_line}
-        row |= {f"{m.title}: ours": with_interval(at[m.title]) for m in (TRAIN, VAL, TEST)}
-        if has_knn:
-            row[f"{KNN.title}: ours"] = with_interval(at[KNN.title]) if KNN.title in at else "-"
-        for metric in (VAL, TEST):
+        for metric in (VAL, TEST, KNN) if has_knn else (TRAIN, VAL, TEST):
+            name = metric.title
+            row[f"{name}: ours"] = with_interval(at[name]) if name in at else "-"
+        for metric in (TEST,) if has_knn else (VAL, TEST):
             row[f"{metric.title}: difference"] = _difference(at[metric.title])
             row[f"{metric.title}: p"] = _p(at[metric.title]["p_corrected"])
         shown.append(row | {"seeds": _seeds(of_line), "state": of_line[0]["state"]})
