@@ -124,9 +124,9 @@ def _text(report: "Report", page: Path | None) -> str:
 
     if page is None:
         return TO_TRAIN.format(report.outputs / "cells")
-    lines = [overview(report), *map(to_text, report.tables)]
-    lines += [f"note: {note}" for note in report.notes]
-    return "\n".join([*lines, f"written to {page}"])
+    # The answer last: that is where a terminal's reader is.
+    lines = [*map(to_text, report.tables), *(f"note: {note}" for note in report.notes)]
+    return "\n".join([*lines, overview(report), f"written to {page}"])
 
 
 def _json(report: "Report") -> str:

@@ -10,7 +10,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from sslbench.cell.record import DONE, FAILED
 from sslbench.tables import paper
 from sslbench.tables.assemble import build_report
-from sslbench.tables.commands import setting
+from sslbench.tables.quoting import setting
 
 COMMAND = "python -m sslbench.train -m"
 
@@ -19,13 +19,22 @@ def command_of(outputs):
     return build_report(outputs).fill_command
 
 
+def overrides_of(command):
+    """The command's settings as Hydra reads them, after a shell."""
+    words = shlex.split(command)[3:]
+    return OverridesParser.create().parse_overrides([word for word in words if word != "-m"])
+
+
 def words_of(command):
-    """Each command's settings as Hydra reads them, after a shell."""
-    parser = OverridesParser.create()
-    for each in command.split(" && "):
-        words = shlex.split(each)[3:]
-        overrides = parser.parse_overrides([word for word in words if word != "-m"])
-        yield {it.key_or_group: it.value() for it in overrides if not it.is_sweep_override()}
+    """What it sets for all of its cells."""
+    found = overrides_of(command)
+    return {it.key_or_group: it.value() for it in found if not it.is_sweep_override()}
+
+
+def grids_of(command):
+    """What it sets for some of its cells, as lines that Hydra is to read."""
+    grids = words_of(command)["hydra.sweeper.grids"].values()
+    return [{f"{key}={value}" for key, value in axes.items()} for axes in grids]
 
 
 TEXTS = ["a,b", "a=b", "#1", "it's", 'say "so"', "a b", "a  b", "é", "~", "(x)", "[x]", "{x}"]
@@ -45,21 +54,21 @@ def test_gaps_of_the_papers_grid_are_one_command(tmp_path):
     for seed in range(3):
         make_cell(tmp_path, "wrn45_2", data="stl10", seed=seed)
         make_cell(tmp_path, "resnet18", data="stl10", seed=seed)
-    command = f"{COMMAND} experiment=paper seed=0,1,2 outputs={tmp_path}"
+    command = f"{COMMAND} experiment=paper seed=0,1,2 tracking=off outputs={tmp_path}"
     assert command_of(tmp_path) == command
 
 
 def test_nothing_is_asked_for_that_nobody_chose(tmp_path):
     """Three seeds of what there is, and the holes of its grid."""
     make_cell(tmp_path, "convnet")
-    first = f"{COMMAND} model=convnet method=supervised data=digits seed=1,2 outputs={tmp_path}"
-    assert command_of(tmp_path) == first
+    words = f"model=convnet method=supervised data=digits seed=1,2 tracking=off outputs={tmp_path}"
+    assert command_of(tmp_path) == f"{COMMAND} {words}"
     for choices in (("resnet18",), ("convnet", "semi", "1:5"), ("resnet18", "semi", "1:5")):
         make_cell(tmp_path, *choices)
     make_cell(tmp_path, "wrn37_2", "semi", "1:5")
-    second, first = command_of(tmp_path).split(" && ")
-    assert "model=convnet,resnet18 method=supervised data=digits seed=1,2" in first
-    assert "model=convnet,resnet18,wrn37_2 method=semi ratio=1:5 data=digits seed=1,2" in second
+    semi, supervised = grids_of(command_of(tmp_path))
+    assert supervised == {"model=convnet,resnet18", "method=supervised"}
+    assert semi == {"model=convnet,resnet18,wrn37_2", "method=semi", "ratio=1:5"}
     for seed in range(3):
         make_cell(tmp_path / "all", "convnet", seed=seed)
     assert command_of(tmp_path / "all") is None
@@ -90,7 +99,7 @@ def test_ratios_that_the_data_cannot_have_are_not_asked_for(tmp_path):
 def test_commands_write_what_cells_changed(choice, changes, expected, tmp_path):
     outputs = tmp_path / "mine=1, it's"
     make_cell(outputs, "wrn45_2", "semi", "1:5", seed=3, status=FAILED, changes=changes, **choice)
-    (words,) = words_of(command_of(outputs))
+    words = words_of(command_of(outputs))
     assert words.items() >= {"model": "wrn45_2", "outputs": str(outputs), **expected}.items()
     assert "data.fingerprint" not in words
     assert " seed=0,1,3 " in command_of(outputs)
@@ -104,8 +113,9 @@ def test_no_command_changes_settings_of_a_model_for_another(tmp_path):
 def test_a_command_describes_the_weights_to_start_from(tmp_path):
     start = make_cell(tmp_path, "convnet", "barlow", "1:20", changes={"method.epochs": 9.0}).name
     make_cell(tmp_path, "convnet", "semi", "1:5", changes={"method.epochs": 9.0}, start=start)
-    described = "\"init.from='barlow ratio=1:20 method.epochs=9.0'\" seed=1,2"
-    assert command_of(tmp_path).count(described) == 1
+    described = 'init.from="barlow ratio=1:20 method.epochs=9.0"'
+    _, child = grids_of(command_of(tmp_path))
+    assert child == {"method=semi", "ratio=1:5", described}
 
 
 def test_what_the_start_has_of_its_own_is_not_set_twice(tmp_path):
@@ -128,9 +138,11 @@ def test_seeds_of_an_ablation_are_asked_for_too(tmp_path):
     for threshold in (0.0, 0.95):
         changes = {"method.threshold": threshold} if threshold else {}
         make_cell(tmp_path, "convnet", "semi", changes=changes)
-    first, second = command_of(tmp_path).split(" && ")
-    assert "method.threshold" not in first
-    assert "method.threshold=0.95 seed=1,2" in second
+    command = command_of(tmp_path)
+    assert grids_of(command) == [set(), {"method.threshold=0.95"}]
+    assert "seed=1,2 " in command
+    make_cell(tmp_path, "convnet", "semi", changes={"method.threshold": 0.5})
+    assert grids_of(command_of(tmp_path)) == [set(), {"method.threshold=0.5,0.95"}]
 
 
 NO_SETTINGS = ["--config-dir", "hydra.sweep.dir", "hydra/launcher", "+a", "a\n", "a b", "~a"]

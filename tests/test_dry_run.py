@@ -1,15 +1,27 @@
 """Dry runs: what a sweep would train, and what that would take."""
 
 import json
+import shlex
+import sys
 from collections import Counter
 from contextlib import nullcontext
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
 
 import pytest
 from helpers.commands import TINY, train_here
+from helpers.folders import make_folders
 
+from sslbench.cell.cell import Cell
+from sslbench.cell.changes import find_changes
+from sslbench.cell.record import DONE
+from sslbench.cell.soundness import manifest
+from sslbench.config.compose import compose_settings
 from sslbench.config.parts import IMAGE_SIDE
 from sslbench.sweep.measure import ANSWERS, Measurements
+from sslbench.sweep.preflight import Preflight
+from sslbench.tables.assemble import build_report
 
 
 @cache
@@ -152,3 +164,58 @@ def test_a_setting_of_a_swept_part_is_its_cells_and_not_the_default_parts(tmp_pa
     assert result.returncode == 2, result
     assert "1 of 2 cells are invalid" in result.stderr
     assert "  data=digits model=resnet18 model.bn_momentum=0.1\n" in result.stderr
+
+
+def cells_of(*overrides):
+    """The cells that a command with these settings would train, with three seeds."""
+    choices = dict(override.split("=", 1) for override in overrides)
+    settings = Preflight().make_concrete(compose_settings(list(overrides)))
+    for seed in range(3):
+        mine = replace(settings, seed=seed)
+        yield Cell(mine, partial(find_changes, mine, choices))
+
+
+def finish(cell):
+    """Write a cell's record as if it had been trained."""
+    cell.save_request()
+    (cell.folder.path / "last.pt").touch()
+    sizes = {"train": 12, "val": 4, "test": 12}
+    runtime = {"train_seconds": 1.0, "total_seconds": 2.0, "peak_memory_bytes": 10**8}
+    record = cell.record(DONE, runtime=runtime)
+    record.results = {split: {"accuracy": 0.5} for split in sizes} | {"steps": 9}
+    record.data = {"name": cell.settings.data.safe_name, "class_names": ["cat", "dog"]}
+    record.data |= {"num_labeled": 12, "num_unlabeled": 24}
+    record.data |= {f"num_{split}": number for split, number in sizes.items()}
+    record.files = manifest(cell.folder.path)
+    record.save(cell.folder.path)
+
+
+@pytest.mark.usefixtures("measured_here")
+def test_the_reports_command_trains_what_is_missing_and_nothing_else(tmp_path, monkeypatch):
+    """Of one's own images, by an encoder of one's own, with odd names, starts and an ablation."""
+    make_folders(tmp_path / "my photos, 1", train=6, unlabeled=24, test=8)
+    (tmp_path / "my conf" / "model").mkdir(parents=True)
+    (tmp_path / "my conf" / "model" / "small.yaml").write_text(
+        "defaults: [convnet, _self_]\nname: small\nchannels: 8\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["", "--config-dir", "my conf"])
+    mine = ("data=folder", "data.root='my photos, 1'", "data.side=64", "tracking=off")
+    mine += ("outputs='out=1'", "method.epochs=3", "method.batch_size=4")
+    rows = [("model=small", "method=supervised"), ("model=convnet", "method=supervised")]
+    rows += [("model=small", "method=barlow", "ratio=all")]
+    semi = ("model=small", "method=semi", "ratio=1:1")
+    rows += [semi, (*semi, "method.threshold=0.9")]
+    cells = [cell for row in rows for cell in cells_of(*row, *mine)]
+    missing = {cell.id for number, cell in enumerate(cells) if number % 5 in (2, 3)}
+    for cell in cells:
+        if cell.id not in missing:
+            finish(cell)
+    words = shlex.split(build_report(Path("out=1")).fill_command)
+    assert words[:3] == ["python", "-m", "sslbench.train"]
+    planned = train_here(tmp_path, *words[3:], "hydra.sweeper.dry_run=true")
+    assert planned.returncode == 0, planned
+    rows = planned.stdout.splitlines()[2:]
+    to_do = {row.split()[0] for row in rows if "  to do  " in row}
+    assert to_do == missing
+    assert planned.stdout.startswith(f"{len(missing)} cells: {len(missing)} to do\n")

@@ -1,6 +1,6 @@
 """A cell: what is to be trained, under the name that follows from it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 from sslbench.cell.folder import CellFolder, cells_folder
 from sslbench.cell.identity import cell_id
 from sslbench.cell.record import SETTINGS, Changes, Record
+from sslbench.config.arguments import typed_config_dirs
 from sslbench.config.as_json import settings_from_json, settings_to_json
 from sslbench.config.settings import Settings
 from sslbench.files.checksums import read_sealed, write_sealed
@@ -17,10 +18,17 @@ from sslbench.files.checksums import read_sealed, write_sealed
 class Cell:
     """Concrete settings, the id that follows from them, and the folder of that name."""
 
-    def __init__(self, settings: Settings, find_changes: Callable[[], Changes]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        find_changes: Callable[[], Changes],
+        config_dirs: Sequence[str] | None = None,
+    ) -> None:
+        """`config_dirs` are those of the command line if none are given."""
         self.settings = settings
         self.folder = CellFolder(settings.outputs, cell_id(settings))
         self._find_changes = find_changes
+        self._config_dirs = typed_config_dirs() if config_dirs is None else list(config_dirs)
 
     @property
     def id(self) -> str:
@@ -34,11 +42,13 @@ class Cell:
             "settings": settings_to_json(self.settings),
             "changes": self._find_changes(),
             "streams": [stream.of for stream in streams],
+            "config_dirs": self._config_dirs,
         }
 
     def run_with(self, **execution: Any) -> "Cell":
         """Return the same cell, to be run in another way: by settings that are no part of it."""
-        found = Cell(replace(self.settings, **execution), lambda: self.request["changes"])
+        settings, changes = replace(self.settings, **execution), lambda: self.request["changes"]
+        found = Cell(settings, changes, self._config_dirs)
         assert found.id == self.id, "a setting of what the cell is"
         return found
 
@@ -73,7 +83,7 @@ def load_cell(outputs: str, cell: str) -> Cell:
         contents = read_sealed(path)
         settings = settings_from_json(contents["settings"] | {"outputs": outputs})
         changes = contents["changes"]
-        found = Cell(settings, lambda: changes)
+        found = Cell(settings, lambda: changes, contents.get("config_dirs", []))
     except FileNotFoundError:
         raise ValueError(f"cell={cell}: there is no such cell below {path.parents[1]}") from None
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -32,6 +32,8 @@ class Record:
     """The overrides that lead to the cell from its model, method, ratio, data and seed."""
     streams: list[str] = field(default_factory=list)
     """Images that its method learns from, `labeled` or `unlabeled`; epochs count the first."""
+    config_dirs: list[str] = field(default_factory=list)
+    """Folders of `--config-dir`, whose choices it was asked for with."""
     data: dict[str, Any] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
     runtime: dict[str, Any] = field(default_factory=dict)
@@ -104,8 +106,10 @@ def _require_types(record: Record) -> None:
         value = getattr(record, name)
         if not isinstance(value, dict) and (name, value) != ("error", None):
             raise ValueError(f"{name} is {value!r}, not an object")
-    if not isinstance(record.notes, list) or not all(isinstance(it, str) for it in record.notes):
-        raise ValueError(f"notes are {record.notes!r}, not a list of texts")
+    for name in ("notes", "config_dirs"):
+        texts = getattr(record, name)
+        if not isinstance(texts, list) or not all(isinstance(it, str) for it in texts):
+            raise ValueError(f"{name} are {texts!r}, not a list of texts")
 
 
 def _require_consistent(record: Record) -> None:

@@ -1,5 +1,6 @@
 """The command line as Hydra is to read it, and what cannot be read of it."""
 
+import argparse
 import re
 import shlex
 import sys
@@ -59,6 +60,13 @@ def as_hydra_reads_it() -> Iterator[None]:
         yield
     finally:
         sys.argv = original
+
+
+def typed_config_dirs() -> list[str]:
+    """Return the folders of `--config-dir` of this command, as they were typed."""
+    command = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    command.add_argument("--config-dir", "-cd", default=[], action="append")
+    return command.parse_known_args()[0].config_dir
 
 
 def as_texts(arguments: Iterable[str]) -> list[str]:

@@ -1,6 +1,5 @@
 """Where conf/ lies, what Hydra must know before it composes, and from its config to settings."""
 
-import argparse
 import copy
 import os
 import signal
@@ -26,7 +25,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, flag_override
 from omegaconf.errors import OmegaConfBaseException
 
-from sslbench.config.arguments import GROUPS, as_hydra_reads_it, one_choice
+from sslbench.config.arguments import GROUPS, as_hydra_reads_it, one_choice, typed_config_dirs
 from sslbench.config.classes import ClassSource
 from sslbench.config.environment import refuse_environment, watch_environment
 from sslbench.config.errors import (
@@ -69,10 +68,8 @@ class SearchPath(SearchPathPlugin):
             if spec is not None and spec.origin is not None:
                 search_path.append(plugin.name, f"file://{Path(spec.origin).parent / 'conf'}")
         # Hydra adds it too, but has forgotten it where an error's message looks at other choices.
-        command = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        command.add_argument("--config-dir", "-cd", type=Path, default=[], action="append")
-        for folder in command.parse_known_args()[0].config_dir:
-            search_path.append("command-line", f"file://{folder.resolve()}")
+        for folder in typed_config_dirs():
+            search_path.append("command-line", f"file://{Path(folder).resolve()}")
 
 
 @cache

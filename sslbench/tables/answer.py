@@ -5,17 +5,16 @@ from collections import Counter
 from sslbench.cell.record import DONE, FAILED
 from sslbench.tables import paper
 from sslbench.tables.contents import Report
-from sslbench.tables.overview import cell_words, data_words
+from sslbench.tables.overview import cell_words, data_words, shown_groups
 from sslbench.tables.sentences import listed
 
 PAPER_TITLE = "Self and Semi-Supervised Deep Learning"
 
 
 def question(report: Report) -> str:
-    """Return what the report answers: whether the paper holds, or what an ablation changes."""
-    if not report.has_paper_cells and report.ablations:
-        keys = listed(report.ablations[0].keys)
-        return f"What {'do' if ' and ' in keys else 'does'} {keys} change?"
+    """Return what the report answers: whether the paper holds, or how someone's own cells do."""
+    if not report.has_paper_cells:
+        return report.ablations[0].question
     return f"Does “{PAPER_TITLE}” hold?"
 
 
@@ -23,16 +22,13 @@ def facts(report: Report) -> list[str]:
     """Say which data, cells, seeds and hardware the answer is of."""
     if report.main is None:
         return ["no cells"]
-    data, (count, *rest) = data_words(report.main), cell_words(report.main)
-    if not report.has_paper_cells:
-        num_done = sum(cell.status == DONE for cell in report.cells)
-        count = f"{num_done} of {len(report.cells)} cells"
-    return [*data, count, *filter(None, rest)]
+    return [*data_words(report.main), *filter(None, cell_words(*shown_groups(report)))]
 
 
 def is_other_data(report: Report) -> bool:
-    """Whether the answer is of other data than the paper's."""
-    return report.main is not None and report.main.data != paper.DATA
+    """Whether the answer is on the paper, and of other data than the paper's."""
+    is_other = report.main is not None and report.main.data != paper.DATA
+    return is_other and report.has_paper_cells
 
 
 def alerts(report: Report) -> list[str]:
@@ -56,7 +52,7 @@ def alerts(report: Report) -> list[str]:
 
 def missing_titles(report: Report) -> list[str]:
     """Return what was chosen for the main group and has no cell, whatever its state."""
-    if report.main is None or not report.has_paper_cells:
+    if report.main is None:
         return []
     return [_row_title(row) for row in report.main.chosen_rows() if row not in report.main.rows]
 

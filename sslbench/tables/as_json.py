@@ -70,6 +70,7 @@ def _claim(claim: Claim) -> dict[str, Any]:
 
 def _ablation(ablation: Ablation) -> dict[str, Any]:
     names = {"name": ablation.name, "title": ablation.title, "keys": list(ablation.keys)}
+    names |= {"question": ablation.question}
     return names | {"sentence": ablation.sentence, "lines": _lines(ablation.values)}
 
 

@@ -9,12 +9,13 @@ from sslbench.tables.as_json import to_json
 from sslbench.tables.claims import NO_DATA
 from sslbench.tables.commands import fill_command
 from sslbench.tables.compare import Predictions
+from sslbench.tables.comparisons import find_comparisons
 from sslbench.tables.contents import Report
 from sslbench.tables.environment import environment_tables
 from sslbench.tables.findings import find_findings
 from sslbench.tables.first_table import first_table
 from sslbench.tables.gather import gather_all, notes_of
-from sslbench.tables.groups import find_groups, has_paper_rows, is_ablation, main_group
+from sslbench.tables.groups import Group, find_groups, has_paper_rows, is_ablation, main_group
 from sslbench.tables.judge import group_claims, paper_claims
 from sslbench.tables.page import write_page
 from sslbench.tables.readings import MANY_SETTINGS, reading_tables
@@ -35,16 +36,24 @@ def build_report(outputs: Path, *others: Path, with_paper: bool = False) -> Repo
     predictions, notes = Predictions(problems), notes_of(cells)
     report = Report(outputs, cells, groups, problems=problems, notes=notes)
     report.environment = environment_tables(cells)
+    report.has_paper_cells = with_paper or not groups or has_paper_rows(groups)
+    for group in groups:
+        group.beside_paper = report.has_paper_cells
     report.main = main_group(groups)
     report.ablations = find_ablations(groups, predictions)
-    report.has_paper_cells = with_paper or has_paper_rows(groups)
+    if not report.has_paper_cells:
+        found = find_comparisons(groups, report.ablations, predictions)
+        report.ablations = found + report.ablations
     few = [each for each in report.ablations if len(each.keys) <= MANY_SETTINGS]
     ablations = [ablation_table(each) for each in few]
     if few != report.ablations:
         ablations += reading_tables(groups, predictions)
-    if not report.has_paper_cells and ablations:
+    if not report.has_paper_cells:
+        if _is_square(report.main):
+            report.first_table = first_table(report.main)
         report.tables = ablations + time_tables(groups, problems)
-        report.fill_command = fill_command([(g, g.rows) for g in groups], str(outputs))
+        wanted = [(g, g.chosen_rows() if g is report.main else g.rows) for g in groups]
+        report.fill_command = fill_command(wanted, str(outputs))
         return report
     report.claims = [*paper_claims()]
     for group in groups:
@@ -60,6 +69,11 @@ def build_report(outputs: Path, *others: Path, with_paper: bool = False) -> Repo
         wanted = [(report.main, report.main.chosen_rows()), *((g, g.rows) for g in own)]
         report.fill_command = fill_command(wanted, str(outputs))
     return report
+
+
+def _is_square(group: Group) -> bool:
+    """Whether a group has several methods and several models."""
+    return min(len({row[place] for row in group.rows}) for place in (0, 1)) > 1
 
 
 def write_report(

@@ -1,11 +1,9 @@
-"""The commands that train what is missing, written from the cells that are there.
+"""The command that trains what is missing, written from the cells that are there.
 
-They are written from records, which may be others', to be pasted: none sets more than settings.
-Values are quoted for Hydra, and the words for a shell.
+One sweep has grids of its own for what differs in more than an axis.
 """
 
-import re
-import shlex
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,65 +12,126 @@ from sslbench.cell.folder import RUNNING, WAITING
 from sslbench.cell.record import DONE, Changes
 from sslbench.tables import paper
 from sslbench.tables.gather import Cell
-from sslbench.tables.groups import (
-    CHECKPOINT,
-    UNKNOWN,
-    Group,
-    overrides,
-    unlabeled_per_labeled,
-    written,
-)
+from sslbench.tables.groups import CHECKPOINT, UNKNOWN, Group, overrides, unlabeled_per_labeled
 from sslbench.tables.paper import Row
+from sslbench.tables.quoting import CONTROL, KEY, as_grids, for_shell, setting
 
+Axes = dict[str, str]
+"""Settings of some cells as Hydra reads them; `model=a,b` is both, in the order to be typed."""
 OF_ALL_METHODS = ("method.epochs", "method.batch_size")
-KEY = re.compile(r"(?!hydra\b)[a-z]\w*(\.\w+)*", re.ASCII)
-"""What a setting is called, and neither an option nor one of Hydra's own."""
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-BARE = re.compile(r"[\w/.:+@%*?|-]+( [\w/.:+@%*?|-]+)*", re.ASCII)
-"""Text that Hydra reads without quotes, unless it would be a number or another value."""
-NO_TEXT = re.compile(r"(true|false|null|nan|[+-]?inf|[+-]?[\d._]+(e[+-]?\d+)?)", re.I)
+JOINED = ("model.name", "model", "ratio")
+"""Settings whose values first become an axis where all else agrees."""
+TRACKED = ("mode", "project", "entity", "group")
 HERE = ("stl10", "digits")
 """Kinds of data that need no place to be named."""
 DEFAULT_ROOT = "data"
 """Where images are looked for if the command does not say."""
 
 
-def fill(group: Group, rows: Iterable[Row], outputs: str) -> list[str]:
-    """Return the commands that train the missing seeds of rows, as few as say no more than that.
-
-    None are known for rows that start from weights without a name, that the data have too few
-    unlabelled images for, or that would need another model's settings.
-    """
-    gaps = {
-        row: seeds for row in rows if _is_possible(group, row) and (seeds := missing(group, row))
-    }
-    if _is_papers(group, gaps):
-        words = ["experiment=paper", *_data_words(group.cells(), default=paper.DATA)]
-        return _command([*words, *_settings(group.changes)], group.expected_seeds(), outputs)
-    library = _library_models(group)
-    bundles: dict[tuple, list[str]] = {}
-    for row, seeds in gaps.items():
-        apart = row.model if row.model in library else None
-        key = (row.method, row.ratio, row.init, tuple(seeds), apart)
-        bundles.setdefault(key, []).append(row.model)
-    merged: dict[tuple, list[str]] = {}
-    for (method, ratio, init, seeds, _), models in bundles.items():
-        merged.setdefault((method, init, seeds, tuple(models)), []).append(ratio)
-    commands = []
-    for (method, init, seeds, models), ratios in merged.items():
-        words = [f"model={library.get(models[0], ','.join(models))}", f"method={method}"]
-        words += [setting("model.name", models[0])] if models[0] in library else []
-        words += [f"ratio={','.join(ratios)}"] if ratios[0] else []
-        words += _data_words(group.cells()) + _settings(group.changes)
-        words += [_start(init, group.changes)] if init else []
-        commands += _command(words, list(seeds), outputs, sweeps=bool(init))
-    return commands
-
-
 def fill_command(wanted: Iterable[tuple[Group, Iterable[Row]]], outputs: str) -> str | None:
-    """Return the one line that trains all that is missing of groups' rows; None if nothing is."""
-    commands = [command for group, rows in wanted for command in fill(group, rows, outputs)]
-    return " && ".join(commands) or None
+    """Return the one line that trains the missing seeds of groups' rows; None if nothing is.
+
+    It trains no more than that, but for `experiment=paper`, which also finds what is done. None is
+    known for rows that start from weights without a name, that the data have too few unlabelled
+    images for, or that would need another model's settings.
+    """
+    gaps = [
+        (group, row, seeds)
+        for group, rows in wanted
+        for row in rows
+        if _is_possible(group, row) and (seeds := missing(group, row))
+    ]
+    groups = list({id(group): group for group, _, _ in gaps}.values())
+    cells = [cell for group in groups for cell in group.cells()]
+    num_cells = sum(len(seeds) for _, _, seeds in gaps)
+    if len(groups) == 1 and _is_papers(groups[0], [row for _, row, _ in gaps]):
+        data = _data_words(cells, default=paper.DATA)
+        words = ["experiment=paper", *data, *_settings(groups[0].changes)]
+        grids = [_axes([*words, _seeds(groups[0].expected_seeds())])]
+    else:
+        grids = [_axes(_words(*gap)) for gap in gaps]
+    grids = [axes for axes in grids if axes]
+    for key in dict.fromkeys([*JOINED, *(key for axes in grids for key in axes if "." in key)]):
+        grids = _joined(grids, key)
+    if not grids:
+        return None
+    common = _common(grids)
+    own = [{key: it for key, it in axes.items() if key not in common} for axes in grids]
+    words = [f"{key}={value}" for key, value in common.items()]
+    words += [as_grids(own)] if len(own) > 1 else []
+    words += _how_words(cells) + [setting("outputs", outputs)] * (outputs != "outputs")
+    # Only a sweep trains several cells, or the one that `init.from` describes.
+    is_sweep = num_cells > 1 or {"init.from", "experiment"} & common.keys()
+    if None in words:
+        return None
+    options = [word for folder in _config_dirs(cells) for word in ("--config-dir", folder)]
+    options += ["-m"] if is_sweep else []
+    return " ".join(map(for_shell, ["python", "-m", "sslbench.train", *options, *words]))
+
+
+def _words(group: Group, row: Row, seeds: list[int]) -> list[str | None]:
+    """Write a row of a group as it is typed, to train seeds of it."""
+    library = _library_models(group)
+    words = [f"model={library.get(row.model, row.model)}"]
+    words += [setting("model.name", row.model)] if row.model in library else []
+    words += [f"method={row.method}"]
+    words += [f"ratio={row.ratio}"] if row.ratio else []
+    words += _data_words(group.cells()) + _settings(group.changes)
+    words += [_start(row.init, group.changes)] if row.init else []
+    return [*words, _seeds(seeds)]
+
+
+def _seeds(seeds: list[int]) -> str:
+    return "seed=" + ",".join(map(str, seeds))
+
+
+def _axes(words: list[str | None]) -> Axes:
+    """Return settings by key; none at all where one of them may not be pasted."""
+    if None in words:
+        return {}
+    return {key: value for key, _, value in (word.partition("=") for word in words)}
+
+
+def _joined(grids: list[Axes], key: str) -> list[Axes]:
+    """Make one of grids that agree in all but `key`, and in having one."""
+    found: dict[tuple, Axes] = {}
+    for number, axes in enumerate(grids):
+        # Names of a library's models are its own, and so are the settings of one model.
+        is_alone = key not in axes or (key == "model" and "model.name" in axes)
+        rest = tuple((name, it) for name, it in axes.items() if name != key)
+        first = found.setdefault((rest, number if is_alone else None), axes)
+        if first is not axes:
+            first[key] += f",{axes[key]}"
+    return list(found.values())
+
+
+def _common(grids: list[Axes]) -> Axes:
+    first = grids[0]
+    return {key: it for key, it in first.items() if all(axes.get(key) == it for axes in grids)}
+
+
+def _how_words(cells: list[Cell]) -> list[str | None]:
+    """Write where most cells' curves are tracked, unless that is where they are anyway."""
+    tracking = [cell.record.settings["tracking"] for cell in cells]
+    names = Counter(each["name"] for each in tracking)
+    name = max(names, key=names.__getitem__)
+    if name != "wandb":
+        return [setting("tracking", name)]
+    of_name = [each for each in tracking if each["name"] == name]
+    values = {key: {each.get(key) for each in of_name} for key in TRACKED}
+    alike = {key: next(iter(each)) for key, each in values.items() if len(each) == 1}
+    known = {key: value for key, value in alike.items() if value not in (None, "auto")}
+    return [setting(f"tracking.{key}", value) for key, value in known.items()]
+
+
+def _config_dirs(cells: list[Cell]) -> list[str]:
+    """Return the folders whose choices cells were asked for with, as far as they are here."""
+    named = dict.fromkeys(folder for cell in cells for folder in cell.record.config_dirs)
+    return [
+        folder
+        for folder in named
+        if Path(folder).is_dir() and not (folder.startswith("-") or CONTROL.search(folder))
+    ]
 
 
 def missing(group: Group, row: Row) -> list[int]:
@@ -104,19 +163,6 @@ def _is_papers(group: Group, gaps: Iterable[Row]) -> bool:
     return plain and chosen >= set(paper.ROWS) >= set(gaps) and len(list(gaps)) > 1
 
 
-def _command(
-    words: list[str | None], seeds: list[int], outputs: str, *, sweeps: bool = True
-) -> list[str]:
-    """Return a command in a list, or none where a word of it may not be pasted."""
-    words = [*words, "seed=" + ",".join(map(str, seeds))]
-    words += [setting("outputs", outputs)] if outputs != "outputs" else []
-    if None in words:
-        return []
-    # Only a sweep trains several cells, or the one that `init.from` describes.
-    is_sweep = sweeps or len(seeds) > 1 or any("," in word for word in words[:3])
-    return [f"python -m sslbench.train {'-m ' * is_sweep}{' '.join(map(_for_shell, words))}"]
-
-
 def _library_models(group: Group) -> dict[str, str]:
     """Return which choice of the group `model` stands for those that go by a library's names."""
     settings = {cell.model: cell.record.settings["model"] for cell in group.cells()}
@@ -126,22 +172,6 @@ def _library_models(group: Group) -> dict[str, str]:
 def _settings(changes: Changes) -> list[str | None]:
     typed = {key: value for key, value in changes.items() if key != "data.fingerprint"}
     return [setting(key, value) for key, value in typed.items()]
-
-
-def setting(key: str, value: object) -> str | None:
-    """Write a setting as Hydra is to read it; None of what is no setting or holds other lines.
-
-    >>> setting("outputs", "a,b"), setting("model.widths", [8, 16]), setting("steps", 40)
-    ('outputs="a,b"', 'model.widths=[8,16]', 'steps=40')
-    """
-    text = written(value)
-    if not KEY.fullmatch(key) or CONTROL.search(text):
-        return None
-    if not isinstance(value, str) or (BARE.fullmatch(text) and not NO_TEXT.fullmatch(text)):
-        return f"{key}={text}"
-    # Backslashes before a quote are doubled, and `${` would be another setting's value.
-    text = re.sub(r'(\\*)("|$)', lambda found: 2 * found[1] + '\\"' * bool(found[2]), text)
-    return f'{key}="{text}"'.replace("${", "\\${")
 
 
 def _start(init: str, changes: Changes) -> str | None:
@@ -172,8 +202,3 @@ def _name_words(data: list[dict[str, Any]]) -> list[str | None]:
         if each["name"] not in (*usual, each.get("dataset")):
             return [setting("data.name", each["name"])]
     return []
-
-
-def _for_shell(word: str) -> str:
-    """Quote for a shell: `init.from='barlow steps=9'` has quotes of its own, for Hydra."""
-    return f'"{word}"' if "'" in word and not set('"$`\\!') & set(word) else shlex.quote(word)

@@ -71,10 +71,12 @@ class FirstTable:
 
 @dataclass(frozen=True)
 class Ablation:
-    """Cells of one method and data set that differ in settings, against their base line."""
+    """Lines of cells against a base line: one method's, by setting, or all of someone's own."""
 
     name: str
     title: str
+    question: str
+    """What it answers."""
     keys: tuple[str, ...]
     """The settings that differ."""
     values: pd.DataFrame
@@ -124,7 +126,7 @@ class Report:
     environment: list[Table] = field(default_factory=list)
     """Data sets, their classes, hardware, code, versions and times."""
     has_paper_cells: bool = True
-    """Whether the paper is shown: not beside someone's own ablation alone, unless asked for."""
+    """Whether the paper is shown: not beside cells that are all someone's own, unless asked for."""
     generated: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     @property
@@ -136,7 +138,7 @@ class Report:
     @property
     def verdict(self) -> str:
         """The answer in one line: on the paper's claims, or on someone's own experiment."""
-        if not self.has_paper_cells and self.ablations:
+        if not self.has_paper_cells:
             return self.ablations[0].sentence
         return overall(self.main_claims)
 

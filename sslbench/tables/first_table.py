@@ -55,7 +55,8 @@ def _line(group: Group, rows: list[Row], models: list[str], variance: SeedVarian
         + ([ratio] if ratio and method not in (SUPERVISED, BARLOW) else [])
         + ([f"from {paper.title(init)}"] if init else [])
     )
-    return Line(kind, paper_metric.title, TEST.title, tuple(places), _order(theirs), _order(ours))
+    orders = _order(theirs), _order(ours) if group.beside_paper else ""
+    return Line(kind, paper_metric.title, TEST.title, tuple(places), *orders)
 
 
 def _place(group: Group, row: Row, paper_metric: Metric, variance: SeedVariance) -> Place:

@@ -19,7 +19,9 @@ BUDGET = ("steps", "method.epochs")
 """Settings that shorten or lengthen a cell without changing what it is."""
 MIN_SEEDS = 3
 STAND_IN = "digits"
-PAPER_SETTINGS = "the paper's settings"
+OWN_IMAGES = ("folder", "parquet", "torchvision")
+"""Kinds of data that are somebody's own."""
+PAPER_SETTINGS, DEFAULT_SETTINGS = "the paper's settings", "default settings"
 MAX_SLUG = 60
 UNUSUAL = re.compile(r"[^\w\s.,=:()\[\]'\"+-]|\b_|_\b", re.ASCII)
 """What a slug leaves out, and titles of ours do not have."""
@@ -34,6 +36,8 @@ class Group:
     data: str
     changes: Changes
     rows: dict[Row, dict[int, Cell]] = field(default_factory=dict)
+    beside_paper: bool = True
+    """Whether the paper is spoken of, which it is not in a report of somebody's own cells."""
 
     @property
     def is_paper(self) -> bool:
@@ -42,10 +46,10 @@ class Group:
 
     @property
     def paper_heading(self) -> str | None:
-        """What the paper's figures are called beside its results; None beside the stand-in's."""
-        if self.is_paper:
-            return "paper"
-        return None if self.data == STAND_IN else "paper (STL-10)"
+        """What the paper's figures are called beside its results; None where they are not."""
+        if not self.beside_paper or self.data == STAND_IN:
+            return None
+        return "paper" if self.is_paper else "paper (STL-10)"
 
     @property
     def data_title(self) -> str:
@@ -56,7 +60,19 @@ class Group:
 
     @property
     def title(self) -> str:
-        return f"{self.data_title}, {', '.join(overrides(self.changes)) or PAPER_SETTINGS}"
+        plain = PAPER_SETTINGS if self.beside_paper else DEFAULT_SETTINGS
+        return f"{self.data_title}, {', '.join(overrides(self.changes)) or plain}"
+
+    @property
+    def images(self) -> tuple[str, Any]:
+        """Tell its images from others': sets of one name may differ."""
+        return self.data, self.changes.get("data.fingerprint")
+
+    @property
+    def has_own_images(self) -> bool:
+        """Whether its images are somebody's own: not STL-10, nor laid out so, nor its stand-in."""
+        settings = [cell.record.settings["data"] for cell in self.cells()]
+        return any(data.get("kind", data["name"]) in OWN_IMAGES for data in settings)
 
     def done(self, row: Row) -> dict[int, Cell]:
         """Return a row's finished cells by seed."""
@@ -172,10 +188,14 @@ def main_group(groups: list[Group]) -> Group | None:
 
 
 def has_paper_rows(groups: list[Group]) -> bool:
-    """Whether rows of the paper's were trained for more than the ablation of a setting."""
+    """Whether there is anything to set beside the paper: its settings on STL-10, or its rows.
+
+    These count on other than one's own images, and not where they are an ablation of a setting.
+    """
     counts = Counter((group.data, row) for group in groups for row in group.rows)
-    own = [group for group in groups if not is_ablation(group, groups)]
-    return any(counts[g.data, row] == 1 and row in paper.ROWS for g in own for row in g.rows)
+    own = [g for g in groups if not (g.has_own_images or is_ablation(g, groups))]
+    places = [(g, row) for g in own for row in g.rows]
+    return any(g.is_paper or (counts[g.data, row] == 1 and row in paper.ROWS) for g, row in places)
 
 
 def _split(changes: Changes) -> tuple[dict[str, str], dict[str, str]]:

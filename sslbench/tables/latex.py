@@ -59,8 +59,8 @@ def _column(side: str, width: float | None) -> str:
 def _head(name: str, side: str) -> list[str]:
     """Set what a column is of above whose it is, in short lines over numbers."""
     lines = name.replace(" (", SEPARATOR + "(").split(SEPARATOR)
-    if side == "left":
-        return lines
+    if side == "left":  # a stack of lines is as wide as its longest, which is not broken
+        return lines if len(lines) == 1 else " ".join(lines).split()
     return [part for line in lines for part in wrap(line, 10)]
 
 

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections import Counter
+from shutil import get_terminal_size
 
 from tabulate import tabulate
 
@@ -10,23 +11,27 @@ from sslbench.tables import paper
 from sslbench.tables.contents import FirstTable, Place, Report
 from sslbench.tables.groups import Group
 from sslbench.tables.judge import paper_claims
+from sslbench.tables.paper import VAL
 from sslbench.tables.sentences import listed
 from sslbench.tables.statistics import IMAGES
 from sslbench.words.escape import visible
 
-WIDTH = 100
+WIDTH, LABEL = 100, 24
+"""Most columns of a text, and of what a row of the first table is called."""
 INDENT = " " * 4
+MARKS = {"^": "^ best", "*": "* of images alone: one seed", "!": "! no better than chance"}
 
 
 def overview(report: Report) -> str:
     """Return what answers `does it hold?`, and what there is to know of that answer."""
-    blocks = [report.verdict, *_cells(report)]
+    blocks = [_wrapped(line) for line in (report.verdict, *_cells(report))]
     if report.first_table is not None:
         blocks += ["", first_table_text(report.first_table)]
     if report.claims:
         blocks += ["", _claims(report)]
     if report.findings:
-        blocks += ["", "Beyond the claims:", *(f"  {each}." for each in report.findings)]
+        findings = [_wrapped(f"{each}.", "  ") for each in report.findings]
+        blocks += ["", "Beyond the claims:", *findings]
     if report.fill_command:
         blocks += ["", "To fill all gaps:", f"  {report.fill_command}"]
     return "\n".join(blocks) + "\n"
@@ -47,7 +52,8 @@ def _cells(report: Report) -> list[str]:
 def data_words(group: Group) -> list[str]:
     """Say what data cells are of, and how many images: `NOT STL-10` where they are not."""
     done = [cell.record.data for cell in group.cells() if cell.status == DONE]
-    name = group.title if group.data == paper.DATA else f"NOT STL-10: {group.title}"
+    is_plain = group.data == paper.DATA or not group.beside_paper
+    name = group.title if is_plain else f"NOT STL-10: {group.title}"
     if not done:
         return [name]
     sizes = [("labeled", "labelled"), ("unlabeled", "unlabelled"), ("val", "val"), ("test", "test")]
@@ -57,7 +63,7 @@ def data_words(group: Group) -> list[str]:
 
 def shown_groups(report: Report) -> list[Group]:
     """Return the groups that the verdict is on: all of an own ablation, else the main one."""
-    is_main = report.has_paper_cells or not report.ablations
+    is_main = report.has_paper_cells
     return [group for group in report.groups if group is report.main or not is_main]
 
 
@@ -77,32 +83,48 @@ def cell_words(*groups: Group) -> list[str]:
 
 
 def first_table_text(table: FirstTable) -> str:
-    """Lay the first table out for a terminal: models as columns, the paper's beside ours."""
-    heads = ["test acc %"]
-    for model in table.models:
-        heads += (
-            [f"{model}\n{table.paper_heading}".replace(" (", "\n(")] if table.paper_heading else []
-        )
-        heads.append(f"{model}\nours" if table.paper_heading else model)
+    """Lay the first table out for a terminal: models as columns, the paper's below ours.
+
+    Where the terminal has room an interval stands beside its number.
+    """
+    wide = _laid_out(table, is_wide=True)
+    fits = max(map(len, wide.splitlines())) <= get_terminal_size().columns
+    return wide if fits else _laid_out(table, is_wide=False)
+
+
+def _laid_out(table: FirstTable, *, is_wide: bool) -> str:
+    heads = ["test acc %", *table.models, "order"]
+    has_order = any(line.order or line.paper_order for line in table.lines)
     rows = []
     for line in table.lines:
-        row = [line.kind + (" (paper: val)" if line.paper_metric == "val acc" else "")]
-        for place in line.places:
-            row += [_percent(place.paper)] if table.paper_heading else []
-            row.append(_ours(place))
-        rows.append([*row, " / ".join(filter(None, [line.paper_order, line.order]))])
-    heads.append("order\npaper / ours" if table.paper_heading else "order")
-    align = ["left", *["right"] * (len(heads) - 2), "left"]
-    return tabulate(rows, heads, tablefmt="simple", colalign=align, disable_numparse=True)
+        name = "\n".join(textwrap.wrap(line.kind, LABEL))
+        rows.append([name, *(_ours(it, with_interval=is_wide) for it in line.places), line.order])
+        if not is_wide:
+            rows.append(["  95 % interval", *map(_interval, line.places), ""])
+        if any(place.paper is not None for place in line.places):
+            metric = ", val acc" if line.paper_metric == VAL.title else ""
+            theirs = [_percent(place.paper) for place in line.places]
+            rows.append([f"  {table.paper_heading}{metric}", *theirs, line.paper_order])
+    align = ["left", *["right"] * len(table.models), "left"]
+    if not has_order:
+        heads, rows, align = heads[:-1], [row[:-1] for row in rows], align[:-1]
+    options = {"colalign": align, "disable_numparse": True, "preserve_whitespace": True}
+    text = tabulate(rows, heads, tablefmt="simple", **options)
+    used = [words for mark, words in MARKS.items() if any(mark in "".join(row[1:]) for row in rows)]
+    return "\n".join([text, "; ".join(used)] if used else [text])
 
 
-def _ours(place: Place) -> str:
+def _ours(place: Place, *, with_interval: bool) -> str:
     if place.ours is None:
         return "-"
     star = "*" if place.interval_of == IMAGES else ""
     best, mark = "^" if place.is_best else "", " !" if place.collapsed else ""
-    interval = f" [{_percent(place.low)}, {_percent(place.high)}]" if place.low is not None else ""
+    interval = f" [{_interval(place)}]" if with_interval and place.low is not None else ""
     return f"{best}{_percent(place.ours)}{interval}{star}{mark}"
+
+
+def _interval(place: Place) -> str:
+    return "" if place.low is None else f"{_percent(place.low)}-{_percent(place.high)}"
 
 
 def _percent(value: float | None) -> str:
@@ -115,5 +137,12 @@ def _claims(report: Report) -> str:
     for claim in report.main_claims:
         verdicts = f"{papers[claim.number]}: {claim.verdict.upper()}"
         lines.append(f"{claim.number}. {claim.text} ({verdicts})")
-        lines.append(textwrap.indent(textwrap.fill(visible(claim.sentence), WIDTH - 4), INDENT))
+        lines.append(_wrapped(visible(claim.sentence), INDENT))
     return "\n".join(lines)
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    """Break a text into lines that the terminal has room for."""
+    width = min(WIDTH, get_terminal_size().columns)
+    more = {"initial_indent": indent, "subsequent_indent": indent or "  "}
+    return textwrap.fill(text, width, break_long_words=False, break_on_hyphens=False, **more)

@@ -35,7 +35,12 @@ def write_page(folder: Path, report: Report) -> Path:
     path = folder / PAGE
     if not report.pictures and _has_pictures(path):
         path = folder / PLAIN_PAGE
-    environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, finalize=_shown)
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        finalize=_shown,
+        extensions=["jinja2.ext.do"],
+    )
     environment.filters["embedded"] = _embedded
     script = (HERE / "report.js").read_text()
     paper_claims = {each.number: each for each in report.claims if each.group == PAPER_GROUP}

@@ -21,6 +21,15 @@ def difference_in_words(
     )
 
 
+def mean_in_words(mean: float, low: float, high: float, interval_of: str) -> str:
+    """Write an accuracy with its interval; numbers are fractions.
+
+    >>> mean_in_words(0.85, 0.83, 0.87, "images")
+    '85.0 % (95 % of images: 83.0 to 87.0)'
+    """
+    return f"{100 * mean:.1f} % (95 % of {interval_of}: {100 * low:.1f} to {100 * high:.1f})"
+
+
 def _place(difference: float) -> str:
     points = f"{100 * abs(difference):.1f}"
     if float(points) == 0:

@@ -1,7 +1,6 @@
 """Long frames of numbers laid out as the paper's tables are, as texts to be shown."""
 
 import re
-from collections.abc import Sequence
 from itertools import groupby
 
 import numpy as np
@@ -11,7 +10,7 @@ from sslbench.tables import paper
 from sslbench.tables.claims import format_p
 from sslbench.tables.contents import Ablation
 from sslbench.tables.groups import MIN_SEEDS, unlabeled_per_labeled
-from sslbench.tables.paper import TEST, TRAIN, TRAIN_LOSS, VAL
+from sslbench.tables.paper import KNN, TEST, TRAIN, TRAIN_LOSS, VAL
 from sslbench.tables.statistics import IMAGES
 
 PLACE = ("model", "ratio", "from")
@@ -59,12 +58,6 @@ def by_model(lines: list[dict], heading: str | None) -> pd.DataFrame:
     return pd.DataFrame(shown)
 
 
-def _named(names: Sequence[str], place: list[str | None]) -> dict[str, str]:
-    """Return what tells a line from others by column; the first one is its model."""
-    titles = [paper.title(place[0]), *(each or "" for each in place[1:])]
-    return dict(zip(names, titles, strict=True))
-
-
 def _without_constant(frame: pd.DataFrame) -> pd.DataFrame:
     """Leave out what says the same of all lines, and states that the number of seeds tells."""
     constant = [name for name in ("ratio", "from") if frame[name].nunique() <= 1]
@@ -94,17 +87,23 @@ def with_interval(line: dict) -> str:
 
 
 def by_setting(ablation: Ablation) -> pd.DataFrame:
-    """Show a line for each setting of a row, with its differences from the base line."""
+    """Show a line for each setting of a row, with its differences from the base line.
+
+    Beside k-NN a page has room for little else: training accuracies, which mean another thing for
+    each method, and differences of validation are in the numbers.
+    """
     names, shown = [*PLACE, *ablation.keys], []
     lines = ablation.values.to_dict("records")
+    has_knn = KNN.title in set(ablation.values["metric"])
     for place, of_line in groupby(lines, key=lambda line: [line[name] for name in names]):
-        row = dict(
-            zip(names, [paper.title(place[0]), *(it or "" for it in place[1:])], strict=True)
-        )
+        row = dict(zip(names, [it or "" for it in place], strict=True))
+        row |= {name: paper.title(row[name]) for name in ("model", "method") if name in row}
         of_line = list(of_line)
         at = {line["metric"]: line for line in of_line}
-        row |= {f"{m.title}: ours": with_interval(at[m.title]) for m in (TRAIN, VAL, TEST)}
-        for metric in (VAL, TEST):
+        for metric in (VAL, TEST, KNN) if has_knn else (TRAIN, VAL, TEST):
+            name = metric.title
+            row[f"{name}: ours"] = with_interval(at[name]) if name in at else "-"
+        for metric in (TEST,) if has_knn else (VAL, TEST):
             row[f"{metric.title}: difference"] = _difference(at[metric.title])
             row[f"{metric.title}: p"] = _p(at[metric.title]["p_corrected"])
         shown.append(row | {"seeds": _seeds(of_line), "state": of_line[0]["state"]})

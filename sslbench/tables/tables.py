@@ -40,8 +40,9 @@ TESTS_NOTE = (
 )
 ABLATION_NOTE = (
     "Accuracies in percent, differences from the base line in points, with 95 % intervals over "
-    "other seeds and other images; * of one seed: over other images alone. p by a t test paired by "
-    "seed where all lines have the same seeds, corrected over the lines of one metric."
+    "other seeds and other images; * of one seed: over other images alone. p by a t test over "
+    "seeds and images, in an ablation paired by seed where all lines have the same seeds; with one "
+    "seed by a test over the same images. It is corrected over the lines of one metric."
 )
 METRICS = (TRAIN, VAL, TEST)
 MOST_COLUMNS = 4

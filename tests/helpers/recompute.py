@@ -9,12 +9,12 @@ import numpy as np
 from scipy import special, stats
 
 
-def read_rows(outputs: Path) -> dict[tuple, dict[int, dict]]:
-    """Return finished cells by method, model and ratio, then by seed, with their predictions."""
+def read_rows(outputs: Path, changes: dict | None = None) -> dict[tuple, dict[int, dict]]:
+    """Return finished cells with these changes by seed, under method, model, ratio and start."""
     rows = defaultdict(dict)
     for path in sorted(outputs.glob("cells/*/record.json")):
         record = json.loads(path.read_text())
-        if record["status"] != "done":
+        if record["status"] != "done" or record["changes"] != (changes or {}):
             continue
         settings = record["settings"]
         ratio = settings["ratio"]["name"] if "unlabeled" in record["streams"] else None
@@ -22,12 +22,25 @@ def read_rows(outputs: Path) -> dict[tuple, dict[int, dict]]:
         for split in ("val", "test"):
             with np.load(path.parent / f"embeddings-{split}.npz") as arrays:
                 cell[split] = arrays["logits"].argmax(1) == arrays["labels"]
-        rows[settings["method"]["name"], settings["model"]["name"], ratio][settings["seed"]] = cell
+        start = (settings["init"]["from"] or "").partition("-")[0] or None
+        row = settings["method"]["name"], settings["model"]["name"], ratio, start
+        rows[row][settings["seed"]] = cell
     return dict(rows)
 
 
-def value(cell: dict, split: str) -> float:
+def value(cell: dict, split: str) -> float | None:
+    """Return an accuracy; with `knn` that of test images by their neighbours, if there is one."""
+    if split == "knn":
+        return cell["results"].get("knn", {}).get("test")
     return cell["results"][split]["accuracy"]
+
+
+def loss_of(seeds: dict) -> tuple[float, float, float]:
+    """Return a row's mean training loss with Student's interval over its seeds."""
+    losses = [cell["results"]["train"]["loss"] for cell in seeds.values()]
+    mean, error = np.mean(losses), np.std(losses, ddof=1) / math.sqrt(len(losses))
+    margin = stats.t.ppf(0.975, len(losses) - 1) * error
+    return mean, mean - margin, mean + margin
 
 
 def is_chance(cell: dict) -> bool:
@@ -42,6 +55,8 @@ def prior_of(rows: dict, split: str) -> tuple[float, float, float] | None:
     for seeds in rows.values():
         if len(seeds) > 1 and not any(map(is_chance, seeds.values())):
             values = [value(cell, split) for cell in seeds.values()]
+            if None in values:
+                continue
             found.append((np.var(values, ddof=1), len(values) - 1))
     if len(found) < 2:
         return None
@@ -99,7 +114,29 @@ def difference_of(rows: dict, a: dict, b: dict, split: str) -> tuple[float, floa
     difference, error = means[0] - means[1], math.sqrt(total)
     margin = stats.t.ppf(0.975, both) * error
     p = 2 * stats.t.sf(abs(difference / error), both)
-    return difference, difference - margin, difference + margin, p
+    return difference, max(-1, difference - margin), min(1, difference + margin), p
+
+
+def paired_difference(a: dict, b: dict, split: str) -> tuple[float, float, float, float]:
+    """Return the difference of two rows whose seeds are pairs, its interval and p."""
+    gaps = np.array([value(a[seed], split) - value(b[seed], split) for seed in sorted(a)])
+    number = len(gaps)
+    of_seeds = gaps.var(ddof=1) / number
+    if split == "train":
+        size = next(iter(a.values()))["data"]["num_labeled"]
+        means = [np.mean([value(cell, split) for cell in side.values()]) for side in (a, b)]
+        of_images = sum(m * (1 - m) / size for m in means)
+    else:
+        table = np.array([a[seed][split].astype(float) - b[seed][split] for seed in sorted(a)])
+        size = table.shape[1]
+        noise = table.var(0, ddof=1).mean() / number
+        of_images = max(0, table.mean(0).var(ddof=1) - noise) / size
+    total = of_seeds + of_images
+    free = total**2 / (of_seeds**2 / (number - 1) + of_images**2 / size)
+    error = math.sqrt(total)
+    margin = stats.t.ppf(0.975, free) * error
+    p = 2 * stats.t.sf(abs(gaps.mean() / error), free)
+    return gaps.mean(), gaps.mean() - margin, gaps.mean() + margin, p
 
 
 def mean_of(rows: dict, seeds: dict, split: str) -> tuple[float, float, float]:
@@ -107,7 +144,7 @@ def mean_of(rows: dict, seeds: dict, split: str) -> tuple[float, float, float]:
     values = [value(cell, split) for cell in seeds.values()]
     mean = float(np.mean(values))
     data = next(iter(seeds.values()))["data"]
-    number = data["num_labeled" if split == "train" else f"num_{split}"]
+    number = data[{"train": "num_labeled", "knn": "num_test"}.get(split, f"num_{split}")]
     if len(values) == 1:
         z = stats.norm.ppf(0.975)
         centre = (mean + z**2 / (2 * number)) / (1 + z**2 / number)

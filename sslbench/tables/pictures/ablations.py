@@ -7,6 +7,7 @@ from matplotlib.figure import Figure as Canvas
 
 from sslbench.palette import ALARM, INK, LINES
 from sslbench.tables import paper
+from sslbench.tables.against_base import line_name
 from sslbench.tables.contents import Ablation, Picture, Report
 from sslbench.tables.groups import slug
 from sslbench.tables.pictures.album import COLLAPSED, WIDTH, add_legend
@@ -31,7 +32,7 @@ def draw_ablations(report: Report, formats: Collection[str]) -> Iterator[Picture
 def _draw(
     report: Report, formats: Collection[str], ablation: Ablation, lines: pd.DataFrame
 ) -> Picture:
-    labels = [label_of(line, ablation.keys) for _, line in lines.iterrows()]
+    labels = [line_name(line, ablation.keys) for _, line in lines.iterrows()]
     models = list(dict.fromkeys(lines["model"]))
     canvas = Canvas((WIDTH, 0.9 + 0.24 * len(lines)))
     ax = canvas.subplots()
@@ -63,18 +64,6 @@ def _draw(
     stem = report.folder / "figures" / slug(ablation.name)
     title = f"{ablation.title}: differences from the base line"
     return save_picture(canvas, stem, (title, CAPTION, alt), lines, formats)
-
-
-def label_of(line: pd.Series, keys: Collection[str]) -> str:
-    """Name a line of an ablation by its model and its settings."""
-    places = [str(line[key]) for key in ("ratio", "from") if line[key]]
-    return " ".join(
-        [
-            paper.title(line["model"]),
-            *places,
-            *(f"{key.rpartition('.')[2]}={line[key]}" for key in keys),
-        ]
-    )
 
 
 def short_label(label: str) -> str:

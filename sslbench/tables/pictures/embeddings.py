@@ -118,7 +118,8 @@ def _draw_ends(album: Album, name: str, found: Found) -> Picture:
     row, (cell, paths, _) = next(iter(found.items()))
     name_classes(canvas, cell.class_names)
     way = " ".join(album.way_title(way_of(row)).split())
-    title = f"Embeddings of validation images, first and last, {way} (the paper's figure 5)"
+    figure = " (the paper's figure 5)" * album.group.beside_paper
+    title = f"Embeddings of validation images, first and last, {way}{figure}"
     note = f"t-SNE, each snapshot starting from where the one before ended. {NOTE}"
     models = ", ".join(paper.title(each.model) for each in found)
     alt = (
