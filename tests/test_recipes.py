@@ -39,10 +39,10 @@ def test_a_preset_suits_the_encoder_and_takes_no_more_image_passes_than_the_pape
 
 
 def test_a_preset_is_the_one_change_of_its_cells():
-    typed = ["data=digits", "model=wrn45_2", "preset=strong_semi", "optimizer.lr=0.5"]
+    typed = ["data=digits", "model=wrn45_2", "preset=strong_semi", "optimizer.lr=0.5", "steps=9"]
     settings = replace(compose_settings(typed), precision=auto_precision("cpu"))
     choices = {"model": "wrn45_2", "method": "fixmatch", "preset": "strong_semi"}
-    expected = {"preset": "strong_semi", "optimizer.lr": 0.5}
+    expected = {"preset": "strong_semi", "optimizer.lr": 0.5, "steps": 9}
     assert find_changes(settings, choices) == expected
 
 

@@ -51,11 +51,13 @@ def find_changes(settings: Settings, choices: Mapping[str, Any]) -> Changes:
     precision = auto_precision(settings.device)
     preset = replace(_preset(**groups, **changes), seed=settings.seed, precision=precision)
     mine, theirs = (flatten(_identity_by_key(each)) for each in (mine, preset))
-    values = flatten(settings_to_json(settings))
+    values, others = (flatten(settings_to_json(each)) for each in (settings, preset))
+    # A value that only the other has need of, as `steps` needs no epochs, is the same in both.
     changes |= {
         key: values[key]
         for key in mine.keys() | theirs.keys()
-        if mine.get(key) != theirs.get(key) and key in values and not key.endswith(f".{TYPE}")
+        if mine.get(key) != theirs.get(key) and not key.endswith(f".{TYPE}")
+        if key in values and values[key] != others.get(key)
     }
     return dict(sorted(changes.items()))
 

@@ -30,7 +30,7 @@ class SemiSupervised(Method):
     """Steps in which that weight rises from 0.7 % of it (Laine and Aila 2017): without, the paper's
     `semi` may collapse to one class in its first hundred steps."""
     labeled_view: str = "view_a"
-    """Of the labelled images: `view_a`, the weak one, as in FixMatch, or `view_b`, the strong one."""
+    """Of the labelled images: `view_a` is the weak one, as in FixMatch, `view_b` the strong one."""
     label_smoothing: float = 0.0
     """Share of each true label that all classes share alike; pseudo-labels stay as they are."""
 
