@@ -137,6 +137,10 @@ def test_all_that_is_said_is_there_for_machines(tmp_path, capsys):
     assert (printed["verdict"], printed["fill_command"]) == (report.verdict, report.fill_command)
     assert [each["sentence"] for each in printed["claims"]] == [c.sentence for c in report.claims]
     assert printed["collapsed"] == {"ConvNet supervised, seed 0": "10.0 %, chance"}
+    assert "hold?" in printed["question"]
+    collapsed, failed, *_ = printed["alerts"]
+    assert "bears on claim" in collapsed
+    assert failed == "failed: WRN-45-2 supervised, seed 0"
     assert [each["status"] for each in printed["cells"]].count(FAILED) == 1
     claim = printed["claims"][7]
     assert claim["effect"]["name"] == "ResNet18 minus ConvNet"

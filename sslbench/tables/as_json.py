@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from sslbench.files.checksums import finite_numbers
+from sslbench.tables.answer import alerts, question
 from sslbench.tables.claims import Claim
 from sslbench.tables.contents import Ablation, Report, Table
 from sslbench.tables.overview import cell_words, data_words, shown_groups
@@ -22,9 +23,11 @@ def to_json(report: Report) -> dict[str, Any]:
         "format": FORMAT,
         "outputs": str(report.outputs),
         "generated": report.generated,
+        "question": question(report),
         "verdict": report.verdict,
         "shows_paper": report.has_paper_cells,
         "on": {"group": main.title, "words": words} if main else None,
+        "alerts": alerts(report),
         "collapsed": report.collapsed,
         "first_table": None if table is None else _first_table(asdict(table)),
         "claims": [_claim(claim) for claim in report.claims],
@@ -32,6 +35,10 @@ def to_json(report: Report) -> dict[str, Any]:
         "fill_command": report.fill_command,
         "ablations": [_ablation(ablation) for ablation in report.ablations],
         "tables": [_table(each) for each in report.tables],
+        "pictures": [
+            {"name": each.name, "title": each.title, "caption": each.caption, "alt": each.alt}
+            for each in report.pictures
+        ],
         "environment": [_table(each) for each in report.environment],
         "cells": [
             {"cell": cell.cell_id, "title": cell.title, "status": cell.status, "code": cell.code}
