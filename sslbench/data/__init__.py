@@ -39,13 +39,7 @@ class Dataset:
     @property
     def counts(self) -> dict[str, int]:
         """The numbers of `labeled`, `unlabeled`, `val` and `test` images."""
-        splits = self.splits
-        return {
-            "labeled": len(splits.train.indices),
-            "unlabeled": len(splits.unlabeled.indices),
-            "val": len(splits.val.indices),
-            "test": len(splits.test.indices),
-        }
+        return self.splits.counts
 
     def describe(self) -> dict[str, Any]:
         """Return what a cell's record says of its data."""
