@@ -7,13 +7,14 @@ say how good they are. So it measures transfer, and any encoder at all: settings
 import argparse
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from sslbench.config.data import Data
     from sslbench.config.settings import Settings
     from sslbench.data import Dataset
     from sslbench.interfaces import LabeledEmbeddings
@@ -39,15 +40,16 @@ class Result:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sslbench.probe",
-        usage="%(prog)s [--l2 L2] [--k K] [--json] [CELL] [setting=value ...]",
-        description="Fit a linear probe and k-NN on a frozen encoder's embeddings of any data set. "
-        f"With a CELL go the settings {', '.join(OF_IMAGES)}; without one, settings name the "
-        "encoder: model=timm model.name=resnet50 init.from=FILE data=…",
+        usage="%(prog)s [-h] [--l2 L2] [--k K] [--json] [-cd FOLDER] [CELL] [setting=value ...]",
+        description="Fit a linear probe and k-NN on a frozen encoder's embeddings of any data set, "
+        f"by default a CELL's own. With a CELL go the settings {', '.join(OF_IMAGES)}; without "
+        "one, settings name the encoder: model=timm model.name=resnet50 init.from=FILE data=…",
     )
     add = parser.add_argument
     add("words", nargs="+", metavar="CELL setting=value", help="a cell's id or folder; settings")
     add("--l2", type=float, default=1.0, help="penalty of the probe, 1 / C (%(default)s)")
     add("--k", type=int, default=200, help="neighbours, at most all labelled images (%(default)s)")
+    add("--config-dir", "-cd", metavar="FOLDER", help="of parts of one's own, as train takes it")
     add("--json", action="store_true", help="print JSON")
     return parser
 
@@ -82,6 +84,8 @@ def probe(
 ) -> tuple[Result, Path]:
     """Probe a cell's encoder, or the one that the settings describe, on the settings' data.
 
+    Of a cell, the data is its own but for what is overridden.
+
     Returns:
         The result, and the folder of outputs.
 
@@ -97,7 +101,13 @@ def probe(
 
     if cell is not None:
         _refuse_other_settings(overrides)
-    settings = read_settings(["tracking=off", *overrides])
+    if cell is None or any(it.startswith("data=") for it in overrides):
+        settings = read_settings(["tracking=off", *overrides])
+    else:
+        of_data = [it for it in overrides if it.lstrip("+~").startswith("data.")]
+        others = [it for it in overrides if it not in of_data]
+        settings = read_settings(["tracking=off", *others])
+        settings = replace(settings, data=_own_data(cell, settings.outputs, of_data))
     device = prepare_process(settings)
     settings = Preflight().make_concrete(settings)
     outputs = Path(settings.outputs)
@@ -123,6 +133,23 @@ def _refuse_other_settings(overrides: list[str]) -> None:
         raise ValueError(
             f"{others[0]}: a cell has an encoder of its own; with it go {', '.join(OF_IMAGES)}"
         )
+
+
+def _own_data(cell: str, outputs: str, overrides: list[str]) -> "Data":
+    """Return the data that a cell was trained on, but for what is overridden."""
+    from sslbench.config.as_json import settings_from_json
+    from sslbench.config.read import read_settings
+    from sslbench.data.protocol import CHOICES
+    from sslbench.load import finished_cell
+
+    data = settings_from_json(finished_cell(cell, outputs)[1].settings).data
+    if not overrides:
+        return data
+    typed = read_settings([f"data={data.kind}", *overrides]).data
+    names = {re.split(r"[.=]", it)[1] for it in overrides}
+    if not names <= set(CHOICES):  # other images than the cell's may be meant
+        data = replace(data, fingerprint="")
+    return replace(data, **{name: getattr(typed, name) for name in names})
 
 
 def _build_encoder(settings: "Settings", dataset: "Dataset") -> "Encoder":

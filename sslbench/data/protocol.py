@@ -86,6 +86,17 @@ def divide(data: Data, files: Layout) -> Protocol:
     return Protocol(_labeled(data, files, left), val, test, pool)
 
 
+def untested_classes(files: Layout, splits: Protocol) -> list[str]:
+    """Say of which classes there is no validation or test image."""
+    missing = {"validation": _missing(splits.val, files), "test": _missing(splits.test, files)}
+    return [
+        f"no {what} image of {len(names)} of {len(files.class_names)} classes, {_some(names)}: "
+        f"the {what} accuracy says nothing of {'it' if len(names) == 1 else 'them'}"
+        for what, names in missing.items()
+        if names
+    ]
+
+
 def settle(data: Data, open_files: Callable[[], Layout]) -> Data:
     """Return the settings in the words that all have who ask for the same choice of images.
 
@@ -114,6 +125,16 @@ def settle(data: Data, open_files: Callable[[], Layout]) -> Data:
         number = plain_number(np.unique(labels, return_counts=True)[1], share_of(data.num_labeled))
         data = replace(data, num_labeled=number)
     return data
+
+
+def _missing(part: Subset, files: Layout) -> list[str]:
+    """Return the names of the classes of which a subset has no image."""
+    present = set(files.labels[part.file][part.indices].tolist())
+    return [name for label, name in enumerate(files.class_names) if label not in present]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + " and others" * (len(names) > SHOWN)
 
 
 def _none(file: str) -> Subset:
@@ -159,11 +180,9 @@ def _labeled(data: Data, files: Layout, left: Subset) -> Subset:
     elif data.num_labeled is not None:
         num_classes, seed = len(files.class_names), data.split_seed
         indices = choose_labeled(labels, indices, data.num_labeled, num_classes, seed)
-    present = set(labels[indices].tolist())
-    missing = [name for label, name in enumerate(files.class_names) if label not in present]
-    if missing:
-        shown = ", ".join(missing[:SHOWN]) + " and others" * (len(missing) > SHOWN)
+    if missing := _missing(left._replace(indices=indices), files):
         raise ValueError(
-            f"data={data.kind}: no labelled image of {shown}; each class needs one to learn from"
+            f"data={data.kind}: no labelled image of {_some(missing)}; each class needs one to "
+            "learn from"
         )
     return left._replace(indices=indices)
