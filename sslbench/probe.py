@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sslbench.config.data import Data
     from sslbench.config.settings import Settings
     from sslbench.data import Dataset
     from sslbench.interfaces import LabeledEmbeddings
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
 OF_IMAGES = ("data", "outputs", "device", "threads")
 """Settings that go with a cell; its encoder's are its own."""
 FOLDER = "probes"
+ANY_SIDE = "model=resnet18"
+"""In settings that go with a cell, whose model plays no part: one for images of whatever side."""
 
 
 @dataclass(frozen=True)
@@ -99,20 +100,18 @@ def probe(
     from sslbench.load import load_encoder
     from sslbench.sweep.preflight import Preflight
 
-    if cell is not None:
-        _refuse_other_settings(overrides)
-    if cell is None or any(it.startswith("data=") for it in overrides):
-        settings = read_settings(["tracking=off", *overrides])
-    else:
-        of_data = [it for it in overrides if it.lstrip("+~").startswith("data.")]
-        others = [it for it in overrides if it not in of_data]
-        settings = read_settings(["tracking=off", *others])
-        settings = replace(settings, data=_own_data(cell, settings.outputs, of_data))
+    settings = (
+        read_settings(["tracking=off", *overrides]) if cell is None else _with(cell, overrides)
+    )
     device = prepare_process(settings)
     settings = Preflight().make_concrete(settings)
     outputs = Path(settings.outputs)
     dataset = open_dataset(settings.data, outputs)
     encoder = load_encoder(cell, outputs) if cell else _build_encoder(settings, dataset)
+    if encoder.side != dataset.files.side:
+        raise ValueError(
+            f"data.side={dataset.files.side}: {cell} takes images of {encoder.side} pixels"
+        )
     encoder.to(device).eval()
     images = Images(dataset, device)
     embedded = {name: embed(encoder, getattr(images, name)) for name in ("train", "val", "test")}
@@ -135,21 +134,29 @@ def _refuse_other_settings(overrides: list[str]) -> None:
         )
 
 
-def _own_data(cell: str, outputs: str, overrides: list[str]) -> "Data":
-    """Return the data that a cell was trained on, but for what is overridden."""
+def _with(cell: str, overrides: list[str]) -> "Settings":
+    """Return the settings that go with a cell: its own data but for what is overridden."""
     from sslbench.config.as_json import settings_from_json
     from sslbench.config.read import read_settings
     from sslbench.data.protocol import CHOICES
     from sslbench.load import finished_cell
 
-    data = settings_from_json(finished_cell(cell, outputs)[1].settings).data
-    if not overrides:
-        return data
-    typed = read_settings([f"data={data.kind}", *overrides]).data
-    names = {re.split(r"[.=]", it)[1] for it in overrides}
+    def read(words: list[str]) -> "Settings":
+        return read_settings(["tracking=off", ANY_SIDE, *words])
+
+    _refuse_other_settings(overrides)
+    of_data = [it for it in overrides if it.lstrip("+~").startswith(("data=", "data."))]
+    settings = read([it for it in overrides if it not in of_data])
+    data = settings_from_json(finished_cell(cell, settings.outputs)[1].settings).data
+    names = {it.partition("=")[0].lstrip("+~").removeprefix("data.") for it in of_data}
+    if "data" in names:
+        return read([*overrides, *[f"data.side={data.side}"] * ("side" not in names)])
+    if not names:
+        return replace(settings, data=data)
+    typed = read([f"data={data.kind}", *overrides])
     if not names <= set(CHOICES):  # other images than the cell's may be meant
         data = replace(data, fingerprint="")
-    return replace(data, **{name: getattr(typed, name) for name in names})
+    return replace(typed, data=replace(data, **{it: getattr(typed.data, it) for it in names}))
 
 
 def _build_encoder(settings: "Settings", dataset: "Dataset") -> "Encoder":

@@ -8,6 +8,7 @@ import pytest
 import torch
 from helpers.cells import SMALL, compose, make_cell, train
 from helpers.commands import share_digits
+from helpers.folders import make_folders
 from helpers.layouts import make_layout
 from torch import nn
 from torch.testing import assert_close
@@ -159,6 +160,10 @@ def test_a_probe_of_a_cell_takes_another_choice_of_its_images_or_others(cell, tm
     make_layout(tmp_path / "ours")
     others = ["data=layout", f"data.root={tmp_path}/ours"]
     assert probe(cell.id, overrides=[*words, *others])[0].data["name"] == "ours"
+    photos = ["data=folder", f"data.root={make_folders(tmp_path / 'photos', train=10)}"]
+    assert probe(cell.id, overrides=[*words, *photos])[0].data["side"] == 96
+    with pytest.raises(ValueError, match=r"data.side=32: barlow-.* takes images of 96 pixels"):
+        probe(cell.id, overrides=[*words, *photos, "data.side=32"])
 
 
 def test_a_probe_takes_parts_of_ones_own(cell, tmp_path, monkeypatch):

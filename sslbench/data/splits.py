@@ -130,9 +130,9 @@ def pool_size(num_available: int, num_labeled: int, ratio: "Ratio") -> int:
         return 0
     if num_available == 0:
         raise ValueError(
-            f"ratio={ratio.name}: there are no unlabelled images to learn from; "
-            "data.unlabeled_from=train takes the train images without their labels, and "
-            "method=supervised needs none"
+            f"ratio={ratio.name}: there are no unlabelled images to learn from; put some into "
+            "unlabeled/ beside train/, or take the train images without their labels by "
+            "data.unlabeled_from=train; method=supervised needs none"
         )
     takes_all = ratio.unlabeled == -1 or ratio.of == "batch"
     needed = num_available if takes_all else round(num_labeled * ratio.unlabeled / ratio.labeled)
