@@ -101,7 +101,9 @@ def probe(
     from sslbench.sweep.preflight import Preflight
 
     settings = (
-        read_settings(["tracking=off", *overrides]) if cell is None else _with(cell, overrides)
+        read_settings(["tracking=off", *overrides])
+        if cell is None
+        else _settings_with(cell, overrides)
     )
     device = prepare_process(settings)
     settings = Preflight().make_concrete(settings)
@@ -134,7 +136,7 @@ def _refuse_other_settings(overrides: list[str]) -> None:
         )
 
 
-def _with(cell: str, overrides: list[str]) -> "Settings":
+def _settings_with(cell: str, overrides: list[str]) -> "Settings":
     """Return the settings that go with a cell: its own data but for what is overridden."""
     from sslbench.config.as_json import settings_from_json
     from sslbench.config.read import read_settings
