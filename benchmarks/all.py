@@ -27,6 +27,7 @@ BENCHMARKS = (
     "precision",
     "capture",
     "integrity",
+    "packing",
     "probe",
     "bn_statistics",
     "scale",

@@ -17,5 +17,9 @@ class UsageError(SystemExit):
         super().__init__(2)
 
 
+class NotDone(Exception):
+    """A job of another sweeper than ours leaves its cell not done; the others go on."""
+
+
 class CellStopped(SystemExit):
     """Leave with the exit code of a cell that did not finish: 1, or 128 + n for signal n."""

@@ -100,13 +100,7 @@ def load_encoder(cell: str | Path, outputs: str | Path = "outputs") -> Encoder:
     Raises:
         ValueError: If there is no such cell, if it is not finished, or if its files are damaged.
     """
-    folder = _find_cell(cell, outputs)
-    record = load_record(folder)
-    if record is None or record.status != DONE:
-        state = "no record yet" if record is None else record.status
-        raise ValueError(
-            f"cell {folder.name} is not finished ({state}); run it by the command that started it"
-        )
+    folder, record = finished_cell(cell, outputs)
     try:
         weights = folder / record.results["weights"]
         with torch.random.fork_rng(devices=[]):  # weights are drawn before they are loaded
@@ -130,6 +124,22 @@ def load_encoder(cell: str | Path, outputs: str | Path = "outputs") -> Encoder:
             "folder and train the cell again"
         ) from error
     return found.eval()
+
+
+def finished_cell(cell: str | Path, outputs: str | Path) -> tuple[Path, Record]:
+    """Return the folder and the record of a cell, named as for `load_encoder`.
+
+    Raises:
+        ValueError: If there is no such cell, or it is not finished.
+    """
+    folder = _find_cell(cell, outputs)
+    record = load_record(folder)
+    if record is None or record.status != DONE:
+        state = "no record yet" if record is None else record.status
+        raise ValueError(
+            f"cell {folder.name} is not finished ({state}); run it by the command that started it"
+        )
+    return folder, record
 
 
 def _about(record: Record) -> dict[str, Any]:

@@ -7,7 +7,7 @@ say how good they are. So it measures transfer, and any encoder at all: settings
 import argparse
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 OF_IMAGES = ("data", "outputs", "device", "threads")
 """Settings that go with a cell; its encoder's are its own."""
 FOLDER = "probes"
+ANY_SIDE = "model=resnet18"
+"""In settings that go with a cell, whose model plays no part: one for images of whatever side."""
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,16 @@ class Result:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m sslbench.probe",
-        usage="%(prog)s [--l2 L2] [--k K] [--json] [CELL] [setting=value ...]",
-        description="Fit a linear probe and k-NN on a frozen encoder's embeddings of any data set. "
-        f"With a CELL go the settings {', '.join(OF_IMAGES)}; without one, settings name the "
-        "encoder: model=timm model.name=resnet50 init.from=FILE data=…",
+        usage="%(prog)s [-h] [--l2 L2] [--k K] [--json] [-cd FOLDER] [CELL] [setting=value ...]",
+        description="Fit a linear probe and k-NN on a frozen encoder's embeddings of any data set, "
+        f"by default a CELL's own. With a CELL go the settings {', '.join(OF_IMAGES)}; without "
+        "one, settings name the encoder: model=timm model.name=resnet50 init.from=FILE data=…",
     )
     add = parser.add_argument
     add("words", nargs="+", metavar="CELL setting=value", help="a cell's id or folder; settings")
     add("--l2", type=float, default=1.0, help="penalty of the probe, 1 / C (%(default)s)")
     add("--k", type=int, default=200, help="neighbours, at most all labelled images (%(default)s)")
+    add("--config-dir", "-cd", metavar="FOLDER", help="of parts of one's own, as train takes it")
     add("--json", action="store_true", help="print JSON")
     return parser
 
@@ -82,6 +85,8 @@ def probe(
 ) -> tuple[Result, Path]:
     """Probe a cell's encoder, or the one that the settings describe, on the settings' data.
 
+    Of a cell, the data is its own but for what is overridden.
+
     Returns:
         The result, and the folder of outputs.
 
@@ -95,14 +100,20 @@ def probe(
     from sslbench.load import load_encoder
     from sslbench.sweep.preflight import Preflight
 
-    if cell is not None:
-        _refuse_other_settings(overrides)
-    settings = read_settings(["tracking=off", *overrides])
+    settings = (
+        read_settings(["tracking=off", *overrides])
+        if cell is None
+        else _settings_with(cell, overrides)
+    )
     device = prepare_process(settings)
     settings = Preflight().make_concrete(settings)
     outputs = Path(settings.outputs)
     dataset = open_dataset(settings.data, outputs)
     encoder = load_encoder(cell, outputs) if cell else _build_encoder(settings, dataset)
+    if encoder.side != dataset.files.side:
+        raise ValueError(
+            f"data.side={dataset.files.side}: {cell} takes images of {encoder.side} pixels"
+        )
     encoder.to(device).eval()
     images = Images(dataset, device)
     embedded = {name: embed(encoder, getattr(images, name)) for name in ("train", "val", "test")}
@@ -123,6 +134,31 @@ def _refuse_other_settings(overrides: list[str]) -> None:
         raise ValueError(
             f"{others[0]}: a cell has an encoder of its own; with it go {', '.join(OF_IMAGES)}"
         )
+
+
+def _settings_with(cell: str, overrides: list[str]) -> "Settings":
+    """Return the settings that go with a cell: its own data but for what is overridden."""
+    from sslbench.config.as_json import settings_from_json
+    from sslbench.config.read import read_settings
+    from sslbench.data.protocol import CHOICES
+    from sslbench.load import finished_cell
+
+    def read(words: list[str]) -> "Settings":
+        return read_settings(["tracking=off", ANY_SIDE, *words])
+
+    _refuse_other_settings(overrides)
+    of_data = [it for it in overrides if it.lstrip("+~").startswith(("data=", "data."))]
+    settings = read([it for it in overrides if it not in of_data])
+    data = settings_from_json(finished_cell(cell, settings.outputs)[1].settings).data
+    names = {it.partition("=")[0].lstrip("+~").removeprefix("data.") for it in of_data}
+    if "data" in names:
+        return read([*overrides, *[f"data.side={data.side}"] * ("side" not in names)])
+    if not names:
+        return replace(settings, data=data)
+    typed = read([f"data={data.kind}", *overrides])
+    if not names <= set(CHOICES):  # other images than the cell's may be meant
+        data = replace(data, fingerprint="")
+    return replace(typed, data=replace(data, **{it: getattr(typed.data, it) for it in names}))
 
 
 def _build_encoder(settings: "Settings", dataset: "Dataset") -> "Encoder":

@@ -2,11 +2,14 @@
 
 import copy
 import json
+import sys
 
 import pytest
 import torch
 from helpers.cells import SMALL, compose, make_cell, train
 from helpers.commands import share_digits
+from helpers.folders import make_folders
+from helpers.layouts import make_layout
 from torch import nn
 from torch.testing import assert_close
 
@@ -139,7 +142,7 @@ def test_fine_tuning_is_a_cell_that_starts_from_another(cell):
 
 
 def test_a_probe_of_a_cell_on_its_own_data_is_that_of_its_record(cell, capsys):
-    words = [cell.id, f"outputs={cell.settings.outputs}", "data=digits", "threads=1"]
+    words = [cell.id, f"outputs={cell.settings.outputs}", "threads=1"]
     probe_main([*words, "--json"])
     found, results = json.loads(capsys.readouterr().out), cell.folder.record().results
     accuracies = {split: results[split]["accuracy"] for split in ("val", "test")}
@@ -148,6 +151,38 @@ def test_a_probe_of_a_cell_on_its_own_data_is_that_of_its_record(cell, capsys):
     with pytest.raises(UsageError):
         probe_main([*words, "model=resnet18"])
     assert "model=resnet18: a cell has an encoder of its own" in capsys.readouterr().err
+
+
+def test_a_probe_of_a_cell_takes_another_choice_of_its_images_or_others(cell, tmp_path):
+    words = [f"outputs={cell.settings.outputs}", "threads=1"]
+    fewer, _ = probe(cell.id, overrides=[*words, "data.num_labeled=20"])
+    assert (fewer.data["name"], fewer.data["num_labeled"]) == ("digits", 20)
+    make_layout(tmp_path / "ours")
+    others = ["data=layout", f"data.root={tmp_path}/ours"]
+    assert probe(cell.id, overrides=[*words, *others])[0].data["name"] == "ours"
+    photos = ["data=folder", f"data.root={make_folders(tmp_path / 'photos', train=10)}"]
+    assert probe(cell.id, overrides=[*words, *photos])[0].data["side"] == 96
+    with pytest.raises(ValueError, match=r"data.side=32: barlow-.* takes images of 96 pixels"):
+        probe(cell.id, overrides=[*words, *photos, "data.side=32"])
+
+
+def test_a_probe_takes_parts_of_ones_own(cell, tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "mine.yaml").write_text("defaults: [digits]\nsplit_seed: 3\n")
+    outputs = f"outputs={cell.settings.outputs}"
+    typed = [cell.id, "data=mine", outputs, "threads=1", "--config-dir", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", ["probe", *typed])
+    probe_main()
+
+
+def test_weights_of_a_cell_below_another_folder_of_outputs_are_a_start(cell, tmp_path):
+    folder = cell.folder.path
+    share_digits(tmp_path)
+    start = make_cell(tmp_path, SMALL, f"init.from={folder}").settings
+    weights = folder / cell.folder.record().results["weights"]
+    assert start == make_cell(tmp_path, SMALL, f"init.from={weights}").settings
+    with pytest.raises(ValueError, match="no cell's folder"):
+        make_cell(tmp_path, SMALL, f"init.from={tmp_path}")
 
 
 def test_a_probe_takes_an_encoder_that_settings_name(cell):

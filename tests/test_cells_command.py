@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import subprocess
 import sys
 import time
 
@@ -94,6 +95,18 @@ def test_one_cell_is_shown_with_all_that_is_known_of_it(outputs, run):
     assert run("show", "nonsense")[0] == 2
 
 
+def test_a_reader_that_stops_early_is_no_error(outputs):
+    """As `cells show X | head` has it."""
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "-m", "sslbench.cells", "show", cells_of(outputs)[0]]
+    shown = subprocess.run(
+        [*command, "--outputs", str(outputs)], stdout=writes, stderr=subprocess.PIPE, text=True
+    )
+    os.close(writes)
+    assert (shown.returncode, shown.stderr) == (0, "")
+
+
 def test_du_adds_up_what_lies_in_the_folder(outputs, run):
     (outputs / "cache").mkdir()
     (outputs / "cache" / "images.bin").write_bytes(bytes(1_000_000))
@@ -129,7 +142,9 @@ def test_a_cell_that_is_trained_stays_and_says_so(outputs, run):
 def test_weights_alone_are_freed_and_the_cell_stays_sound(outputs, run):
     name = next(it for it in cells_of(outputs) if it.endswith("s0") or "-s0-" in it)
     folder = outputs / "cells" / name
+    os.utime(folder / "record.json", (time.time() - 40 * DAY,) * 2)
     code, _, _ = run("rm", "--weights", "--yes", "--cell", name)
+    assert name in run("ls", "--older-than", "39d")[1]
     assert code == 0
     record = load_record(folder)
     assert not list(folder.glob("*.pt"))

@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import shutil
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from helpers.folders import make_folders, make_image
 from PIL import Image
 
 from sslbench.data import open_dataset
+from sslbench.data.content import read_digests
 from sslbench.data.decode import decode
 from sslbench.data.folder import Folder
 from sslbench.data.packing import CHUNK_IMAGES
@@ -205,6 +207,28 @@ def test_packing_goes_on_where_it_was_cut(tmp_path, monkeypatch):
     assert folder(root).concrete(outputs).fingerprint == whole
     assert len(decoded) <= CHUNK_IMAGES + 2 + 8
     assert not list((outputs / "cache" / "packed").glob(".*.packing"))
+
+
+def test_a_class_without_a_test_image_is_told(tmp_path):
+    make_folders(tmp_path, classes=("cat", "dog", "cow"), train=10, test=10)
+    shutil.rmtree(tmp_path / "test" / "cow")
+    notes = open_dataset(folder(tmp_path), tmp_path / "outputs").notes
+    assert [note.partition(": ")[2].partition(":")[0] for note in notes] == [
+        "no validation image of 1 of 3 classes, cow",
+        "no test image of 1 of 3 classes, cow",
+    ]
+
+
+def test_a_file_that_could_not_be_read_once_is_read_again(tmp_path, monkeypatch):
+    path = tmp_path / "a.png"
+    path.write_bytes(b"image")
+    os.utime(path, (0, 0))
+    monkeypatch.setattr("sslbench.files.checksums.SETTLED_NS", -(10**18))
+    whole = read_digests(tmp_path, ["a.png"], tmp_path / "elsewhere")
+    with monkeypatch.context() as patch:
+        patch.setattr("sslbench.data.content.file_sha256", Mock(side_effect=OSError))
+        assert read_digests(tmp_path, ["a.png"], tmp_path / "memory") == [bytes(32)]
+    assert read_digests(tmp_path, ["a.png"], tmp_path / "memory") == whole
 
 
 REFUSED = {

@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
+from sslbench.config.data import share_of
 from sslbench.config.settings import Ratio
 from sslbench.data.splits import (
     VAL_PURPOSE,
     choose_labeled,
     choose_share,
     cut,
+    plain_number,
     seeded_order,
     unlabeled_pool,
 )
@@ -67,6 +69,20 @@ def test_a_share_is_of_each_class_at_least_one_and_nested():
     assert np.bincount(labels[few]).tolist() == [10, 3, 1]
     assert np.bincount(labels[more]).tolist() == [100, 30, 2]
     assert set(few) < set(more)
+
+
+def test_a_share_is_called_the_same_however_it_was_typed():
+    equal, unequal = np.array([50, 50]), np.array([7, 12, 300])
+    assert {plain_number(equal, share) for share in (0.1, 0.0999, 0.1001)} == {10}
+    assert [plain_number(unequal, share) for share in (0.5, 0.50, 0.501)] == ["50%"] * 3
+    for share in (0.01, 0.335, 0.41234567, 1.0):
+        name = plain_number(unequal, share)
+        assert plain_number(unequal, share_of(name)) == name
+        chosen = [
+            len(choose_share(np.repeat(range(3), unequal), np.arange(319), it, 0))
+            for it in (share, share_of(name))
+        ]
+        assert chosen[0] == chosen[1]
 
 
 def pool(unlabeled, *, labeled=1, num_available=100_000, num_labeled=5000, seed=0, of="pool"):

@@ -5,7 +5,7 @@ from functools import cache
 
 import pytest
 import torch
-from helpers.cells import compose, composer
+from helpers.cells import compose, composer, make_cell
 from joblib import hash as hash_of
 
 from sslbench.augment.operations import Flip, Grayscale
@@ -182,6 +182,24 @@ def test_a_ratio_of_batches_is_no_part_of_a_method_whose_batches_have_none():
         for ratio in ("1:1", "1:5")
     }
     assert found == {cell_id(compose("method=barlow", "ratio=all"))}
+
+
+@pytest.mark.parametrize(
+    ("alike", "other"),
+    [
+        (("", "data.num_labeled=100%", "data.num_labeled=60"), "data.num_labeled=50"),
+        (("data.num_labeled=50%", "data.num_labeled=30", "data.num_labeled=50.0%"), ""),
+        (("", "data.unlabeled_from=train"), "seed=1"),
+        (("data.val_from=train", "data.val_from=train data.num_labeled=50"), ""),
+        (("method=barlow", *(f"method=barlow method.knn_k={k}" for k in (60, 200, 999))), ""),
+        (("method=barlow method.knn_k=9",), "method=barlow method.knn_k=10"),
+        (("", "data.test_fraction=0.1", "data.val_from=test"), "data.val_fraction=0.3"),
+    ],
+)
+def test_settings_that_choose_the_same_images_are_one_cell(alike, other, outputs):
+    ids = {make_cell(outputs, *words.split()).id for words in alike}
+    assert len(ids) == 1
+    assert make_cell(outputs, *other.split()).id not in ids
 
 
 class TestIdentity:

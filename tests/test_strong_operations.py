@@ -9,7 +9,7 @@ from scipy import stats
 from torch.testing import assert_close
 
 from sslbench.augment.mixing import CutMix, MixUp
-from sslbench.augment.operations import Crop
+from sslbench.augment.operations import Blur, Crop
 from sslbench.augment.patches import Cutout, PaddedCrop, RandomErasing
 from sslbench.augment.rand_augment import KINDS, LIST, RandAugment
 from sslbench.augment.views import RandomView
@@ -221,18 +221,30 @@ def test_mixed_images_are_refused_where_their_labels_would_be_lost(typed, messag
     assert message in str(refused.value)
 
 
-def test_margins_are_reflected_once():
-    PaddedCrop(padding=31).require_side(32)
-    with pytest.raises(ValueError, match="padding=32: must be below data.side=32"):
-        PaddedCrop(padding=32).require_side(32)
+@pytest.mark.parametrize("side", [32, 96, 224])
+@pytest.mark.parametrize(
+    ("kind", "key", "largest"),
+    [
+        (PaddedCrop, "padding", lambda side: side - 1),
+        (Cutout, "size", lambda side: side),
+        (Blur, "kernel", lambda side: 2 * side - 1),
+    ],
+)
+def test_what_an_operation_takes_of_an_image_follows_from_the_images_side(kind, key, largest, side):
+    images = torch.rand(2, 3, side, side, generator=generator())
+    operation = kind(**{key: largest(side)})
+    operation.require_side(side)
+    operation.apply(images, operation.sample(generator(), 2, side))
+    with pytest.raises(ValueError, match=rf"{key}=\d+: must be .* data.side={side}"):
+        kind(**{key: largest(side) + 2}).require_side(side)
 
 
 @pytest.mark.parametrize(
     ("kind", "key", "value"),
     [
         (Crop, "interpolation", "cubic"),
-        (PaddedCrop, "padding", 96),
-        (Cutout, "size", 97),
+        (PaddedCrop, "padding", -1),
+        (Cutout, "size", 0),
         (RandomErasing, "value", 2.0),
         (RandAugment, "num_ops", 0),
         (RandAugment, "magnitude", 1.5),

@@ -50,6 +50,25 @@ def test_a_search_that_was_stopped_is_finished_by_the_same_command(tmp_path):
     assert len(accuracies) == 3
 
 
+@pytest.mark.slow
+def test_a_search_with_a_failed_trial_goes_on_and_exits_with_1(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper", reason="the extra hpo is missing")
+    broken = ("optimizer.lr=choice(1e30,1e-3)", "hydra/sweeper/sampler=grid", "method.select=last")
+    searched = (*SPACE[:2], *TINY, *broken, "steps=9", "hydra.sweeper.n_trials=2")
+    result = train(tmp_path, "-m", *searched)
+    assert result.returncode == 1, result.stdout
+    assert "trials that failed: " in result.stdout + result.stderr
+    assert sorted(record.status for record in records(tmp_path).values()) == ["done", "failed"]
+
+
+def test_a_job_of_another_sweeper_that_fails_makes_the_sweep_fail(tmp_path):
+    words = ("hydra/sweeper=basic", *TINY, "data.num_labeled=7")
+    result = train_here(tmp_path, "-m", *words)
+    assert result.returncode == 1, result
+    assert "data.num_labeled=7: must be a multiple of the 10" in result.stdout + result.stderr
+    assert "a cell is not done" in result.stderr
+
+
 @pytest.mark.parametrize(
     ("typed", "read"),
     [

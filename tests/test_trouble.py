@@ -118,7 +118,7 @@ def test_long_values_are_shortened_and_long_lines_broken_before_a_hint():
     assert fold("a; b") == "a; b"
 
 
-def test_home_and_variables_are_expanded_in_every_path(monkeypatch):
+def test_home_and_variables_are_expanded_in_every_path(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setenv("SSLBENCH_DATA", "~/data")
     typed = ("outputs=~/a", "data.url='file://$HOME/x.tar.gz'", "init.from=$HOME/last.pt")
@@ -128,7 +128,10 @@ def test_home_and_variables_are_expanded_in_every_path(monkeypatch):
         "file:///home/me/x.tar.gz",
         "/home/me/last.pt",
     )
-    assert expand("outputs", "a~b") == "a~b"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "$cash").mkdir()
+    for path in ("a~b", "for $5", "$写真", "$cash"):
+        assert expand("outputs", path) == path
     for path, words in (
         ("$NO_SUCH/a", r"no variable \$NO_SUCH"),
         ("~no-such/a", "user no-such"),

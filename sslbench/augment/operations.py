@@ -104,18 +104,20 @@ class Blur(Operation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        odd = self.kernel is None or (self.kernel % 2 == 1 and 1 <= self.kernel <= 95)
-        require(odd, "augmentation: kernel", self.kernel, "must be odd, 1 to 95")
+        odd = self.kernel is None or (self.kernel % 2 == 1 and self.kernel >= 1)
+        require(odd, "augmentation: kernel", self.kernel, "must be odd, and at least 1")
         interval("augmentation: sigma", self.sigma, 1e-3, 100.0)
 
     def kernel_of(self, side: int) -> int:
         """Return the kernel's side for images of a side."""
         return side // 10 | 1 if self.kernel is None else self.kernel
 
-    def sample(self, generator: "Generator", n: int, side: int) -> Params:
+    def require_side(self, side: int) -> None:
         kernel = self.kernel_of(side)
-        rule = f"must be below twice the images' {side} pixels"
+        rule = f"must be below twice data.side={side}"
         require(kernel < 2 * side, "augmentation: kernel", kernel, rule)
+
+    def sample(self, generator: "Generator", n: int, side: int) -> Params:
         return {"sigmas": _ops().uniform(generator, *self.sigma, n)}
 
     def apply(self, images: "Tensor", params: Params) -> "Tensor":

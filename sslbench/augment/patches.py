@@ -6,7 +6,7 @@ import torch
 from torch import Generator, Tensor
 
 from sslbench.augment import ops
-from sslbench.config.parts import IMAGE_SIDE, Operation, Params
+from sslbench.config.parts import Operation, Params
 from sslbench.config.ranges import fraction, interval, require
 
 GRAY = 0.5
@@ -25,8 +25,7 @@ class PaddedCrop(Operation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        fits = 0 <= self.padding < IMAGE_SIDE
-        require(fits, "augmentation: padding", self.padding, f"must be 0 to {IMAGE_SIDE - 1}")
+        require(self.padding >= 0, "augmentation: padding", self.padding, "must be at least 0")
 
     def require_side(self, side: int) -> None:
         rule = f"must be below data.side={side}, whose margins are reflected once"
@@ -48,8 +47,11 @@ class Cutout(Operation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        fits = 1 <= self.size <= IMAGE_SIDE
-        require(fits, "augmentation: size", self.size, f"must be 1 to {IMAGE_SIDE}")
+        require(self.size >= 1, "augmentation: size", self.size, "must be at least 1")
+
+    def require_side(self, side: int) -> None:
+        rule = f"must be at most data.side={side}"
+        require(self.size <= side, "augmentation: size", self.size, rule)
 
     def sample(self, generator: Generator, n: int, side: int) -> Params:
         corners = torch.randint(side, (n, 2), generator=generator) - self.size // 2

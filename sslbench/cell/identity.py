@@ -32,6 +32,7 @@ def identity(settings: Settings) -> dict[str, Any]:
         contents["optimizer"].pop("decay_norms_and_biases", None)
     if not settings.uses_pool:
         contents.pop("ratio")
+        contents["data"].pop("unlabeled_from", None)
     streams = settings.method.streams(settings.ratio)
     used = {view for stream in streams for view in stream.views.values()}
     contents["augmentation"] = {

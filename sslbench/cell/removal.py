@@ -1,5 +1,6 @@
 """Removing cells, or what takes the room in them, while other programs may use them."""
 
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -7,7 +8,7 @@ from pathlib import Path
 
 from sslbench.cell.folder import Busy, CellFolder
 from sslbench.cell.listing import Filters, Listed, list_cells
-from sslbench.cell.record import DONE
+from sslbench.cell.record import DONE, RECORD
 
 
 def dependants(outputs: Path, cells: Sequence[Listed]) -> Iterator[tuple[str, str]]:
@@ -57,6 +58,9 @@ def _remove_weights(folder: CellFolder) -> None:
     if weights:
         record.files = {name: it for name, it in record.files.items() if name not in weights}
         record.notes.append(f"its weights were removed on {datetime.now(UTC).date()}")
+        then = (folder.path / RECORD).stat()
         record.save(folder.path)
+        # Its age stays that of its results.
+        os.utime(folder.path / RECORD, ns=(then.st_atime_ns, then.st_mtime_ns))
     for path in folder.path.glob("*.pt"):
         path.unlink()

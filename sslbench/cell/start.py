@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sslbench.cell.folder import cells_folder
 from sslbench.cell.identity import SEPARATOR
-from sslbench.cell.record import DONE, load_record, require_weights
+from sslbench.cell.record import DONE, RECORD, SETTINGS, load_record, require_weights
 from sslbench.config.settings import Settings
 from sslbench.files.checksums import file_sha256
 
@@ -30,8 +30,10 @@ def names_a_method(init_from: str | None) -> bool:
 def concrete_initial(settings: Settings) -> Settings:
     """Turn a checkpoint's path into `path#digest`, and a cell's folder into the cell's id.
 
+    Of a cell below another folder of outputs the weights are a checkpoint as any other.
+
     Raises:
-        ValueError: If there is no such checkpoint or cell.
+        ValueError: If there is no such checkpoint or cell, or one elsewhere is not finished.
     """
     source = settings.init_from
     if source is None:
@@ -42,10 +44,10 @@ def concrete_initial(settings: Settings) -> Settings:
             "model, data and seed comes first: a sweep trains both, add -m"
         )
     path, below = Path(source), cells_folder(settings.outputs)
+    if path.is_dir() and path.resolve().parent != below.resolve():
+        path = _weights_of(path.resolve(), source)
     if path.is_dir():
         source = path.resolve().name
-        if path.resolve().parent != below.resolve():
-            raise ValueError(f"init.from={path}: no cell of outputs={settings.outputs}")
     elif path.is_file():
         source = f"{path.resolve()}{SEPARATOR}{_file_digest(path)}"
     elif (split := _split(source)) is not None:
@@ -71,15 +73,21 @@ def checkpoint_path(settings: Settings) -> Path:
     if split is not None:
         _require_digest(*split)
         return split[0]
-    folder = cells_folder(settings.outputs) / settings.init_from
-    record = load_record(folder)
-    if record is None or record.status != DONE:
-        state = "has not been run" if record is None else record.status
-        raise ValueError(f"init.from={settings.init_from}: that cell is not finished ({state})")
+    return _weights_of(cells_folder(settings.outputs) / settings.init_from, settings.init_from)
+
+
+def _weights_of(folder: Path, source: str) -> Path:
+    """Return the weights of a finished cell, which `init.from=source` names."""
     try:
-        return require_weights(folder, record)
+        record = load_record(folder)
+        if record is not None and record.status == DONE:
+            return require_weights(folder, record)
     except ValueError as error:
-        raise ValueError(f"init.from={settings.init_from}: {error}") from error
+        raise ValueError(f"init.from={source}: {error}") from error
+    if record is None and not (folder / SETTINGS).exists():
+        raise ValueError(f"init.from={source}: no cell's folder: there is no {RECORD} in it")
+    state = "has not been run" if record is None else record.status
+    raise ValueError(f"init.from={source}: that cell is not finished ({state})")
 
 
 def start_digest(settings: Settings) -> str | None:

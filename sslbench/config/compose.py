@@ -36,7 +36,7 @@ from sslbench.config.errors import (
 )
 from sslbench.config.ratio import RatioSource
 from sslbench.config.settings import Settings
-from sslbench.exit_codes import CellStopped, UsageError
+from sslbench.exit_codes import CellStopped, NotDone, UsageError
 from sslbench.words.trouble import WITH_TRACEBACK, report_failure, wants_traceback
 
 Config = DictConfig
@@ -103,6 +103,9 @@ def hydra_main(task: Callable[[Config], Any]) -> Callable[[], None]:
             with initialize_config_dir(conf_dir(), **VERSION_BASE):  # to look at other choices
                 message = reason(error, sys.argv[1:])
             raise UsageError(message) from None
+        except NotDone as error:
+            print(f"sslbench: {error}", file=sys.stderr)
+            raise CellStopped(1) from None
         except Exception as error:
             if refused := refused_by_hydra(error, sys.argv[1:]):
                 raise UsageError(refused) from None

@@ -115,8 +115,8 @@ class Data(Part):
         """Return what is taken for the concrete data where nothing may be downloaded."""
         return self
 
-    def counts_undownloaded(self) -> dict[str, int]:
-        """Return the numbers of its `labeled`, `unlabeled`, `val` and `test` images."""
+    def files_undownloaded(self) -> "Layout":
+        """Return its files without what is in them: their numbers of images, and labels."""
         raise NotImplementedError
 
     def named(self) -> Self:
@@ -126,22 +126,8 @@ class Data(Part):
         return replace(self, name=f"{self.kind}-{name}" if name in RESERVED else name)
 
     def of(self, files: "Layout") -> Self:
-        """Return the same for known contents, without what does not matter with them."""
-        defaults = Data()
-        test_fraction, val_from, val_fraction = self.test_fraction, self.val_from, self.val_fraction
-        if "test" in files.labels:
-            test_fraction = defaults.test_fraction
-        if val_from == files.val_from:
-            val_from = "auto"
-        if val_from == "auto" and files.val_from == "val":
-            val_fraction = defaults.val_fraction
-        return replace(
-            self,
-            val_from=val_from,
-            val_fraction=val_fraction,
-            test_fraction=test_fraction,
-            fingerprint=files.fingerprint,
-        )
+        """Return the same for known contents."""
+        return replace(self, fingerprint=files.fingerprint)
 
     def require(self, found: str, where: Path | str) -> None:
         """Refuse another data set than `fingerprint` says.

@@ -8,8 +8,9 @@ that imports torch only in its methods keeps `--help` quick where it is among th
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from omegaconf import MISSING
 
@@ -176,6 +177,10 @@ class Method(Part):
     def build(self, encoder: "nn.Module", sizes: Sizes) -> "MethodModule":
         """Build the module that learns, around an encoder."""
         raise NotImplementedError
+
+    def settled(self, count_labeled: Callable[[], int]) -> Self:
+        """Return the same without what makes no difference with so many labelled images."""
+        return self
 
     def __post_init__(self) -> None:
         positive("method.epochs", self.epochs, 1e9)

@@ -13,9 +13,11 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 
 from sslbench.config.paths import expand
 from sslbench.config.settings import Settings
-from sslbench.exit_codes import UsageError
+from sslbench.exit_codes import CellStopped, UsageError
 from sslbench.files.atomic import make_writable_folder
 from sslbench.words.trouble import describe
+
+log = logging.getLogger(__name__)
 
 STUDIES = "studies"
 DATABASE = "trials.db"
@@ -26,8 +28,11 @@ class GoOnWithStudy(Callback):
 
     A study is named by what is searched, and lies in `<outputs>/studies/`, so that the same command
     goes on with it: `hydra.sweeper.n_trials` counts those of earlier commands, and a trial that was
-    killed is asked for again, as the cell that goes on from its checkpoint.
+    killed is asked for again, as the cell that goes on from its checkpoint. Others go on when one
+    fails; the command then ends with exit code 1.
     """
+
+    _failed_before: int | None = None
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         if "optuna" not in str(config.hydra.sweeper.get("_target_")):
@@ -35,11 +40,29 @@ class GoOnWithStudy(Callback):
         try:
             with flag_override(config, ["struct", "readonly"], [False, False]):
                 self._lock = _prepare(config)
+            self._failed_before = len(_failed(config))
         except ValueError as error:  # Hydra would make a warning of it
             raise UsageError(error) from None
         except Exception as error:
             name = f"hydra.sweeper.study_name={config.hydra.sweeper.study_name}"
             raise UsageError(f"{name}: optuna cannot open the study: {describe(error)}") from error
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        if self._failed_before is None:
+            return
+        if failed := _failed(config)[self._failed_before :]:
+            log.error("trials that failed: %s", ", ".join(map(str, failed)))
+            raise CellStopped(1)
+
+
+def _failed(config: DictConfig) -> list[int]:
+    """Return the numbers of the trials of a prepared study that failed, or were killed."""
+    from optuna import load_study
+    from optuna.trial import TrialState
+
+    sweeper = config.hydra.sweeper
+    study = load_study(study_name=sweeper.study_name, storage=sweeper.storage)
+    return [it.number for it in study.get_trials(deepcopy=False, states=[TrialState.FAIL])]
 
 
 def _prepare(config: DictConfig) -> FileLock:
@@ -60,6 +83,8 @@ def _prepare(config: DictConfig) -> FileLock:
     sweeper.storage = sweeper.get("storage") or f"sqlite:///{folder.resolve() / DATABASE}"
     config.hydra.sweep.dir = str(folder)  # the best trial is written there
     sweeper.n_trials = _num_left(sweeper)
+    if not any("max_failure_rate" in it for it in config.hydra.overrides.hydra):
+        sweeper.max_failure_rate = 1.0
     return lock
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from sslbench.config.data import Data
 from sslbench.data.audit import Flaw, find_flaws, refuse_spoiled
 from sslbench.data.layout import Layout
-from sslbench.data.protocol import Protocol, Subset, divide
+from sslbench.data.protocol import Protocol, Subset, divide, untested_classes
 from sslbench.data.statistics import cached_statistics
 
 log = logging.getLogger(__name__)
@@ -34,18 +34,13 @@ class Dataset:
     @property
     def notes(self) -> list[str]:
         """What readers of results must know of the images."""
-        return [f"data={self.name}: {it}" for it in [*self.files.notes, *self.flaws]]
+        said = [*self.files.notes, *self.flaws, *untested_classes(self.files, self.splits)]
+        return [f"data={self.name}: {it}" for it in said]
 
     @property
     def counts(self) -> dict[str, int]:
         """The numbers of `labeled`, `unlabeled`, `val` and `test` images."""
-        splits = self.splits
-        return {
-            "labeled": len(splits.train.indices),
-            "unlabeled": len(splits.unlabeled.indices),
-            "val": len(splits.val.indices),
-            "test": len(splits.test.indices),
-        }
+        return self.splits.counts
 
     def describe(self) -> dict[str, Any]:
         """Return what a cell's record says of its data."""

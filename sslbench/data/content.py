@@ -27,6 +27,7 @@ MANY_FILES = 1000
 """So many as are worth a line."""
 LARGEST_FILE = 2**50
 DIGEST_BYTES = 32
+UNREADABLE = bytes(DIGEST_BYTES)
 SCHEME = "sha256-1"
 
 
@@ -89,7 +90,8 @@ def hash_pieces(path: Path, piece_bytes: int) -> Content:
 def read_digests(root: Path, names: Sequence[str], memory: Path) -> list[bytes]:
     """Hash files below `root`, or recall what their SHA-256 was where they were not touched.
 
-    One that cannot be read has a digest of zeros: whoever reads it says what is wrong with it.
+    One that cannot be read has a digest of zeros, which is not remembered: whoever reads it says
+    what is wrong with it.
 
     Args:
         names: Their paths in it.
@@ -127,7 +129,7 @@ def _digest_of(path: Path) -> bytes:
         require_small(path, LARGEST_FILE)
         return bytes.fromhex(file_sha256(path))
     except (OSError, ValueError):
-        return bytes(DIGEST_BYTES)
+        return UNREADABLE
 
 
 def _recall_files(kept: Path) -> dict[str, tuple[list[int], bytes]]:
@@ -150,7 +152,11 @@ def _remember_files(
     states: Sequence[list[int] | None],
     digests: dict[str, bytes],
 ) -> None:
-    settled = [(name, state) for name, state in zip(names, states, strict=True) if state]
+    settled = [
+        (name, state)
+        for name, state in zip(names, states, strict=True)
+        if state and digests[name] != UNREADABLE
+    ]
     of_settled = b"".join(digests[name] for name, _ in settled)
     _save(
         kept,

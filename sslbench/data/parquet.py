@@ -2,7 +2,7 @@
 
 import logging
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sslbench.config.parts import EXECUTION
 from sslbench.data.content import read_digests
 from sslbench.data.packed import SPLITS, Packed, Source, source_key
 from sslbench.data.packing import Items
@@ -40,9 +41,9 @@ class Parquet(Packed):
     """
 
     kind: str = "parquet"
-    image_column: str = ""
+    image_column: str = field(default="", metadata=EXECUTION)
     """Of encoded images; empty: the one that the schema, its name or its type tells."""
-    label_column: str = ""
+    label_column: str = field(default="", metadata=EXECUTION)
     """Of labels, numbers or texts; empty: the one that the schema or its name tells."""
 
     def source(self, memory: Path) -> Source:

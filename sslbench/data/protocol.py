@@ -1,5 +1,7 @@
 """Which of a set's images are used for what, as its settings ask."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +14,13 @@ from sslbench.data.splits import (
     choose_labeled,
     choose_share,
     cut,
+    plain_number,
 )
 
 SHOWN = 5
 """Classes that a message names."""
+CHOICES = ("fold", "num_labeled", "val_from", "val_fraction", "test_fraction", "split_seed")
+"""Settings that choose images."""
 
 
 class Subset(NamedTuple):
@@ -33,6 +38,23 @@ class Protocol(NamedTuple):
     test: Subset
     unlabeled: Subset
     """Of the pool that the ratio chooses from."""
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The numbers of `labeled`, `unlabeled`, `val` and `test` images."""
+        return {
+            "labeled": len(self.train.indices),
+            "unlabeled": len(self.unlabeled.indices),
+            "val": len(self.val.indices),
+            "test": len(self.test.indices),
+        }
+
+    def is_as(self, other: "Protocol") -> bool:
+        """Whether the same images are used for the same."""
+        return all(
+            mine.file == theirs.file and np.array_equal(mine.indices, theirs.indices)
+            for mine, theirs in zip(self, other, strict=True)
+        )
 
 
 def divide(data: Data, files: Layout) -> Protocol:
@@ -62,6 +84,57 @@ def divide(data: Data, files: Layout) -> Protocol:
         _require_classes(part, files, name)
     pool = left if data.unlabeled_from == "train" else whole.get("unlabeled", _none("unlabeled"))
     return Protocol(_labeled(data, files, left), val, test, pool)
+
+
+def untested_classes(files: Layout, splits: Protocol) -> list[str]:
+    """Say of which classes there is no validation or test image."""
+    missing = {"validation": _missing(splits.val, files), "test": _missing(splits.test, files)}
+    return [
+        f"no {what} image of {len(names)} of {len(files.class_names)} classes, {_some(names)}: "
+        f"the {what} accuracy says nothing of {'it' if len(names) == 1 else 'them'}"
+        for what, names in missing.items()
+        if names
+    ]
+
+
+def settle(data: Data, open_files: Callable[[], Layout]) -> Data:
+    """Return the settings in the words that all have who ask for the same choice of images.
+
+    What makes no difference with these files is as by default, and a share of the labelled images
+    is their number where classes have equally many.
+
+    Args:
+        open_files: Called only where there is a choice.
+
+    Raises:
+        ValueError: As `divide`.
+    """
+    usual = {name: getattr(type(data), name) for name in CHOICES}
+    asked = [name for name in CHOICES if getattr(data, name) != usual[name]]
+    if not asked:
+        return data
+    files = open_files()
+    chosen = divide(data, files)
+    for name in asked:
+        simpler = replace(data, **{name: usual[name]})
+        if divide(simpler, files).is_as(chosen):
+            data = simpler
+    if isinstance(data.num_labeled, str):
+        everything = divide(replace(data, num_labeled=None), files).train
+        labels = files.labels[everything.file][everything.indices]
+        number = plain_number(np.unique(labels, return_counts=True)[1], share_of(data.num_labeled))
+        data = replace(data, num_labeled=number)
+    return data
+
+
+def _missing(part: Subset, files: Layout) -> list[str]:
+    """Return the names of the classes of which a subset has no image."""
+    present = set(files.labels[part.file][part.indices].tolist())
+    return [name for label, name in enumerate(files.class_names) if label not in present]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + " and others" * (len(names) > SHOWN)
 
 
 def _none(file: str) -> Subset:
@@ -107,11 +180,9 @@ def _labeled(data: Data, files: Layout, left: Subset) -> Subset:
     elif data.num_labeled is not None:
         num_classes, seed = len(files.class_names), data.split_seed
         indices = choose_labeled(labels, indices, data.num_labeled, num_classes, seed)
-    present = set(labels[indices].tolist())
-    missing = [name for label, name in enumerate(files.class_names) if label not in present]
-    if missing:
-        shown = ", ".join(missing[:SHOWN]) + " and others" * (len(missing) > SHOWN)
+    if missing := _missing(left._replace(indices=indices), files):
         raise ValueError(
-            f"data={data.kind}: no labelled image of {shown}; each class needs one to learn from"
+            f"data={data.kind}: no labelled image of {_some(missing)}; each class needs one to "
+            "learn from"
         )
     return left._replace(indices=indices)

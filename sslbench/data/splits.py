@@ -1,5 +1,6 @@
 """Which images are used for what. Pure functions, the same on every machine."""
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -88,8 +89,35 @@ def choose_share(
     chosen = []
     for label in np.unique(labels[candidates]):
         of_class = order[labels[order] == label]
-        chosen.append(of_class[: max(1, round(share * len(of_class)))])
+        chosen.append(of_class[: _num_chosen(len(of_class), share)])
     return np.sort(np.concatenate(chosen))
+
+
+def plain_number(counts: np.ndarray, share: float) -> int | str:
+    """Return how a share of classes of such sizes is called, whatever share was typed for it.
+
+    It is the number of images where classes have equally many; else the least whole percentage,
+    or one with up to three decimals, that chooses as many of each.
+    """
+    chosen = _all_chosen(counts, share)
+    if len(set(chosen)) == 1:
+        return sum(chosen)
+    for steps in (1, 10, 100, 1000):
+        # The least: chosen images never become fewer as the share grows.
+        least = bisect_left(
+            range(1, 100 * steps), chosen, key=lambda at: _all_chosen(counts, at / steps / 100)
+        )
+        if _all_chosen(counts, (least + 1) / steps / 100) == chosen:
+            return f"{(least + 1) / steps:g}%"
+    return f"{100 * share:.6f}".rstrip("0").rstrip(".") + "%"
+
+
+def _all_chosen(counts: np.ndarray, share: float) -> list[int]:
+    return [_num_chosen(number, share) for number in counts.tolist()]
+
+
+def _num_chosen(number: int, share: float) -> int:
+    return max(1, round(share * number))
 
 
 def pool_size(num_available: int, num_labeled: int, ratio: "Ratio") -> int:
@@ -102,9 +130,9 @@ def pool_size(num_available: int, num_labeled: int, ratio: "Ratio") -> int:
         return 0
     if num_available == 0:
         raise ValueError(
-            f"ratio={ratio.name}: there are no unlabelled images to learn from; "
-            "data.unlabeled_from=train takes the train images without their labels, and "
-            "method=supervised needs none"
+            f"ratio={ratio.name}: there are no unlabelled images to learn from; put some into "
+            "unlabeled/ beside train/, or take the train images without their labels by "
+            "data.unlabeled_from=train; method=supervised needs none"
         )
     takes_all = ratio.unlabeled == -1 or ratio.of == "batch"
     needed = num_available if takes_all else round(num_labeled * ratio.unlabeled / ratio.labeled)

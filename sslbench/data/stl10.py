@@ -6,13 +6,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
+import numpy as np
+
 from sslbench.config.data import Data
 from sslbench.config.parts import EXECUTION, IMAGE_SIDE
 from sslbench.config.paths import expand
 from sslbench.config.ranges import require
 from sslbench.data.content import memory_of
 from sslbench.data.download import Unavailable, file_md5
-from sslbench.data.layout import CLASS_NAMES, FOLDER, Layout, read_layout
+from sslbench.data.layout import (
+    CLASS_NAMES,
+    FOLDER,
+    IMAGE_SHAPE,
+    NUM_FOLDS,
+    Layout,
+    read_layout,
+)
 from sslbench.data.stl10_archive import OFFICIAL, Release, how_to_get, obtain_stl10
 from sslbench.files.checksums import read_sealed, write_sealed
 
@@ -73,15 +82,17 @@ class STL10(Data):
     def undownloaded(self) -> Data:
         return self.named()
 
-    def counts_undownloaded(self) -> dict[str, int]:
-        num_val = round(self.release.num_test * self.val_fraction)
-        num_train = self.release.num_train
-        return {
-            "labeled": num_train if self.fold is None else num_train // 5,
-            "unlabeled": self.release.num_unlabeled,
-            "val": num_val,
-            "test": self.release.num_test - num_val,
-        } | ({"labeled": self.num_labeled} if isinstance(self.num_labeled, int) else {})
+    def files_undownloaded(self) -> Layout:
+        numbers = {it: getattr(self.release, f"num_{it}") for it in ("train", "test", "unlabeled")}
+        rounds, num_classes = np.arange(numbers["train"]) // len(CLASS_ORDER), len(CLASS_ORDER)
+        return Layout(
+            CLASS_ORDER,
+            {it: np.broadcast_to(np.uint8(0), (n, *IMAGE_SHAPE)) for it, n in numbers.items()},
+            {it: np.arange(numbers[it]) % num_classes for it in ("train", "test")},
+            tuple(np.flatnonzero(rounds % 5 == fold % 5) for fold in range(NUM_FOLDS)),
+            fingerprint="",
+            hashes={},
+        )
 
     def named(self) -> Self:
         return replace(self, name=self.kind)

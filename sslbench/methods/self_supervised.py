@@ -1,6 +1,8 @@
 """What methods that learn without labels have in common."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from sslbench.config.parts import UNLABELED, Method, Ratio, Stream
 from sslbench.config.ranges import all_positive, one_of, positive, require
@@ -38,6 +40,12 @@ class SelfSupervised(Method):
         one_of("method.probe_view", self.probe_view, ("plain", "view_a", "view_b"))
         positive("method.knn_k", self.knn_k, 1_000_000_000)
         all_positive("method.projector", self.projector, 1_000_000, longest=32)
+
+    def settled(self, count_labeled: Callable[[], int]) -> Self:
+        usual = type(self).knn_k
+        if self.knn_k == usual or self.knn_k < (number := count_labeled()):
+            return self
+        return replace(self, knn_k=usual if usual >= number else number)
 
     def streams(self, ratio: Ratio) -> list[Stream]:
         return [Stream(UNLABELED, {"view_a": "view_a", "view_b": "view_b"}, self.batch_size)]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
+from sslbench.config.data import LARGEST_SIDE
 from sslbench.config.parts import IMAGE_SIDE, Model
 from sslbench.config.ranges import (
     MOST_CHANNELS,
@@ -46,10 +47,14 @@ class WideResNet(Model):
         positive("model.stem_width", self.stem_width, MOST_CHANNELS)
         positive("model.blocks_per_stage", self.blocks_per_stage, 64)
         all_positive("model.widths", self.widths, MOST_CHANNELS, longest=16)
-        all_positive("model.strides", self.strides, IMAGE_SIDE, longest=16)
+        all_positive("model.strides", self.strides, LARGEST_SIDE, longest=16)
         below_one("model.dropout", self.dropout)
         fraction("model.bn_momentum", self.bn_momentum)
         fraction("model.negative_slope", self.negative_slope)
+
+    def require_side(self, side: int) -> None:
+        rule = f"must each be at most data.side={side}"
+        require(max(self.strides) <= side, "model.strides", self.strides, rule)
 
     def build(self, side: int = IMAGE_SIDE) -> "nn.Module":
         from sslbench.models.wide_resnet_encoder import WideResNetEncoder

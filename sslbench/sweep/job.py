@@ -18,7 +18,7 @@ from sslbench.cell.versions import is_of_other_code
 from sslbench.config.compose import Config, JobContext, job_context, refuse_chdir, to_settings
 from sslbench.config.settings import AUTO, Settings
 from sslbench.engine.room import require_room
-from sslbench.exit_codes import CellStopped, UsageError
+from sslbench.exit_codes import CellStopped, NotDone, UsageError
 from sslbench.machine.threads import allowed_threads
 from sslbench.sweep.isolated import train_isolated
 from sslbench.sweep.preflight import Preflight
@@ -44,20 +44,25 @@ def job(config: Config) -> float | None:
     In a sweep whatever goes wrong with it is its own affair: its record says it, or the log.
 
     Returns:
-        Its validation accuracy, which a sweeper that searches maximises; None if it is not done.
+        Its validation accuracy, which a sweeper that searches maximises; None if it is not done and
+        our own sweeper, which sees that by itself, has planned it.
 
     Raises:
+        NotDone: If it is not done and another sweeper asks for it.
         UsageError: Exit code 2, before anything is trained.
         CellStopped: Exit code 1 where the cell failed, 128 + n where signal n stopped it.
     """
     try:
-        return _job(config)
+        accuracy = _job(config)
     except CellStopped as stopped:
         if BY_SUBMITIT in os.environ and stopped.code > 128:
             # All is saved. What submitit does at this signal, such as to queue the job again, it
             # does now; it may leave by an error of its own, which is for its caller.
             signal.raise_signal(stopped.code - 128)
         raise
+    if accuracy is None and config.cell is None:
+        raise NotDone("a cell is not done; what became of it is said above")
+    return accuracy
 
 
 def _job(config: Config) -> float | None:

@@ -1,6 +1,7 @@
 """What can be known to be wrong with a cell before anything trains."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from sslbench.cell.identity import effective_ratio
@@ -9,6 +10,7 @@ from sslbench.config.data import Data
 from sslbench.config.parts import LABELED, UNLABELED
 from sslbench.config.settings import Settings
 from sslbench.data import open_dataset
+from sslbench.data.protocol import divide, settle
 from sslbench.data.splits import pool_size
 from sslbench.engine.room import require_room_for_images
 from sslbench.engine.schedule import Schedule, build_schedule
@@ -56,14 +58,17 @@ class Preflight:
                     "precision=fp32"
                 )
             settings = replace(settings, precision=auto_precision(settings.device))
-        ratio = effective_ratio(settings)
-        return concrete_initial(replace(settings, data=data, ratio=ratio))
+        settings = replace(settings, data=data, ratio=effective_ratio(settings))
+        method = settings.method.settled(lambda: self.count_images(settings)[LABELED])
+        return concrete_initial(replace(settings, method=method))
 
     def _concrete_data(self, settings: Settings) -> Data:
         _limit_threads(settings)
         if self._may_open(settings.data):
-            return settings.data.concrete(Path(settings.outputs))
-        return settings.data.undownloaded()
+            data, outputs = settings.data.concrete(Path(settings.outputs)), Path(settings.outputs)
+            return settle(data, partial(data.open, outputs))
+        data = settings.data.undownloaded()
+        return settle(data, data.files_undownloaded)
 
     def _may_open(self, data: Data) -> bool:
         return self._may_download or not data.would_download()
@@ -81,7 +86,7 @@ class Preflight:
             self._counts[key] = (
                 open_dataset(data, Path(settings.outputs)).counts
                 if may_open
-                else data.counts_undownloaded()
+                else divide(data, data.files_undownloaded()).counts
             )
         return self._counts[key]
 
