@@ -90,7 +90,7 @@ class Cluster:
     def find_crew(self, plan: Plan, preflight: Preflight) -> Crew:
         return Crew(self._workers, threads=1)
 
-    def room(self, num_running: int) -> int | None:
+    def room(self, num_running: int, num_awaited: int) -> int | None:
         return None
 
     def start(self, jobs: Sequence[list[str]], after: str | None = None) -> list[str]:

@@ -3,6 +3,7 @@ import signal
 import threading
 
 import pytest
+from helpers.commands import PAPER, results, train_here
 from helpers.server import Server
 
 from sslbench.data.digits import open_digits
@@ -37,3 +38,12 @@ def outputs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("outputs")
     open_digits(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def paper(tmp_path_factory):
+    """What the toy of the paper comes to on this machine, where nothing disturbs it."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    result = train_here(folder, *PAPER)
+    assert result.returncode == 0, result
+    return results(folder)

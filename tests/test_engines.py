@@ -13,7 +13,7 @@ from sslbench.cell.record import BLOCKED, DONE, FAILED, INTERRUPTED
 from sslbench.config.compose import compose_settings
 from sslbench.exit_codes import CellStopped, UsageError
 from sslbench.sweep.crew import Crew
-from sslbench.sweep.engine import Refused
+from sslbench.sweep.engine import Here, Refused
 from sslbench.sweep.run import run_sweep
 
 CHILDREN = ["method=semi", "init.from=barlow"]
@@ -35,7 +35,7 @@ class Queue:
     def find_crew(self, plan, preflight):
         return Crew(4, threads=1)
 
-    def room(self, num_running):
+    def room(self, num_running, num_awaited):
         return None
 
     def start(self, jobs, after=None):
@@ -103,6 +103,18 @@ def test_a_child_is_started_when_its_parent_is_done_and_not_after_all_others(swe
     sweep(queue, ["seed=1"], CHILDREN, ["seed=2"])
     assert [given for given, _ in queue.given] == ["barlow", "supervised", "supervised", "semi"]
     assert running == [[], ["supervised", "supervised"]]
+
+
+def test_on_this_machine_cells_that_others_wait_for_go_before_a_second_batch(sweep, tmp_path):
+    queue, batches = Queue(tmp_path / "outputs"), []
+
+    def launch(jobs, workers):
+        batches.append([method(cell) for cell in map(queue.jobs.get, queue.start(jobs))])
+        for ticket in [*queue.jobs]:
+            queue.end(ticket, DONE)
+
+    sweep(Here(launch, 2), ["seed=1"], CHILDREN, ["seed=2"])
+    assert batches == [["barlow", "supervised"], ["supervised", "semi"]]
 
 
 def test_what_a_queue_loses_is_given_again_and_what_failed_blocks(sweep, tmp_path, capsys):
@@ -177,13 +189,16 @@ def is_installed(package):
 
 
 @pytest.mark.skipif(not is_installed("submitit"), reason="needs the extra slurm")
-def test_notice_saves_a_cell_of_submitit_which_is_queued_again(tmp_path):
+@pytest.mark.parametrize("notice", [signal.SIGUSR2, signal.SIGTERM])
+def test_notice_saves_a_cell_of_submitit_which_is_queued_again(notice, tmp_path):
     command = ("-m", *TINY, *PARTS, "steps=40", "hydra/launcher=submitit_local")
     sweep = start(tmp_path, *command, "hydra.launcher.timeout_min=60")
     wait_for(tmp_path, "outputs/cells/*/last.pt")
     (lock,) = tmp_path.glob("outputs/cells/*/.lock")
     child = CellFolder(tmp_path / "outputs", lock.parent.name).holder()
-    os.kill(job_above(child), signal.SIGUSR2)
+    os.kill(job_above(child), notice)
+    wait_for(tmp_path, "outputs/cells/*/record.json")
+    assert [it.status for it in records(tmp_path).values()] == [INTERRUPTED]
     output, _ = sweep.communicate(timeout=120)
     assert sweep.returncode == 0, output
     (record,) = records(tmp_path).values()
@@ -197,28 +212,3 @@ def job_above(pid):
     while b"submitit.core._submit" not in Path(f"/proc/{pid}/cmdline").read_bytes():
         pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     return pid
-
-
-@pytest.mark.skipif(not is_installed("ray"), reason="needs the extra ray")
-@pytest.mark.slow
-def test_a_cell_of_a_node_of_rays_that_is_lost_goes_on_at_another(tmp_path):
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
-    try:
-        grid = ("-m", *TINY, "steps=60", "method=semi", "init.from=barlow", "seed=0,1")
-        ray = (f"hydra.launcher.ray.init.address={cluster.address}", "hydra/launcher=ray")
-        ray += ("hydra.launcher.ray.remote.num_gpus=0", "hydra.launcher.ray.remote.num_cpus=1")
-        sweep = start(tmp_path, *grid, *ray)
-        wait_for(tmp_path, "outputs/cells/*/last.pt", 2)
-        cluster.remove_node(nodes[0], allow_graceful=False)
-        output, _ = sweep.communicate(timeout=600)
-    finally:
-        cluster.shutdown()
-    assert sweep.returncode == 0, output
-    assert [record.status for record in records(tmp_path).values()] == [DONE] * 4
-    logs = [path.read_text() for path in tmp_path.glob("outputs/cells/*/train.log")]
-    assert any("resumed after step" in log for log in logs)
-    undisturbed = train_here(tmp_path / "local", *grid, cwd=tmp_path)
-    assert undisturbed.returncode == 0

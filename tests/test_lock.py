@@ -1,4 +1,4 @@
-"""A cell's lock: between processes, and between machines that share nothing but a folder."""
+"""Locks: between processes, and between machines that share nothing but a folder."""
 
 import os
 import signal
@@ -10,15 +10,15 @@ from contextlib import suppress
 
 import pytest
 
-from sslbench.cell import lock as locks
 from sslbench.cell.folder import CellFolder
-from sslbench.cell.lock import LOST_EXIT_CODE, Held, Lock, is_held, read_claim
 from sslbench.cell.record import Record
+from sslbench.files import lock as locks
+from sslbench.files.lock import LOST_EXIT_CODE, Held, Lock, alone, is_held, read_claim
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from sslbench.cell import lock
+from sslbench.files import lock
 lock.this_machine = lambda: sys.argv[2]
 lock.HEARTBEAT_SECONDS = 0.05
 held = lock.Lock(Path(sys.argv[1]))
@@ -117,6 +117,21 @@ def test_another_machine_keeps_it_as_long_as_it_shows_that_it_lives(
         with pytest.raises(Held):
             lock().acquire(outlast=True)
     assert is_held(tmp_path / "lock")
+
+
+def test_whoever_waits_says_for_whom_and_goes_on_when_it_is_free(
+    tmp_path, hold, monkeypatch, caplog
+):
+    caplog.set_level("INFO", "sslbench")
+    monkeypatch.setattr(locks, "PATIENCE_SECONDS", 0.1)
+    process = hold("another")
+    monkeypatch.setattr(locks, "STALE_SECONDS", 0.4)
+    process.send_signal(signal.SIGSTOP)
+    with alone(tmp_path / "lock", "packs a folder"):
+        assert read_claim(tmp_path / "lock").is_from_here
+    assert not (tmp_path / "lock").exists()
+    told = f"waiting for another that packs a folder: process {process.pid} on "
+    assert [told in line for line in caplog.messages] == [True]
 
 
 @pytest.mark.parametrize("skew", [-120.0, 120.0])

@@ -1,24 +1,26 @@
 """Sweeps on a Slurm of two nodes that this machine pretends to be: `pytest -m slurm`."""
 
-import json
 import subprocess
 
 import pytest
 from helpers import slurm
-from helpers.commands import TINY, environment, records, start, train_here
+from helpers.commands import PAPER, environment, results, start
 from helpers.slurm import run, wait_until
 
 from sslbench.cell.folder import CellFolder
-from sslbench.cell.record import DONE
+from sslbench.cell.record import INTERRUPTED
 
 pytest.importorskip("submitit", reason="needs the extra slurm")
 pytestmark = [
     pytest.mark.slurm,
     pytest.mark.skipif(slurm.missing() is not None, reason=f"{slurm.missing()}"),
 ]
-GRID = ("-m", *TINY, "method=semi", "init.from=barlow", "steps=150", "seed=0,1,2")
+STARTED = ("hydra.sweeper.only=[table2,ssl_init]",)
+"""Of the paper's the three that others start from, and those three."""
 SLURM = ("hydra/launcher=slurm", "hydra.launcher.gpus_per_node=null")
 SLURM += ("hydra.launcher.cpus_per_task=1", "hydra.launcher.mem_gb=1")
+FOUND_SECONDS = 30
+"""After which a job that the queue has no more is submitted again, at the latest; told is 10."""
 
 
 @pytest.fixture(scope="module")
@@ -29,83 +31,97 @@ def cluster(tmp_path_factory):
 
 def begin(folder, *more):
     clean = environment(folder)
-    return start(folder, *GRID, *SLURM, *more, env=clean | {"PYTHONUNBUFFERED": "1"})
+    return start(folder, *PAPER, *SLURM, *more, env=clean | {"PYTHONUNBUFFERED": "1"})
 
 
-def cells(folder, method):
-    """Return the cells of a method by their seeds."""
-    found = (folder / "outputs" / "cells").glob(f"{method}-*")
-    return [CellFolder(folder / "outputs", path.name) for path in sorted(found)]
-
-
-def is_in_training(cell):
-    curves = cell.path / "metrics.jsonl"
-    return curves.exists() and curves.read_text().count("\n") > 4
+def cells(folder):
+    return [CellFolder(folder / "outputs", it.name) for it in folder.glob("outputs/cells/*")]
 
 
 def job_of(cell):
-    return json.loads((cell.path / ".queued").read_text())["job"]
+    return cell.ticket("Slurm") or ""
 
 
-def results(folder):
-    return {name: (it.status, it.results) for name, it in records(folder).items()}
+class Sweep:
+    """What a test does to the cells of a sweep, each to another one."""
+
+    def __init__(self, folder, cluster):
+        self.folder = folder
+        self.cluster = cluster
+        self.struck = []
+
+    def in_training(self):
+        """Wait for a cell in mid-training, another each time; return it, its job and its node."""
+        found = []
+        wait_until(lambda: found.extend(filter(self._is_in_training, cells(self.folder))) or found)
+        cell = found[0]
+        self.struck.append(cell.cell_id)
+        return cell, job_of(cell), self.cluster.node_of(job_of(cell))
+
+    def _is_in_training(self, cell):
+        curves = cell.path / "metrics.jsonl"
+        return (
+            cell.cell_id not in self.struck
+            and curves.exists()
+            and (cell.path / "last.pt").exists()
+            and curves.read_text().count("\n") < 20
+            and cell.is_held()
+            and self.cluster.node_of(job_of(cell)) != ""
+        )
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed")
-    result = train_here(folder, *GRID)
-    assert result.returncode == 0, result
-    return results(folder)
-
-
-def test_a_sweep_whose_jobs_and_nodes_are_lost_ends_with_the_local_records(
-    cluster, undisturbed, tmp_path
+def test_the_paper_whose_jobs_and_nodes_are_lost_ends_with_the_local_records(
+    cluster, paper, tmp_path
 ):
-    sweep = begin(tmp_path)
-    wait_until(lambda: len(cells(tmp_path, "barlow")) == 3)
-    first, second, third = cells(tmp_path, "barlow")
-    wait_until(lambda: is_in_training(first))
-    run("scancel", job_of(first))
-    wait_until(lambda: is_in_training(second) and cluster.node_of(job_of(second)))
-    node = cluster.node_of(job_of(second))
+    command, sweep = begin(tmp_path), Sweep(tmp_path, cluster)
+    cancelled, job, _ = sweep.in_training()
+    run("scancel", job)
+    wait_until(lambda: cluster.node_of(job) == "")
+    wait_until(lambda: job_of(cancelled) != job, FOUND_SECONDS)
+
+    preempted, job, node = sweep.in_training()
     urgent = ("--partition=high", f"--nodelist={node}", "--cpus-per-task=2", "--output=/dev/null")
     run("sbatch", *urgent, "--wrap=sleep 20")
-    wait_until(lambda: is_in_training(third) and cluster.node_of(job_of(third)))
-    node = cluster.node_of(job_of(third))
-    cluster.kill(node, job_of(third))
-    wait_until(lambda: cluster.node_of(job_of(third)) == "")
+    wait_until(lambda: preempted.record() is not None)
+    assert preempted.record().status == INTERRUPTED
+    assert job_of(preempted) == job  # it is Slurm that queues it again
+
+    lost, job, node = sweep.in_training()
+    cluster.kill(node)
+    wait_until(lambda: cluster.node_of(job) != node)
     cluster.start(node)
+
+    _, _, node = sweep.in_training()
+    run("scontrol", "update", f"nodename={node}", "state=drain", "reason=test")
     other = {"n1": "n2", "n2": "n1"}[node]
-    run("scontrol", "update", f"nodename={other}", "state=drain", "reason=test")
-    wait_until(lambda: len([*filter(is_in_training, cells(tmp_path, "semi"))]) > 0)
-    run("scontrol", "update", f"nodename={other}", "state=resume")
-    output, _ = sweep.communicate(timeout=900)
-    assert sweep.returncode == 0, output
-    assert f"{first.cell_id}: has lost its process; started again" in output
-    assert results(tmp_path) == undisturbed
-    logs = [(cell.path / "train.log").read_text() for cell in (first, second, third)]
+    wait_until(lambda: sweep.in_training()[2] == other)
+    run("scontrol", "update", f"nodename={node}", "state=resume")
+
+    output, _ = command.communicate(timeout=1800)
+    assert command.returncode == 0, output
+    assert f"{cancelled.cell_id}: has lost its process; started again" in output
+    assert "all 18 cells are done" in output
+    assert results(tmp_path) == paper
+    logs = [(cell.path / "train.log").read_text() for cell in (cancelled, preempted, lost)]
     assert all("resumed after step" in log for log in logs)
     assert not (tmp_path / ".submitit").exists()
 
 
-def test_what_is_submitted_and_left_is_collected_by_the_same_command(
-    cluster, undisturbed, tmp_path
-):
-    sweep = begin(tmp_path, "hydra.sweeper.detach=true")
+def test_what_is_submitted_and_left_is_collected_by_the_same_command(cluster, paper, tmp_path):
+    sweep = begin(tmp_path, *STARTED, "hydra.sweeper.detach=true")
     output, _ = sweep.communicate(timeout=300)
     assert sweep.returncode == 0, output
     assert len(run("squeue", "--noheader", "--array").splitlines()) == 6
-    states = {cell.state() for method in ("barlow", "semi") for cell in cells(tmp_path, method)}
+    states = {cell.state() for cell in cells(tmp_path)}
     assert "waiting" in states
     assert states <= {"waiting", "running"}
-    killed = job_of(cells(tmp_path, "semi")[0])
-    run("scancel", killed)
-    again = begin(tmp_path)
+    run("scancel", next(job_of(it) for it in cells(tmp_path) if it.cell_id.startswith("semi-")))
+    again = begin(tmp_path, *STARTED)
     output, _ = again.communicate(timeout=900)
     assert again.returncode == 0, output
-    assert results(tmp_path) == undisturbed
-    assert {it.status for it in records(tmp_path).values()} == {DONE}
+    found = results(tmp_path)
+    assert len(found) == 6
+    assert found == {cell: paper[cell] for cell in found}
 
 
 def test_what_slurm_refuses_is_said(cluster, tmp_path):

@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from filelock import FileLock
 from helpers.synthetic import PLANNED, edit_record, make_cell
 
+from sslbench.cell.folder import CellFolder
 from sslbench.cell.record import FAILED
 from sslbench.report import main
 from sslbench.tables.assemble import build_report
@@ -22,7 +22,7 @@ def sweep(tmp_path):
     running = make_cell(tmp_path, "wrn45_2", "semi", "1:5", status=PLANNED)
     points = [{"step": 50, "epoch": 50.0, "split": "val", "accuracy": 0.4321}]
     (running / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in points))
-    with FileLock(running / ".lock"):
+    with CellFolder(tmp_path, running.name).locked():
         yield tmp_path, running
 
 

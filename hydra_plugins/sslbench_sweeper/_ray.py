@@ -50,7 +50,7 @@ class Ray:
         self._workers = int(min((has[it] // number for it, number in needs.items()), default=1))
         return Crew(self._workers, threads=max(1, int(self._remote.get("num_cpus") or 1)))
 
-    def room(self, num_running: int) -> int | None:
+    def room(self, num_running: int, num_awaited: int) -> int | None:
         return max(0, 2 * self._workers - num_running)  # each is a config in Ray's memory
 
     def start(self, jobs: Sequence[list[str]], after: str | None = None) -> list[str]:

@@ -51,7 +51,7 @@ class Submitit:
         threads = self._parameters.get("cpus_per_task") or 1
         return Crew(self._parameters.get("array_parallelism") or self._most_here(), threads=threads)
 
-    def room(self, num_running: int) -> int | None:
+    def room(self, num_running: int, num_awaited: int) -> int | None:
         return MOST_IN_ARRAY if self.outlives_sweep else max(0, self._most_here() - num_running)
 
     def _most_here(self) -> int:

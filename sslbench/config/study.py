@@ -1,5 +1,6 @@
 """A callback of Hydra's, named in `conf/config.yaml`: searches by optuna that go on."""
 
+import atexit
 import hashlib
 import json
 import logging
@@ -7,7 +8,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, flag_override
 
@@ -15,6 +15,7 @@ from sslbench.config.paths import expand
 from sslbench.config.settings import Settings
 from sslbench.exit_codes import CellStopped, UsageError
 from sslbench.files.atomic import make_writable_folder
+from sslbench.files.lock import Held, Lock
 from sslbench.words.trouble import describe
 
 log = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ class GoOnWithStudy(Callback):
             return
         try:
             with flag_override(config, ["struct", "readonly"], [False, False]):
-                self._lock = _prepare(config)
+                _prepare(config)
             self._failed_before = len(_failed(config))
         except ValueError as error:  # Hydra would make a warning of it
             raise UsageError(error) from None
@@ -65,27 +66,27 @@ def _failed(config: DictConfig) -> list[int]:
     return [it.number for it in study.get_trials(deepcopy=False, states=[TrialState.FAIL])]
 
 
-def _prepare(config: DictConfig) -> FileLock:
+def _prepare(config: DictConfig) -> None:
     """Complete the sweeper's settings, and hold the study for as long as this process lives."""
     sweeper, outputs = config.hydra.sweeper, Path(expand("outputs", config.outputs))
     name = sweeper.get("study_name") or _study_name(config)
     folder = outputs / STUDIES / name
     make_writable_folder(folder, f"outputs={outputs}")
-    lock = FileLock(folder / ".lock")
+    lock = Lock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
+        lock.acquire(outlast=True)
+    except Held as held:
         raise ValueError(
-            f"another command searches by the study {name}; more trials at a time are "
+            f"another command searches by the study {name}: {held}; more trials at a time are "
             "hydra/launcher=joblib hydra.sweeper.n_jobs=4"
         ) from None
+    atexit.register(lock.release)
     sweeper.study_name, sweeper.direction = name, "maximize"
     sweeper.storage = sweeper.get("storage") or f"sqlite:///{folder.resolve() / DATABASE}"
     config.hydra.sweep.dir = str(folder)  # the best trial is written there
     sweeper.n_trials = _num_left(sweeper)
     if not any("max_failure_rate" in it for it in config.hydra.overrides.hydra):
         sweeper.max_failure_rate = 1.0
-    return lock
 
 
 def _num_left(sweeper: DictConfig) -> int:

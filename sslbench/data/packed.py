@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from sslbench.config.data import Data
 from sslbench.config.parts import EXECUTION
@@ -25,6 +24,7 @@ from sslbench.data.layout import Layout, map_images
 from sslbench.data.packing import Broken, Items, pack_images
 from sslbench.files.atomic import make_writable_folder, replace_file
 from sslbench.files.checksums import read_sealed, write_sealed
+from sslbench.files.lock import alone
 from sslbench.words.escape import printable
 
 log = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ class Packed(Data):
         source = self.source(memory)
         key = hashlib.sha256(f"{VERSION} {self.side} {source.key}".encode()).hexdigest()[:16]
         place = hashlib.sha256(f"{self.kind} {self.root}".encode(errors="replace")).hexdigest()[:16]
-        with FileLock(packs / f".{place}.lock"):
+        with alone(packs / f".{place}.lock", f"packs {self.root}"):
             known = packs / f"{key}.json"
             with suppress(OSError, ValueError):  # not yet, or torn
                 fingerprint = read_sealed(known)["fingerprint"]

@@ -6,14 +6,13 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from sslbench.data.download import Unavailable, check_available, download, part_of, shown
 from sslbench.data.layout import FOLDER, FOLDS, IMAGE_BYTES, REQUIRED_FILES, UNLABELED_FILE
+from sslbench.files.lock import alone
 from sslbench.files.small import MIB
 from sslbench.words.redact import is_redacted
 
@@ -77,7 +76,12 @@ def obtain_stl10(root: Path, url: str, release: Release = OFFICIAL) -> None:
                 f"{part_of(archive)}: this download of STL-10 was begun and cannot go on: {error}; "
                 "the same command resumes it; delete the file to do without STL-10"
             ) from error
-    with _hold_lock(root):
+    with ExitStack() as stack:
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(alone(root / f".{ARCHIVE}.lock", "downloads STL-10"))
+        except OSError as error:
+            raise Unavailable(f"data.root={root} cannot be written to ({error})") from error
         if folder.exists():
             return
         if archive.exists():
@@ -136,20 +140,6 @@ def how_to_get(root: Path, url: str, release: Release = OFFICIAL) -> str:
         f"  and unpack it here: mkdir -p {root} && tar -xzf {ARCHIVE} -C {root}\n"
         "  A mirror is set by data.url=…, another folder by data.root=… or SSLBENCH_DATA."
     )
-
-
-def _hold_lock(root: Path) -> AbstractContextManager:
-    """Take the lock of downloads into `root`, waiting for it; leaving the context releases it."""
-    lock = FileLock(root / f".{ARCHIVE}.lock")
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        try:
-            return lock.acquire(timeout=0)
-        except Timeout:
-            log.info("another process is downloading STL-10 to %s; waiting for it", root)
-            return lock.acquire()
-    except OSError as error:
-        raise Unavailable(f"data.root={root} cannot be written to ({error})") from error
 
 
 def _require_space(root: Path, release: Release) -> None:

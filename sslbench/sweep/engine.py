@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import suppress
+from math import ceil
 from typing import Any, Protocol
 
 from sslbench.sweep.crew import Crew, find_crew, require_workers
@@ -33,8 +34,12 @@ class Engine(Protocol):
             ValueError: If what is asked for is not to be had.
         """
 
-    def room(self, num_running: int) -> int | None:
-        """Return how many more cells it is to be given at a time; None: any number."""
+    def room(self, num_running: int, num_awaited: int) -> int | None:
+        """Return how many more cells it is to be given at a time; None: any number.
+
+        Args:
+            num_awaited: How many of those that are left, the first of them, others start from.
+        """
 
     def start(self, jobs: Sequence[list[str]], after: str | None = None) -> list[str]:
         """Take jobs, and return a ticket for each; one that runs them here returns at their end.
@@ -66,8 +71,9 @@ class Here:
         self._workers = crew.workers
         return crew
 
-    def room(self, num_running: int) -> int | None:
-        return None
+    def room(self, num_running: int, num_awaited: int) -> int | None:
+        # It returns at the end of all: what others wait for goes first, and keeps all workers busy.
+        return ceil(num_awaited / self._workers) * self._workers or None
 
     def start(self, jobs: Sequence[list[str]], after: str | None = None) -> list[str]:
         with suppress(BrokenExecutor):  # a worker was killed; joblib kills the rest

@@ -29,9 +29,10 @@ class Loop:
         self._engine = engine
         self._plan = plan
         self._stop = Stop(plan, in_workers)
-        parents = {job.parent for job in plan.jobs}
+        self._parents = {job.parent for job in plan.jobs}
         # Cells that others wait for go first.
-        self._to_start = sorted(plan.to_do(), key=lambda job: job not in parents)
+        first = sorted(plan.to_do(), key=lambda job: job not in self._parents)
+        self._to_start = dict.fromkeys(first)
         self._given = {job: _ticket(job, engine) for job in plan.jobs if job.state == WAITING}
         self._elsewhere = [job for job in plan.jobs if job.state == RUNNING]
         self._announced = False
@@ -59,37 +60,44 @@ class Loop:
         Returns:
             The jobs that it was not given: their parents are in others' hands, or it took no more.
         """
-        while ready := self._free(after_parents=True):
+        while ready := self._free(None, after_parents=True):
             by_parent: dict[Job | None, list[Job]] = {}
             for job in ready:
                 parent = job.parent if job.parent in self._given else None
                 by_parent.setdefault(parent, []).append(job)
             try:
                 for parent, jobs in by_parent.items():
-                    for first in range(0, len(jobs), most := self._engine.room(0) or len(jobs)):
+                    for first in range(0, len(jobs), most := self._engine.room(0, 0) or len(jobs)):
                         self._give(jobs[first : first + most], self._given.get(parent))
             except Refused as refused:
                 if not self._given:
                     raise
                 print(f"{self._engine.name} takes no more: {refused}", flush=True)
                 break
-        return self._to_start
+        return [*self._to_start]
 
-    def _free(self, *, after_parents: bool = False) -> list[Job]:
-        """Return the jobs to start now, which nothing holds up."""
-        pending = {*self._to_start, *self._elsewhere, *(() if after_parents else self._given)}
-        free = [job for job in self._to_start if job.parent not in pending]
-        handed = self._given if after_parents else ()
-        blocked = {job for job in free if job.parent not in handed and _blocked(job)}
+    def _free(self, room: int | None, *, after_parents: bool = False) -> list[Job]:
+        """Return jobs that nothing holds up, so many at most: the parents of others are read."""
+        handed = self._given if after_parents else {}
+        pending = {*self._to_start, *self._elsewhere, *self._given} - handed.keys()
+        free, blocked = [], []
+        for job in self._to_start:
+            if len(free) == room:
+                break
+            if job.parent not in pending:
+                is_blocked = job.parent not in handed and _blocked(job)
+                (blocked if is_blocked else free).append(job)
         self._drop(blocked)
-        return [job for job in free if job not in blocked]
+        return free
 
     def _start(self) -> bool:
         """Give the engine what is free and what it has room for; whether it took anything."""
         is_early = self._refused_at is not None and (
             time.monotonic() - self._refused_at < REFUSED_SECONDS
         )
-        ready = [] if is_early else self._free()[: self._engine.room(len(self._given))]
+        num_awaited = sum(job in self._parents for job in self._to_start)
+        room = 0 if is_early else self._engine.room(len(self._given), num_awaited)
+        ready = self._free(room)
         if not ready:
             return False
         try:
@@ -120,10 +128,15 @@ class Loop:
                 self._given[job] = ticket
         # None has a ticket where a worker, told to stop, has ended the launcher.
         self._given |= {job: "" for job in jobs if job not in self._given}
-        self._drop(set(jobs))
+        self._drop(jobs)
 
-    def _drop(self, jobs: set[Job]) -> None:
-        self._to_start = [job for job in self._to_start if job not in jobs]
+    def _start_first(self, jobs: list[Job]) -> None:
+        """Start jobs once more, before others: cells may wait for them."""
+        self._to_start = dict.fromkeys([*jobs, *self._to_start])
+
+    def _drop(self, jobs: list[Job]) -> None:
+        for job in jobs:
+            del self._to_start[job]
 
     def _collect(self) -> bool:
         """Look at the cells that are out of the engine's hands; whether there were any."""
@@ -138,10 +151,10 @@ class Loop:
             self._losses.update(lost)
         elif back:
             self._losses.clear()
-        for job in lost:
-            if self._losses[job] <= RETRIES:
-                self._to_start.append(job)
-                print(f"{job.cell.id}: has lost its process; started again", flush=True)
+        again = [job for job in lost if self._losses[job] <= RETRIES]
+        for job in again:
+            print(f"{job.cell.id}: has lost its process; started again", flush=True)
+        self._start_first(again)
         return bool(back)
 
     def _wait(self) -> None:
@@ -150,12 +163,13 @@ class Loop:
             print(f"waiting for {len(self._elsewhere)} of another sweep's cells", flush=True)
             self._announced = True
         time.sleep(self._engine.poll_seconds if self._given else POLL_SECONDS)
-        watched, self._elsewhere = self._elsewhere, []
+        watched, self._elsewhere, left = self._elsewhere, [], []
         for job in watched:
             if job.cell.folder.state() == RUNNING:
                 self._elsewhere.append(job)
             elif not self._has_ended(job):
-                self._to_start.append(job)
+                left.append(job)
+        self._start_first(left)
 
     def _has_ended(self, job: Job) -> bool:
         """Whether a cell has come to an end that this sweep has to accept, since it began."""

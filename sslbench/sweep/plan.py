@@ -1,5 +1,6 @@
 """From the cells that a sweep asks for to what there is to do."""
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -70,8 +71,8 @@ class Planner:
         # What stands in several grids is composed once: it takes a tenth of a second each.
         self._compose = cache(lambda *overrides: self.compose(list(overrides)))
         self._jobs: dict[str, Job] = {}
-        self._starts: dict[str, tuple[dict[str, Any], Job]] = {}
-        """What `_apart_from_method` says of cells that were asked for and start from no other."""
+        self._starts: dict[tuple[str, str], dict[str, Job]] = {}
+        """Cells that were asked for and start from no other, by what `_as_a_start` says of them."""
 
     def plan(self, requests: Iterable[list[str]]) -> Plan:
         """Plan the cells that lists of overrides lead to.
@@ -92,7 +93,8 @@ class Planner:
                 job = self._add(overrides, settings, choices)
                 planned.append(job)
                 if settings.init_from is None:
-                    self._starts[job.cell.id] = _apart_from_method(job.cell.settings), job
+                    alike = self._starts.setdefault(_as_a_start(job.cell.settings), {})
+                    alike[job.cell.id] = job
         if problems and not (self.skip_invalid and planned):
             num_bad = sum(len(jobs) for jobs in problems.values())
             title = f"{num_bad} of {len(requests)} cells are invalid; nothing was started:"
@@ -137,14 +139,10 @@ class Planner:
                 f"hydra.sweeper.params or in init.from\n{reason(error, words)}"
             ) from error
         if len(child.init_from.split()) == 1:  # nothing more is said of it
-            wanted = _apart_from_method(self.preflight.make_concrete(settings))
-            found = [
-                job
-                for rest, job in self._starts.values()
-                if job.cell.settings.method.name == child.init_from and rest == wanted
-            ]
+            wanted = _as_a_start(self.preflight.make_concrete(settings))
+            found = self._starts.get(wanted, {})
             if len(found) == 1:
-                return found[0]
+                return next(iter(found.values()))
         return self._add(words, settings, choices)
 
     def _state(self, cell: Cell) -> str:
@@ -194,14 +192,14 @@ def _is_child(settings: Settings) -> bool:
     return names_a_method(settings.init_from)
 
 
-def _apart_from_method(settings: Settings) -> dict[str, Any]:
-    """Return what tells a cell from others, but for its method and what that brings."""
+def _as_a_start(settings: Settings) -> tuple[str, str]:
+    """Return a cell's method, and what tells it from others but for that and what that brings."""
     contents = identity(settings)
     for brought in ("method", "augmentation"):
         del contents[brought]
     if settings.optimizer.lr == settings.method.adam_lr:
         contents["optimizer"].pop("lr", None)
-    return contents
+    return settings.method.name, json.dumps(contents, sort_keys=True)
 
 
 def parent_overrides(overrides: list[str], init_from: str) -> list[str]:

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from sslbench.cell.folder import CellFolder
@@ -25,6 +26,8 @@ PARTS = ("--config-dir", str(ROOT / "tests" / "helpers" / "conf"))
 """Selects the parts from outside that tests use."""
 TINY = ("data=digits", "tracking=off", "threads=1", "log_every=2")
 TINY += ("model.channels=8", "method.batch_size=8", "precision=fp32")
+PAPER = ("-m", "experiment=paper", *TINY, "model=convnet", "model.channels=4,6,8", "steps=60")
+"""All 18 cells of the paper's, by encoders of three sizes on the stand-in."""
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 CURVES = "outputs/cells/*/metrics.jsonl"
 PATIENCE_SECONDS = 300
@@ -125,6 +128,11 @@ def wait_for(what: Path, pattern: str, number: int = 1) -> None:
 def records(folder: Path) -> dict[str, Record | None]:
     """Return the records of the cells below a folder, by id."""
     return {path.name: load_record(path) for path in sorted((folder / "outputs/cells").glob("*/"))}
+
+
+def results(folder: Path) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Return all that was found of the cells below a folder, digests of weights too, by id."""
+    return {name: (it.status, it.results) for name, it in records(folder).items()}
 
 
 def only_cell(folder: Path) -> CellFolder:

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "squeue", "srun")
@@ -35,7 +36,7 @@ SelectTypeParameters=CR_Core
 ReturnToService=2
 SlurmctldTimeout=30
 SlurmdTimeout=30
-KillWait=10
+KillWait=30
 MpiDefault=none
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
@@ -99,18 +100,20 @@ class Cluster:
         """Start a node."""
         subprocess.run(["slurmd", "-N", node], check=True)
 
-    def kill(self, node: str, job: str) -> None:
-        """Let a node go, with all processes of a job that it runs."""
+    def kill(self, node: str) -> None:
+        """Let a node go, with all that it runs: who watches over its jobs first."""
+        jobs = run("squeue", "--noheader", f"--nodelist={node}", "--format=%A").split()
         self._end(node, signal.SIGKILL)
-        array, _, task = job.partition("_")
-        marks = (f"SLURM_ARRAY_JOB_ID={array}\0", f"SLURM_ARRAY_TASK_ID={task}\0")
-        for process in Path("/proc").glob("[0-9]*"):
-            try:
-                environment = (process / "environ").read_bytes().decode(errors="replace")
-                if all(mark in environment for mark in marks):
-                    os.kill(int(process.name), signal.SIGKILL)
-            except (OSError, ProcessLookupError):
-                continue
+        watchers = tuple(f"slurmstepd: [{job}.".encode() for job in jobs)
+        marks = [f"SLURM_JOB_ID={job}\0".encode() for job in jobs]
+        for is_of_node in (
+            lambda process: (process / "cmdline").read_bytes().startswith(watchers),
+            lambda process: any(it in (process / "environ").read_bytes() for it in marks),
+        ):
+            for process in Path("/proc").glob("[0-9]*"):
+                with suppress(OSError):  # it has ended
+                    if is_of_node(process):
+                        os.kill(int(process.name), signal.SIGKILL)
 
     def node_of(self, job: str) -> str:
         """Return the node that a job runs on, `` if it waits."""

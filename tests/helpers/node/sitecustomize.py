@@ -20,6 +20,6 @@ fcntl.flock = refuse
 socket.gethostname = lambda: name
 time.time = lambda: clock() + ahead
 
-from sslbench.cell import lock  # noqa: E402  it asks for the name
+from sslbench.files import lock  # noqa: E402  it asks for the name
 
 lock.HEARTBEAT_SECONDS, lock.STALE_SECONDS = 1.0, 20.0

@@ -17,7 +17,8 @@ import secrets
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -104,6 +105,28 @@ def _is_stale(path: Path, claim: Claim) -> bool:
     if known != found:
         _seen[str(path)], since = (found, now), now
     return now - since >= (STALE_SECONDS if claim.token else HALF_WRITTEN_SECONDS)
+
+
+@contextmanager
+def alone(path: Path, doing: str) -> Iterator[None]:
+    """Hold a lock, when it is free; whoever has to wait says what for.
+
+    Args:
+        doing: What is done under it, as in `downloads STL-10`.
+    """
+    lock, is_told = Lock(path), False
+    while True:
+        try:
+            lock.acquire()
+            break
+        except Held as held:
+            if not is_told:
+                log.info("waiting for another that %s: %s", doing, held)
+                is_told = True
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class Lock:
@@ -207,7 +230,7 @@ class Lock:
                 os.utime(self._path)
 
     def _leave(self, claim: Claim | None) -> None:
-        """End this process: what another trains now is not to be written to."""
+        """End this process: what is another's now is not to be written to."""
         if self._over.is_set():
             return
         by = f"process {claim.pid} on {claim.host} has taken it" if claim else "it was deleted"
