@@ -139,6 +139,7 @@ def test_values_out_of_range_are_named(override):
         ("model=convnet,resnet18", "model=convnet,resnet18: several values are a sweep; add -m"),
         ("+model=resnet18", "model: chosen twice; leave + out, as in model=resnet18\n"),
         ("~method", "method=…: one choice at a time; to try several, sweep them: -m method=a,b\n"),
+        ("~model", "model=…: one choice at a time; to try several, sweep them: -m model=a,b\n"),
         (
             "model=[convnet,resnet18]",
             "model=[convnet,resnet18]: one choice at a time; to try ",

@@ -147,8 +147,10 @@ def test_an_installed_plugin_is_found_and_its_method_is_a_start_in_a_sweep(swept
     assert found[semi].settings["model"]["type"] == "mylab.mobilenet.MobileNet"
 
 
-def test_the_report_has_a_table_by_an_outside_method_that_it_need_not_import(swept, monkeypatch):
+def test_the_report_compares_an_outside_method_that_it_need_not_import(swept, monkeypatch):
     make_unimportable(monkeypatch)
     with pytest.raises(SystemExit, match="0"):
         report(["--no-figures", "--outputs", str(swept / "outputs")])
-    assert "By simsiam" in (swept / "outputs" / "report" / "report.html").read_text()
+    page = (swept / "outputs" / "report" / "report.html").read_text()
+    assert "compare on" in page
+    assert "<td>simsiam</td>" in page

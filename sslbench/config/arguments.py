@@ -47,6 +47,9 @@ def as_hydra_reads_it() -> Iterator[None]:
         group, _, chosen = argument.lstrip("+").partition("=")
         if group in GROUPS and chosen.startswith("["):
             raise ValueError(one_choice(group, argument))
+        # Others are chosen by it: Hydra would speak of those.
+        if group.startswith("~") and (without := group[1:]) in GROUPS:
+            raise ValueError(one_choice(without, f"{without}=…"))
         if argument.count(",") > MOST_VALUES:
             raise ValueError(
                 f"{argument}: {argument.count(',') + 1:,} values in one argument, and at most "
