@@ -3,21 +3,12 @@
 from pathlib import Path
 
 import pytest
-from helpers.commands import PAPER, results, start
+from helpers.commands import PAPER, cells_in_training, results, start
 from helpers.slurm import wait_until
-
-from sslbench.cell.folder import CellFolder
 
 cluster_utils = pytest.importorskip("ray.cluster_utils", reason="needs the extra ray")
 RAY = ("hydra/launcher=ray", "hydra.launcher.ray.remote.num_gpus=0")
 RAY += ("hydra.launcher.ray.remote.num_cpus=1",)
-
-
-def cells_that_are_saved(folder):
-    """Return the cells in mid-training that have a checkpoint."""
-    saved = folder.glob("outputs/cells/*/last.pt")
-    cells = (CellFolder(folder / "outputs", path.parent.name) for path in saved)
-    return [cell for cell in cells if cell.holder()]
 
 
 def is_of(node, cell):
@@ -32,8 +23,9 @@ def test_the_paper_one_of_whose_nodes_is_lost_ends_with_the_local_records(paper,
     nodes = [cluster.add_node(num_cpus=1) for _ in range(2)]
     try:
         sweep = start(tmp_path, *PAPER, *RAY, f"hydra.launcher.ray.init.address={cluster.address}")
-        wait_until(lambda: cells_that_are_saved(tmp_path), 900)
-        [lost, *_] = cells_that_are_saved(tmp_path)
+        found = []
+        wait_until(lambda: found.extend(cells_in_training(tmp_path)) or found, 900)
+        lost = found[0]
         [node] = [node for node in nodes if is_of(node, lost)]
         cluster.remove_node(node, allow_graceful=False)
         output, _ = sweep.communicate(timeout=1800)

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 from helpers import slurm
-from helpers.commands import PAPER, environment, results, start
+from helpers.commands import PAPER, cells_in_training, environment, results, start
 from helpers.slurm import run, wait_until
 
 from sslbench.cell.folder import CellFolder
@@ -53,21 +53,17 @@ class Sweep:
     def in_training(self):
         """Wait for a cell in mid-training, another each time; return it, its job and its node."""
         found = []
-        wait_until(lambda: found.extend(filter(self._is_in_training, cells(self.folder))) or found)
+        wait_until(lambda: found.extend(self._others()) or found)
         cell = found[0]
         self.struck.append(cell.cell_id)
         return cell, job_of(cell), self.cluster.node_of(job_of(cell))
 
-    def _is_in_training(self, cell):
-        curves = cell.path / "metrics.jsonl"
-        return (
-            cell.cell_id not in self.struck
-            and curves.exists()
-            and (cell.path / "last.pt").exists()
-            and curves.read_text().count("\n") < 20
-            and cell.is_held()
-            and self.cluster.node_of(job_of(cell)) != ""
-        )
+    def _others(self):
+        return [
+            cell
+            for cell in cells_in_training(self.folder)
+            if cell.cell_id not in self.struck and self.cluster.node_of(job_of(cell)) != ""
+        ]
 
 
 def test_the_paper_whose_jobs_and_nodes_are_lost_ends_with_the_local_records(

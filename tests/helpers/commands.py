@@ -26,7 +26,7 @@ PARTS = ("--config-dir", str(ROOT / "tests" / "helpers" / "conf"))
 """Selects the parts from outside that tests use."""
 TINY = ("data=digits", "tracking=off", "threads=1", "log_every=2")
 TINY += ("model.channels=8", "method.batch_size=8", "precision=fp32")
-PAPER = ("-m", "experiment=paper", *TINY, "model=convnet", "model.channels=4,6,8", "steps=60")
+PAPER = ("-m", "experiment=paper", *TINY, "model=convnet", "model.channels=4,6,8", "steps=200")
 """All 18 cells of the paper's, by encoders of three sizes on the stand-in."""
 JOBLIB = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
 CURVES = "outputs/cells/*/metrics.jsonl"
@@ -133,6 +133,18 @@ def records(folder: Path) -> dict[str, Record | None]:
 def results(folder: Path) -> dict[str, tuple[str, dict[str, Any]]]:
     """Return all that was found of the cells below a folder, digests of weights too, by id."""
     return {name: (it.status, it.results) for name, it in records(folder).items()}
+
+
+def cells_in_training(folder: Path) -> list[CellFolder]:
+    """Return the cells of `PAPER` that are saved, and not half through."""
+    cells = (CellFolder(folder / "outputs", it.name) for it in folder.glob("outputs/cells/*"))
+    return [
+        cell
+        for cell in cells
+        if (cell.path / "last.pt").exists()
+        and (cell.path / "metrics.jsonl").read_text().count("\n") < 60
+        and cell.is_held()
+    ]
 
 
 def only_cell(folder: Path) -> CellFolder:
