@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from helpers.cells import save_record
-from helpers.commands import PARTS, TINY, records, share_digits, start, train_here, wait_for
+from helpers.commands import TINY, records, share_digits, start, train_here, wait_for
 
 from sslbench.cell.folder import CellFolder
 from sslbench.cell.record import BLOCKED, DONE, FAILED, INTERRUPTED
@@ -191,7 +191,7 @@ def is_installed(package):
 @pytest.mark.skipif(not is_installed("submitit"), reason="needs the extra slurm")
 @pytest.mark.parametrize("notice", [signal.SIGUSR2, signal.SIGTERM])
 def test_notice_saves_a_cell_of_submitit_which_is_queued_again(notice, tmp_path):
-    command = ("-m", *TINY, *PARTS, "steps=40", "hydra/launcher=submitit_local")
+    command = ("-m", *TINY, "steps=40", "hydra/launcher=submitit_local")
     sweep = start(tmp_path, *command, "hydra.launcher.timeout_min=60")
     wait_for(tmp_path, "outputs/cells/*/last.pt")
     (lock,) = tmp_path.glob("outputs/cells/*/.lock")
