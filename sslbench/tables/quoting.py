@@ -45,11 +45,11 @@ def as_grids(grids: Sequence[Mapping[str, str]]) -> str:
     >>> as_grids([{"method": "semi", "seed": "1,2"}, {"init.from": "'barlow steps=9'"}])
     '+hydra.sweeper.grids={g1:{method:semi,seed:"1,2"},g2:{init.from:"\\"barlow steps=9\\""}}'
     """
-    written = [
+    texts = [
         f"g{number}:{{{','.join(f'{key}:{_nested(value)}' for key, value in axes.items())}}}"
         for number, axes in enumerate(grids, start=1)
     ]
-    return f"+hydra.sweeper.grids={{{','.join(written)}}}"
+    return f"+hydra.sweeper.grids={{{','.join(texts)}}}"
 
 
 def _nested(value: str) -> str:
