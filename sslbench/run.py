@@ -56,7 +56,7 @@ def run(cell: Cell, tracker: Tracker, stop: StopRequest, *, show_bar: bool = Fal
         origin = _describe(record, training, start)
         selects_best = cell.settings.method.select == "best"
         standing = take_up(folder, cell.id, origin, cell.settings.resume, selects_best=selects_best)
-        record.notes = list(dict.fromkeys([*standing.notes, *training.dataset.notes]))
+        record.notes = list(dict.fromkeys([*standing.notes, *training.notes]))
         for note in record.notes:
             log.warning("%s", note)
         use_kernels(training, origin, standing)

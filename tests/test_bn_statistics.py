@@ -145,3 +145,11 @@ def test_compiled_steps_do_not_notice_validations_either(outputs):
     learnt = [weights(cell) for cell in found]
     for name, value in learnt[0].items():
         assert all(torch.equal(value, other[name]) for other in learnt[1:]), name
+
+
+def test_records_tell_which_statistics_a_training_is_too_short_for(cells):
+    def told(way):
+        return [note.partition("=")[0] for note in cells(SEMI, way).folder.record().notes]
+
+    assert told("running") == ["method.ema", "model.bn_momentum"]
+    assert told("reestimated") == ["method.ema"]

@@ -1,5 +1,7 @@
 """What every method keeps with every model, and what each one computes."""
 
+import re
+
 import pytest
 import torch
 from helpers.cells import CPU, SMALL, choices, compose, noise_batch
@@ -148,6 +150,30 @@ def test_an_average_follows_the_weights_takes_over_buffers_and_is_evaluated(meth
         assert_close(average.data, old + 0.1 * (new - old))
     buffers = zip(module.evaluated_encoder.buffers(), module.encoder.buffers(), strict=True)
     assert all(torch.equal(average, buffer) for average, buffer in buffers)
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("method.ema", ["method=supervised", "method.ema=0.99"]),
+        ("method.teacher_decay", ["method=mean_teacher", "method.ramp_up_steps=0"]),
+        ("method.target_decay", ["method=byol"]),
+        ("method.decay", ["method=softmatch", "method.ema=0"]),
+        ("method.decay", ["method=freematch", "method.ema=0"]),
+        ("method.ramp_up_steps", ["method=semi", "method.ramp_up_steps=101"]),
+        ("model.bn_momentum", ["method=semi", "model=wrn45_2"]),
+    ],
+)
+def test_what_takes_longer_than_a_training_is_said_with_a_value_that_does_not(setting, words):
+    def said(num_steps, *more):
+        settings = compose(*words, *more)
+        return settings.model.unsettled(num_steps) + settings.method.unsettled(num_steps)
+
+    (line,) = said(100)
+    assert line.startswith(setting)
+    better = re.findall(rf"; ({re.escape(setting)}=\S+) would", line)
+    assert better or "shorter" in line
+    assert said(100, *(better or [f"{setting}=100"])) == said(3000) == []
 
 
 def test_barlow_twins_projector_is_a_setting_and_it_reports_knn_on_each_split():

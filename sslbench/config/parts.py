@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from omegaconf import MISSING
 
+from sslbench.config.durations import unsettled
 from sslbench.config.ranges import (
     MOST_IMAGES,
     MOST_STEPS,
@@ -127,6 +128,10 @@ class Model(Part):
         """
         raise ValueError(f"model={self.name}: timm has no such encoder; --to onnx needs none")
 
+    def unsettled(self, num_steps: int) -> list[str]:
+        """Return a line for each setting that so many steps are too few for, with the way out."""
+        return []
+
     def build(self, side: int = IMAGE_SIDE) -> "nn.Module":
         """Build the encoder, its weights drawn from torch's global generator.
 
@@ -177,6 +182,10 @@ class Method(Part):
     def build(self, encoder: "nn.Module", sizes: Sizes) -> "MethodModule":
         """Build the module that learns, around an encoder."""
         raise NotImplementedError
+
+    def unsettled(self, num_steps: int) -> list[str]:
+        """Return a line for each setting that so many steps are too few for, with the way out."""
+        return unsettled("method.ema", self.ema, self.ema, num_steps)
 
     def settled(self, count_labeled: Callable[[], int]) -> Self:
         """Return the same without what makes no difference with so many labelled images."""

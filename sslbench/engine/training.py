@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from sslbench.augment.views import PlainView, RandomView
-from sslbench.config.settings import Settings
+from sslbench.config.settings import RUNNING, Settings
 from sslbench.data import Dataset
 from sslbench.data.device import Images
 from sslbench.data.feed import Feed
@@ -38,3 +38,12 @@ class Training:
     rate: Callable[[int], float]
     """The learning rate of step 0 and so on."""
     take_step: EagerStep | CapturedStep
+
+    @property
+    def notes(self) -> list[str]:
+        """What readers of results must know of the images, and of what takes longer than this."""
+        settings, num_steps = self.settings, self.schedule.total_steps
+        lines = self.dataset.notes + settings.method.unsettled(num_steps)
+        if settings.bn_statistics == RUNNING:
+            lines += settings.model.unsettled(num_steps)
+        return lines

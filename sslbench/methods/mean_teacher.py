@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from sslbench.config.durations import unsettled
 from sslbench.config.parts import Sizes
 from sslbench.config.ranges import below_one
 from sslbench.interfaces import Batch, EmbedTrain, MethodModule, Step, ViewAccuracy
@@ -38,6 +39,12 @@ class MeanTeacher(SemiSupervised):
     def __post_init__(self) -> None:
         super().__post_init__()
         below_one("method.teacher_decay", self.teacher_decay)
+
+    def unsettled(self, num_steps: int) -> list[str]:
+        decay = self.teacher_decay
+        return super().unsettled(num_steps) + unsettled(
+            "method.teacher_decay", decay, decay, num_steps
+        )
 
     def build(self, encoder: nn.Module, sizes: Sizes) -> MethodModule:
         return MeanTeacherModule(encoder, sizes.num_classes, self)

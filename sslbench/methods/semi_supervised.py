@@ -42,6 +42,15 @@ class SemiSupervised(Method):
         one_of("method.labeled_view", self.labeled_view, ("view_a", "view_b"))
         below_one("method.label_smoothing", self.label_smoothing)
 
+    def unsettled(self, num_steps: int) -> list[str]:
+        lines = super().unsettled(num_steps)
+        if self.ramp_up_steps > num_steps:
+            lines.append(
+                f"method.ramp_up_steps={self.ramp_up_steps}: the unlabelled loss has not its whole "
+                f"weight at the end of {num_steps:,} steps; a ramp-up must be shorter than that"
+            )
+        return lines
+
     def streams(self, ratio: Ratio) -> list[Stream]:
         num_unlabeled = self.unlabeled_batch_size
         if ratio.of == "batch" and ratio.unlabeled > 0:

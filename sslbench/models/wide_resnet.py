@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from sslbench.config.data import LARGEST_SIDE
+from sslbench.config.durations import unsettled
 from sslbench.config.parts import IMAGE_SIDE, Model
 from sslbench.config.ranges import (
     MOST_CHANNELS,
@@ -51,6 +52,10 @@ class WideResNet(Model):
         below_one("model.dropout", self.dropout)
         fraction("model.bn_momentum", self.bn_momentum)
         fraction("model.negative_slope", self.negative_slope)
+
+    def unsettled(self, num_steps: int) -> list[str]:
+        momentum = self.bn_momentum
+        return unsettled("model.bn_momentum", momentum, 1 - momentum, num_steps)
 
     def require_side(self, side: int) -> None:
         rule = f"must each be at most data.side={side}"
