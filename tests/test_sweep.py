@@ -42,6 +42,7 @@ class TestPlan:
             planner(tmp_path).plan([["method=semi"], *map(str.split, bad)])
         message = str(refused.value)
         assert message.startswith("5 of 6 cells are invalid; nothing was started")
+        assert message.endswith("\nhydra.sweeper.skip_invalid=true leaves them out")
         for words in (*bad, "key method.knn_k", "ratio=67: write", "steps=0: must be greater"):
             assert words in message
 

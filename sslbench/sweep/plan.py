@@ -98,7 +98,8 @@ class Planner:
         if problems and not (self.skip_invalid and planned):
             num_bad = sum(len(jobs) for jobs in problems.values())
             title = f"{num_bad} of {len(requests)} cells are invalid; nothing was started:"
-            raise ValueError("\n".join([title, *listing(problems)]))
+            way_out = ["hydra.sweeper.skip_invalid=true leaves them out"] if planned else []
+            raise ValueError("\n".join([title, *listing(problems), *way_out]))
         wanted = {each.cell.id for job in planned for each in _with_parents(job)}
         jobs = [job for name, job in self._jobs.items() if name in wanted]
         return Plan(jobs, len(requests), problems)
