@@ -10,6 +10,7 @@ from helpers.points import NUM_CLASSES, POOL, build, cross_entropy
 from torch.testing import assert_close
 
 from sslbench.config.compose import compose_settings
+from sslbench.config.parts import Sizes
 from sslbench.methods.flexmatch import FlexMatch
 from sslbench.methods.freematch import FreeMatch
 from sslbench.methods.mean_teacher import MeanTeacher
@@ -59,6 +60,18 @@ def test_mean_teacher_is_its_formula_step_after_step():
         teacher = [0.9 * t + 0.1 * s.detach() for t, s in zip(teacher, student, strict=True)]
     for found, expected in zip(module.classifier(dict).parameters(), teacher, strict=True):
         assert_close(found, expected.float())
+
+
+def test_the_teachers_statistics_are_of_what_it_sees_itself():
+    encoder = torch.nn.BatchNorm1d(3, momentum=1.0)
+    encoder.embedding_dim = 3
+    module = MeanTeacher().build(encoder, Sizes(C, 6, num_unlabeled=20, num_pool=POOL))
+    batch = student_batch(0)
+    module(batch)
+    module.after_step()
+    assert_close(module.evaluated_encoder.running_mean, batch["teacher"].mean(0))
+    seen = torch.cat([batch["labeled"], batch["student"]])
+    assert_close(module.encoder.running_mean, seen.mean(0))
 
 
 def test_mean_teacher_of_no_weight_is_supervised_and_without_ramp_up_has_all_of_it():

@@ -26,13 +26,11 @@ def frozen_copy(module: Module) -> Module:
 
 @torch.no_grad()
 def move_average(average: nn.Module, current: nn.Module, decay: float) -> None:
-    """Move averaged weights towards the current ones by 1 - decay; buffers are copied.
+    """Move averaged weights towards the current ones by 1 - decay; buffers stay.
 
     torch's AveragedModel waits for the device, to see whether it is its first time.
     """
     get_ema_multi_avg_fn(decay)([*average.parameters()], [*current.parameters()], 0)
-    for old, buffer in zip(average.buffers(), current.buffers(), strict=True):
-        old.copy_(buffer)
 
 
 class Averaged(MethodModule):
@@ -56,6 +54,9 @@ class Averaged(MethodModule):
     def after_step(self) -> None:
         self.method.after_step()
         move_average(self.average, self.method, self.decay)
+        # The average sees no batch: it has no statistics for BatchNorm of its own.
+        for old, buffer in zip(self.average.buffers(), self.method.buffers(), strict=True):
+            old.copy_(buffer)
 
     def validation_metrics(self, view_accuracy: ViewAccuracy) -> dict[str, float]:
         """Return those of the weights that learn: they make the pseudo-labels."""

@@ -21,7 +21,11 @@ from sslbench.methods.semi_supervised import SemiSupervised
 
 @dataclass
 class MeanTeacher(SemiSupervised):
-    """Consistency of student and teacher on unlabelled images; theirs is on labelled ones too."""
+    """Consistency of student and teacher on unlabelled images; theirs is on labelled ones too.
+
+    The loss of labelled images is a mean over them; in theirs it is divided by all images of the
+    batch, which at these sizes gives the consistency four times the weight that it has here.
+    """
 
     UNLABELED_VIEWS: ClassVar[dict[str, str]] = {"student": "view_a", "teacher": "view_a"}
     name: str = "mean_teacher"
@@ -53,7 +57,8 @@ class MeanTeacher(SemiSupervised):
 class MeanTeacherModule(MethodModule):
     """Cross-entropy plus the squared distance of the student's probabilities from the teacher's.
 
-    `student` and `teacher` of a batch are two views of the same unlabelled images.
+    `student` and `teacher` of a batch are two views of the same unlabelled images. The teacher sees
+    them as the student does, so that the statistics of its BatchNorm are its own.
     """
 
     def __init__(self, encoder: nn.Module, num_classes: int, settings: MeanTeacher) -> None:
