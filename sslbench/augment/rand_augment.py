@@ -51,7 +51,8 @@ KINDS = {each.name: kind for kind, each in enumerate(LIST)}
 class RandAugment(Operation):
     """Some changes of a list of 14, one after the other, each with a level of its own.
 
-    As in FixMatch the level is random too, instead of one for all images.
+    As in FixMatch the level is random too, instead of one for all images. Reading: what is drawn is
+    always done, as both papers have it; FixMatch's code leaves it out in half of all cases.
     """
 
     num_ops: int = 2

@@ -25,8 +25,8 @@ class BarlowTwins(SelfSupervised):
     lambd: float = 0.0051
     """Weight of the redundancy-reduction term: the lambda of Zbontar et al. 2021, eq. 1."""
     loss_scale: float = 1.0
-    """The loss is multiplied by it. Reading: 1; Zbontar et al.'s code has 0.024. Adam learns the
-    same, but for rounding."""
+    """The loss is multiplied by it. Reading: 1, as in eq. 1; Zbontar et al.'s first code has
+    0.024. Adam learns the same, but for rounding; LARS too, but for biases and norms."""
     projector: list[int] = field(default_factory=list)
     """Widths of the projector's layers. Reading: none, as the paper's pipeline puts the loss on the
     embeddings; Zbontar et al. use [8192, 8192, 8192]."""

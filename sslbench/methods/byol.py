@@ -44,8 +44,8 @@ class BYOL(SelfSupervised):
 class BYOLModule(ProbedEncoder):
     """Predicts the target's projection of `view_b` from `view_a`, and the other way round.
 
-    The target is part of the module, and so of its checkpoints, but has no gradients; its
-    BatchNorm sees batches as the learning networks' does.
+    Their loss is the sum of both, from 0 to 8. The target is part of the module, and so of its
+    checkpoints, but has no gradients; its BatchNorm sees batches as the learning networks' does.
     """
 
     settings: BYOL

@@ -33,8 +33,9 @@ class FlexMatch(PseudoLabeling):
 class FlexMatchModule(PseudoLabelingModule):
     """Curriculum pseudo-labelling: algorithm 1, with threshold warm-up and the convex mapping.
 
-    `learned` holds the last class of each image of the unlabelled file that was surer than the
-    highest threshold, or UNUSED.
+    `learned` holds, for each image of the unlabelled file, its class when it last was at least as
+    sure as the highest threshold (they print `>`, their code has `>=`), or UNUSED. A step has the
+    thresholds of what was learned before it: as nothing is at first, all pseudo-labels count then.
     """
 
     def __init__(self, encoder: nn.Module, sizes: Sizes, settings: FlexMatch) -> None:

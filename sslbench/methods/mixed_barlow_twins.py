@@ -17,7 +17,11 @@ GOLDEN_RATIO = 0.6180339887
 
 @dataclass
 class MixedBarlowTwins(BarlowTwins):
-    """Barlow Twins with a term on mixed images, weighted as Bandara et al. have it for STL-10."""
+    """Barlow Twins with a term on mixed images, weighted as Bandara et al. have it for STL-10.
+
+    Views are those of Barlow Twins. Theirs, of 64x64, have no blur and no solarisation; their code
+    scales projections to a length of 1 before the loss, which their equations do not.
+    """
 
     name: str = "mixed_barlow"
     lambd: float = 0.0078125

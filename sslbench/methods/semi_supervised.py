@@ -66,7 +66,8 @@ class PseudoLabeling(SemiSupervised):
     """Strong views are to be classified as weak views of the same images are.
 
     The defaults are FixMatch's (Sohn et al. 2020, section 4), whose successors keep them; theirs
-    are also `augmentation=fixmatch optimizer=sgd optimizer.schedule=fixmatch`.
+    are also `augmentation=fixmatch optimizer=sgd optimizer.schedule=fixmatch` and, as only kernels
+    decay in their code, `optimizer.decay_norms_and_biases=false`.
     """
 
     UNLABELED_VIEWS: ClassVar[dict[str, str]] = {"weak": "view_a", "strong": "view_b"}

@@ -45,7 +45,8 @@ class SoftMatchModule(PseudoLabelingModule):
     """Truncated Gaussian weights (section 3.1) of uniformly aligned probabilities (section 3.2).
 
     Averages over steps move before they are used: `mean` and `variance` of the aligned confidences
-    begin at 1 / C and 1, `p` of probabilities at 1 / C. Pseudo-labels are not aligned.
+    begin at 1 / C and 1, `p` of probabilities at 1 / C (a reading; in their code at the first
+    batch's mean). Pseudo-labels are not aligned.
     """
 
     def __init__(self, encoder: nn.Module, num_classes: int, settings: SoftMatch) -> None:

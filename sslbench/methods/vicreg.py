@@ -24,7 +24,8 @@ class VICReg(SelfSupervised):
     invariance: float = 25.0
     """Weight of the distance between two views: the lambda of Bardes et al. 2022, eq. 6."""
     variance: float = 25.0
-    """Weight of deviations below 1: their mu."""
+    """Weight of deviations below 1, summed over the views: their mu. Their code has half the sum,
+    as with 12.5 here."""
     covariance: float = 1.0
     """Weight of squared covariances: their nu."""
     projector: list[int] = field(default_factory=lambda: [2048, 2048, 2048])
@@ -61,7 +62,8 @@ def vicreg_terms(z_a: Tensor, z_b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return invariance, variance and covariance terms of `(N, D)` projections of two views.
 
     Bardes et al. 2022, eq. 1 to 5. Their eq. 5 sums the squared distances over features; their
-    algorithm 1 and their code take the mean, as here: the weights that they print suit that.
+    algorithm 1 and their code take the mean, as here: the weights that they print suit that. The
+    variance term is that of eq. 6 and algorithm 1; their code halves it.
 
     Returns:
         Three float32 scalars; variance and covariance terms are summed over the views.
