@@ -80,7 +80,8 @@ def freematch(batches):
         fairness = sum(
             target[c] / sum(target) * torch.log(found[c] / sum(found) + 1e-12) for c in CLASSES
         )
-        yield loss + 0.3 * fairness, thresholds_and_spread(thresholds)
+        apart = {"loss_unlabeled": loss.detach(), "loss_fairness": 0.3 * fairness.detach()}
+        yield loss + 0.3 * fairness, thresholds_and_spread(thresholds) | apart
 
 
 def softmatch(batches):
@@ -171,6 +172,7 @@ def test_freematch_without_a_kept_image_has_no_loss_and_finite_gradients():
     logits = batch["strong"].requires_grad_()
     weights = torch.zeros(len(logits))
     loss = module.unlabeled_loss(logits, batch["weak"].softmax(1), weights)
+    loss = loss + module.more_losses(logits, weights)["fairness"]
     loss.backward()
     assert loss == 0
     assert not logits.grad.any()

@@ -64,12 +64,11 @@ class FreeMatchModule(PseudoLabelingModule):
         kept = confidence >= thresholds[pseudo_labels]
         return kept.float(), describe_thresholds(thresholds)
 
-    def unlabeled_loss(self, logits: Tensor, probabilities: Tensor, weights: Tensor) -> Tensor:
-        loss = super().unlabeled_loss(logits, probabilities, weights)
-        return loss + self.fairness_weight * self.fairness(logits, weights)
+    def more_losses(self, logits: Tensor, weights: Tensor) -> dict[str, Tensor]:
+        return {"fairness": self.fairness_weight * self.fairness(logits, weights)}
 
     def fairness(self, logits: Tensor, weights: Tensor) -> Tensor:
-        """Return sum(target * log(found)), as they minimise it: 0 where no image is kept.
+        """Return sum(target * log(found)), as they minimise it: negative, 0 where none is kept.
 
         The target is `p` / `h`, what is found the like of the strong views that are kept; both are
         scaled to a sum of 1.

@@ -38,6 +38,10 @@ class PseudoLabelingModule(Classifier):
         """Return the loss of strong views' logits `(B, C)`, a float32 scalar."""
         return masked_cross_entropy(logits, probabilities.argmax(1), weights)
 
+    def more_losses(self, logits: Tensor, weights: Tensor) -> dict[str, Tensor]:
+        """Return what is added to the unlabelled loss, float32 scalars by what they are called."""
+        return {}
+
     def forward(self, batch: Batch) -> Step:
         labels = batch["labels"]
         logits_labeled, logits_strong, logits_weak = self._all_logits(batch)
@@ -46,15 +50,18 @@ class PseudoLabelingModule(Classifier):
             weights, more = self.weigh(probabilities, batch["unlabeled_indices"])
         loss_labeled = cross_entropy(logits_labeled, labels, self.label_smoothing)
         loss_unlabeled = self.unlabeled_loss(logits_strong, probabilities, weights)
+        more_losses = self.more_losses(logits_strong, weights)
         metrics = {
             "accuracy": accuracy(logits_labeled.detach(), labels),
             "loss_labeled": loss_labeled.detach(),
             "loss_unlabeled": loss_unlabeled.detach(),
+            **{f"loss_{name}": loss.detach() for name, loss in more_losses.items()},
             "kept": weights.mean(),
             **balance(probabilities),
             **more,
         }
         weight = self.unlabeled_weight * self.ramp_up()
+        loss_unlabeled = loss_unlabeled + sum(more_losses.values())
         return Step(loss_labeled + weight * loss_unlabeled, metrics)
 
     def after_step(self) -> None:
