@@ -76,7 +76,7 @@ def measure(words: list[str]) -> Iterator[dict[str, Any]]:
         training.take_step(step)
         if training.schedule.evaluates_after(step + 1):
             means, _ = training.tally.take(EPOCH)
-            yield {"step": step + 1, **means, "ways": [validate() for validate in validations]}
+            yield {"step": step + 1, **means, "ways": [validate(means) for validate in validations]}
             training.method.train()
 
 

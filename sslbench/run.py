@@ -28,7 +28,7 @@ from sslbench.engine.loop import NonFiniteLoss, Progress, fit
 from sslbench.engine.signals import Interrupted, StopRequest
 from sslbench.engine.training import Training
 from sslbench.evaluate.bn_statistics import reestimate_statistics
-from sslbench.evaluate.cell import evaluate_cell, save_snapshot
+from sslbench.evaluate.cell import evaluate_cell, find_one_class, save_snapshot
 from sslbench.evaluate.validation import Validation
 from sslbench.files.atomic import remove_temporaries
 from sslbench.tracking import Tracker, exit_code
@@ -141,7 +141,7 @@ def _describe(record: Record, training: Training, start: str | None) -> Origin:
         "processor": describe(training.device),
         "precision": training.precision,
         "threads": torch.get_num_threads(),
-        "images_per_step": {it.name: it.batch_size for it in training.feed.sources},
+        "images_per_step": dict(training.feed.batch_sizes),
     }
     more = {"images": record.data["fingerprint"], "start": start or "none"}
     more |= asked_for(training.settings)
@@ -169,8 +169,7 @@ def _training_results(training: Training, progress: Progress, record: Record) ->
     num_images = len(training.images.train)
     train = {"accuracy": seen["accuracy"], "num_images": num_images, **progress.means}
     if "accuracy" in progress.means:
-        labeled = sum(it.batch_size for it in training.feed.sources if it.name == LABELED)
-        train["num_images"] = progress.window * labeled
+        train["num_images"] = progress.window * training.feed.batch_sizes[LABELED]
     steps = {"steps": training.schedule.total_steps, "best_step": progress.best_step}
     return {"train": train, **steps}
 
@@ -199,8 +198,9 @@ def _finish(record: Record, folder: Path, training: Training) -> None:
 
     # Images that changed while they were read would be no data set at all: this raises.
     open_dataset(training.settings.data, Path(training.settings.outputs))
-    if record.results["collapse"] is not None:
-        record.notes.append(f"collapsed: {record.results['collapse']}")
+    one_class = find_one_class(training, record.results["train"])
+    if collapse := record.results["collapse"] or one_class:
+        record.notes.append(f"collapsed: {collapse}")
         log.warning("%s", record.notes[-1])
     is_last = record.results["weights"] == checkpoint.LAST
     evaluated = checkpoint.copy_weights(training.method) if is_last else {}

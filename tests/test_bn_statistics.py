@@ -79,7 +79,7 @@ def test_a_captured_step_does_not_notice_validations(outputs):
             step(number)
             before = {name: it.data_ptr() for name, it in training.method.named_buffers()}
             if way is not None and number > 2:
-                losses.append(Validation(training)()["loss"])
+                losses.append(Validation(training)({})["loss"])
             assert before == {name: it.data_ptr() for name, it in training.method.named_buffers()}
         found.append(checkpoint.digest(training.method))
     assert len(set(found)) == 1

@@ -45,5 +45,16 @@ def test_all_validations_see_the_same_views_drawn_once(training, monkeypatch):
     sample = view.sample
     monkeypatch.setattr(view, "sample", lambda *given: draws.append(given) or sample(*given))
     validation = Validation(training)
-    assert validation() == validation()
+    assert validation({}) == validation({})
     assert len(draws) == 1
+
+
+def test_pseudo_labels_of_one_class_are_found_though_averaged_weights_may_know_more(training):
+    def found(share):
+        return cell.find_one_class(training, {"pseudo_label_max_share": share})
+
+    assert found(0.99) == "99% of the pseudo-labels are of one class"
+    assert found(0.9) is None
+    assert cell.find_one_class(training, {}) is None
+    training.feed.batch_sizes["unlabeled"] = 1  # of whose labels all are of one class
+    assert found(1.0) is None

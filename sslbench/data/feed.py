@@ -5,6 +5,7 @@ that a step can be resumed, repeated or captured. It is done for a block of step
 what a draw of a hundred images costs is the same for thousands.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
@@ -130,7 +131,10 @@ class Feed:
     def __init__(self, sources: Sequence[Source], device: torch.device) -> None:
         self.sources = sources
         self.device = device
-        self.images_per_step = sum(source.batch_size for source in sources)
+        self.batch_sizes: Counter[str] = Counter()
+        for source in sources:
+            self.batch_sizes[source.name] += source.batch_size
+        self.images_per_step = self.batch_sizes.total()
         self.resident = all(source.store.resident for source in sources)
         self.block_steps = min(BLOCK_STEPS, max(1, BLOCK_IMAGES // self.images_per_step))
         self._rows = lru_cache(maxsize=1)(self._draw_rows)

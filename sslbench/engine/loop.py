@@ -72,7 +72,7 @@ def fit(
     *,
     state: dict[str, Any] | None,
     kept: Callable[[], dict[str, Any]],
-    validate: Callable[[], dict[str, float]],
+    validate: Callable[[dict[str, float]], dict[str, float]],
     save_snapshot: Callable[[int], Path],
     track: Callable[[dict[str, Any]], None],
     stop: StopRequest,
@@ -82,7 +82,8 @@ def fit(
 
     Args:
         kept: Returns what checkpoints hold beside the state; the cell's id, as `cell`, among it.
-        validate: Returns validation metrics, `accuracy` among them.
+        validate: Returns validation metrics, `accuracy` among them, given the training steps' since
+            the one before.
         save_snapshot: Keeps embeddings after so many steps, and returns their file.
         track: Takes points of the curves, as `Tracker.log` does.
 
@@ -121,7 +122,7 @@ def fit(
                 with loop.validating():
                     # Here, and not before the first step, which would wait for it.
                     progress.step_flops = progress.step_flops or _count_step(training)
-                    found = validate()
+                    found = validate(means[0])
                 cost = {"seconds": seconds, "flops": progress.step * progress.step_flops}
                 loop.log("val", found | cost)
                 report.update(progress.step, {f"val_{name}": it for name, it in found.items()})

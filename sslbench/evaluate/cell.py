@@ -1,6 +1,6 @@
 """What a method's weights are worth: embed the images as they are, classify, count."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -12,6 +12,7 @@ from torch import Tensor
 from sslbench.augment.views import ViewParams
 from sslbench.cell import checkpoint
 from sslbench.cell.embeddings import EMBEDDINGS, save_embeddings
+from sslbench.config.parts import UNLABELED
 from sslbench.config.settings import BATCH
 from sslbench.data.device import LabeledImages
 from sslbench.data.feed import map_tensors
@@ -26,6 +27,8 @@ CPU_BATCH, GPU_BATCH = 250, 1000
 """Images: as measured on a CPU; on a GPU few launches a split."""
 COLLAPSED = 1e-5
 """Deviation of embeddings, as a share of the largest value, that is no more than rounding."""
+ONE_CLASS = 0.98
+"""Share of a batch's pseudo-labels, on average: a collapse leaves a few astray."""
 FINAL_SPLITS = ("train", "val", "test")
 PLAIN, AUGMENTED = "plain", "train_augmented"
 
@@ -174,6 +177,17 @@ def find_collapse(result: SplitResult, class_names: Sequence[str]) -> str | None
     if (result.embeddings.std(0) <= COLLAPSED * scale).all():
         return f"all {len(guesses):,} embeddings are alike"
     return None
+
+
+def find_one_class(training: Training, means: Mapping[str, float]) -> str | None:
+    """Say that pseudo-labels are those of one class, by means over training steps, None if not.
+
+    Where averaged weights are evaluated, these may hardly know it yet.
+    """
+    share = means.get("pseudo_label_max_share", 0.0)
+    if share < ONE_CLASS or training.feed.batch_sizes[UNLABELED] == 1:
+        return None
+    return f"{share:.0%} of the pseudo-labels are of one class"
 
 
 def save_snapshot(training: Training, folder: Path, step: int) -> Path:

@@ -1,7 +1,7 @@
 """How a cell fares on the validation images while it trains."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -9,7 +9,14 @@ from torch import Tensor
 from sslbench.augment.views import ViewParams
 from sslbench.engine.training import Training
 from sslbench.evaluate.bn_statistics import evaluation_statistics
-from sslbench.evaluate.cell import batches_of, draw_view, evaluate, find_collapse, rows_of
+from sslbench.evaluate.cell import (
+    batches_of,
+    draw_view,
+    evaluate,
+    find_collapse,
+    find_one_class,
+    rows_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -22,12 +29,17 @@ class Validation:
         self._drawn: dict[str, ViewParams] = {}
         self._said_collapse = False
 
-    def __call__(self) -> dict[str, float]:
-        """Return validation metrics: `accuracy`, `loss` and what the method adds."""
+    def __call__(self, means: Mapping[str, float]) -> dict[str, float]:
+        """Return validation metrics: `accuracy`, `loss` and what the method adds.
+
+        Args:
+            means: Of the training steps since the validation before.
+        """
         with evaluation_statistics(self._training):
             result = evaluate(self._training, ("val",))["val"]
             more = self._training.method.validation_metrics(self.view_accuracy)
         collapse = find_collapse(result, self._training.dataset.files.class_names)
+        collapse = collapse or find_one_class(self._training, means)
         if collapse is not None and not self._said_collapse:
             self._said_collapse = True
             log.warning("collapsed for now: %s", collapse)
