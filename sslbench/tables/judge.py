@@ -83,6 +83,12 @@ def group_claims(group: Group, predictions: Predictions) -> list[Claim]:
     ]
 
 
+def can_test_claims(groups: Iterable[Group]) -> bool:
+    """Whether a comparison of any claim has cells on both sides, finished or not."""
+    pairs = claim_pairs(of_paper=False)
+    return any({pair.better, pair.worse} <= group.rows.keys() for group in groups for pair in pairs)
+
+
 def cell_test(
     cells: Mapping[Row, Seeds], predictions: Predictions
 ) -> Callable[[Pair], Tested | None]:
