@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from helpers.synthetic import edit_record, make_cell, supervised_seeds
 
-from sslbench.tables import judge, paper
+from sslbench import paper
+from sslbench.tables import judge
 from sslbench.tables.assemble import build_report
 from sslbench.tables.claims import (
     CONTRADICTED,

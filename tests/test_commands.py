@@ -7,8 +7,8 @@ import pytest
 from helpers.synthetic import PLANNED, edit_record, make_cell
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from sslbench import paper
 from sslbench.cell.record import DONE, FAILED
-from sslbench.tables import paper
 from sslbench.tables.assemble import build_report
 from sslbench.tables.quoting import setting
 

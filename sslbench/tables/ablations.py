@@ -6,13 +6,13 @@ from itertools import groupby
 import numpy as np
 import pandas as pd
 
+from sslbench import paper
 from sslbench.cell.record import Changes
-from sslbench.tables import paper
+from sslbench.paper import TEST
 from sslbench.tables.against_base import Variant, against_base, columns_of, corrected, varied_keys
 from sslbench.tables.compare import Predictions
 from sslbench.tables.contents import Ablation
 from sslbench.tables.groups import MIN_SEEDS, Group, row_order, slug
-from sslbench.tables.paper import TEST
 from sslbench.tables.sentences import difference_in_words, listed, seeds_in_words
 
 

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from sslbench import paper
 from sslbench.cell.record import flatten
-from sslbench.tables import paper
+from sslbench.paper import KNN, TEST, TRAIN, VAL, Row
 from sslbench.tables.compare import Predictions, SeedVariance, compare
 from sslbench.tables.groups import Group, overrides, written
 from sslbench.tables.judge import with_correction
-from sslbench.tables.paper import KNN, TEST, TRAIN, VAL, Row
 from sslbench.tables.statistics import Difference
 from sslbench.tables.summaries import summarize
 

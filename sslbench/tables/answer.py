@@ -2,8 +2,8 @@
 
 from collections import Counter
 
+from sslbench import paper
 from sslbench.cell.record import DONE, FAILED
-from sslbench.tables import paper
 from sslbench.tables.contents import Report
 from sslbench.tables.groups import Group
 from sslbench.tables.sentences import listed

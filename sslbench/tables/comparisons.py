@@ -4,12 +4,12 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from sslbench.tables import paper
+from sslbench import paper
+from sslbench.paper import TEST, Row
 from sslbench.tables.against_base import Variant, against_base, columns_of, corrected, varied_keys
 from sslbench.tables.compare import Predictions
 from sslbench.tables.contents import Ablation
 from sslbench.tables.groups import MIN_SEEDS, Group, row_order, slug
-from sslbench.tables.paper import TEST, Row
 from sslbench.tables.sentences import difference_in_words, listed, mean_in_words, seeds_in_words
 
 PLURALS = {"method": "methods", "model": "models", "ratio": "ratios", "from": "starts"}

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import Any
 
+from sslbench import paper
 from sslbench.cell.identity import SEPARATOR
 from sslbench.cell.record import DATA_TITLES, DONE, Changes, flatten
-from sslbench.tables import paper
+from sslbench.paper import Row
 from sslbench.tables.gather import Cell
-from sslbench.tables.paper import Row
 
 BUDGET = ("steps", "method.epochs")
 """Settings that shorten or lengthen a cell without changing what it is."""

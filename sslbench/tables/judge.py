@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from sslbench.tables import paper, statistics
+from sslbench import paper
+from sslbench.paper import Metric, Row
+from sslbench.tables import statistics
 from sslbench.tables.claims import PAPER_GROUP, SIGNIFICANCE, Claim
 from sslbench.tables.compare import Predictions, Seeds, SeedVariance, compare
 from sslbench.tables.groups import Group
-from sslbench.tables.paper import Metric, Row
 from sslbench.tables.statistics import Difference
 
 Tested = tuple[Difference, int]

@@ -5,10 +5,10 @@ from shutil import get_terminal_size
 
 from tabulate import tabulate
 
+from sslbench.paper import VAL
 from sslbench.tables.answer import alerts, facts, question
 from sslbench.tables.contents import FirstTable, Place, Report
 from sslbench.tables.judge import paper_claims
-from sslbench.tables.paper import VAL
 from sslbench.tables.statistics import IMAGES
 from sslbench.words.escape import visible
 

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from sslbench.tables import paper
+from sslbench import paper
+from sslbench.paper import TEST, TRAIN, TRAIN_LOSS, VAL, Metric, Row
 from sslbench.tables.compare import Predictions, SeedVariance, compare
 from sslbench.tables.contents import Ablation, Table
 from sslbench.tables.groups import BUDGET, MIN_SEEDS, Group, overrides, row_order, slug
-from sslbench.tables.paper import TEST, TRAIN, TRAIN_LOSS, VAL, Metric, Row
 from sslbench.tables.statistics import t_interval
 
 METRICS = (TRAIN, VAL, TEST, TRAIN_LOSS)

@@ -6,11 +6,11 @@ from itertools import groupby
 import numpy as np
 import pandas as pd
 
-from sslbench.tables import paper
+from sslbench import paper
+from sslbench.paper import KNN, TEST, TRAIN, TRAIN_LOSS, VAL
 from sslbench.tables.claims import format_p
 from sslbench.tables.contents import Ablation
 from sslbench.tables.groups import MIN_SEEDS, unlabeled_per_labeled
-from sslbench.tables.paper import KNN, TEST, TRAIN, TRAIN_LOSS, VAL
 from sslbench.tables.statistics import IMAGES
 
 PLACE = ("model", "ratio", "from")

@@ -6,12 +6,13 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from sslbench import paper
 from sslbench.cell.curves import CURVES, read_curves
-from sslbench.tables import paper, statistics
+from sslbench.paper import Row
+from sslbench.tables import statistics
 from sslbench.tables.contents import Table
 from sslbench.tables.gather import DAMAGE, Cell
 from sslbench.tables.groups import Group, row_order, slug
-from sslbench.tables.paper import Row
 
 TARGETS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 COSTS = {"seconds": ("seconds", 1.0), "flops": ("TFLOP", 1e-12)}

@@ -5,11 +5,12 @@ from collections.abc import Collection, Iterator
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
+from sslbench import paper
 from sslbench.palette import ALARM, INK, LINES
-from sslbench.tables import paper
+from sslbench.scatter import add_legend
 from sslbench.tables.contents import Ablation, Picture, Report
 from sslbench.tables.groups import slug
-from sslbench.tables.pictures.album import COLLAPSED, WIDTH, add_legend
+from sslbench.tables.pictures.album import COLLAPSED, WIDTH
 from sslbench.tables.pictures.drawing import save_picture
 
 CAPTION = (

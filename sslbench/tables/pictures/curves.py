@@ -9,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
+from sslbench import paper
 from sslbench.cell import curves
-from sslbench.tables import paper
 from sslbench.tables.contents import Picture
 from sslbench.tables.pictures.album import (
     COLLAPSED,

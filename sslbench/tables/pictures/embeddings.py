@@ -1,6 +1,6 @@
 """Embeddings in the plane, by class: of test images, and of validation images while training."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,22 +8,20 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
+from sslbench import paper
 from sslbench.cell.embeddings import EMBEDDINGS, Embeddings, read_embeddings
 from sslbench.evaluate.projection import Projection, choose_points, project_all
 from sslbench.palette import ALARM, BACK, class_style
-from sslbench.tables import paper
+from sslbench.paper import Row
+from sslbench.scatter import LETTER_INCHES, NO_TICKS, name_classes, scatter, short
 from sslbench.tables.contents import Picture
 from sslbench.tables.gather import Cell
-from sslbench.tables.paper import Row
 from sslbench.tables.pictures.album import (
-    LETTER_INCHES,
     LINE_INCHES,
     WIDTH,
     Album,
-    add_legend,
     listed,
     part,
-    short,
     way_of,
     way_words,
     wrapped,
@@ -31,7 +29,6 @@ from sslbench.tables.pictures.album import (
 
 FEW_POINTS, MANY_POINTS = 200, 300
 """Images in one of many panels, and in one of two: t-SNE takes a millisecond or more for each."""
-NO_TICKS = {"xticks": [], "yticks": []}
 PANEL = np.array([3.3, 2.6])
 """Inches of one of two panels."""
 NOTE = (
@@ -145,17 +142,6 @@ def _frame(found: Found) -> pd.DataFrame:
     ).set_index(["method", "from", "ratio", "model"])
 
 
-def scatter(ax: Axes, points: np.ndarray, labels: np.ndarray, size: float) -> None:
-    """Draw `(n, 2)` points by class."""
-    for label in np.unique(labels):
-        color, marker = class_style(int(label))
-        style = {"color": color, "marker": marker, "markersize": size**0.5, "alpha": 0.8}
-        ax.plot(*points[labels == label].T, linestyle="", markeredgewidth=0, **style)
-    ax.grid(visible=False)
-    ax.spines[:].set(visible=True, alpha=0.3)
-    ax.set_aspect("equal", adjustable="datalim")
-
-
 def _name_in_place(ax: Axes, projection: Projection, names: list[str]) -> None:
     """Write the classes' names at their points' medians, no name over another."""
     points, labels = projection.coordinates, projection.labels
@@ -188,9 +174,3 @@ def apart(places: np.ndarray, widths: np.ndarray) -> np.ndarray:
         if not moved:
             break
     return found
-
-
-def name_classes(canvas: Canvas, names: Iterable[str]) -> None:
-    """Name below a picture what the colours and markers of `scatter` stand for."""
-    styles = [(name, class_style(label)) for label, name in enumerate(names)]
-    add_legend(canvas, styles, linestyle="", markersize=5)

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
+from sslbench import paper
 from sslbench.cell.embeddings import read_embeddings
 from sslbench.palette import INK
-from sslbench.tables import paper, statistics
+from sslbench.tables import statistics
 from sslbench.tables.contents import Picture
 from sslbench.tables.gather import Cell
 from sslbench.tables.pictures.album import WIDTH, Album, Way, listed, way_of

@@ -8,10 +8,11 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator
 
+from sslbench import paper
 from sslbench.palette import INK
-from sslbench.tables import paper
+from sslbench.scatter import short
 from sslbench.tables.contents import Picture
-from sslbench.tables.pictures.album import WIDTH, Album, listed, short, way_words
+from sslbench.tables.pictures.album import WIDTH, Album, listed, way_words
 from sslbench.tables.time_to_accuracy import COLUMNS, COSTS, read_validations
 
 AXES = {"seconds": "seconds of training steps", "flops": "floating-point operations"}
