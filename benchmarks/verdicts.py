@@ -20,10 +20,10 @@ import numpy as np
 from scipy import stats
 
 from benchmarks.command import Table, command_parser, numbers, print_tables
+from sslbench.paper import Row
 from sslbench.tables import statistics
 from sslbench.tables.claims import SIGNIFICANCE
 from sslbench.tables.judge import Pair, claim_pairs
-from sslbench.tables.paper import Row
 from sslbench.tables.statistics import Spread, Trainings
 
 ACCURACY = 0.65

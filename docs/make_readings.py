@@ -6,8 +6,8 @@ python docs/make_readings.py
 import json
 from pathlib import Path
 
+from sslbench import paper
 from sslbench.cell.curves import CURVES, read_curves
-from sslbench.tables import paper
 from sslbench.tables.compare import Predictions
 from sslbench.tables.gather import Cell, gather
 from sslbench.tables.groups import find_groups, unlabeled_per_labeled

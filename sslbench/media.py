@@ -13,6 +13,7 @@ from PIL import Image
 from sslbench.cell.embeddings import EMBEDDINGS, read_embeddings
 from sslbench.cell.record import PREVIEW, Record
 from sslbench.evaluate.projection import choose_points, project_tsne
+from sslbench.scatter import NO_TICKS, STYLE, name_classes, rendered, scatter
 
 TEST_EMBEDDINGS = EMBEDDINGS.format("test")
 COLUMNS = ["image", "x", "y", "label", "prediction", "correct"]
@@ -43,10 +44,6 @@ def pictures_and_tables(record: Record, folder: Path) -> dict[str, Any]:
 
 def draw_classes(points: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Image.Image:
     """Draw `(n, 2)` points in the colours of their `(n,)` labels, as the report does."""
-    from sslbench.tables.pictures.album import STYLE
-    from sslbench.tables.pictures.drawing import rendered
-    from sslbench.tables.pictures.embeddings import NO_TICKS, name_classes, scatter
-
     with matplotlib.rc_context(fname=STYLE):
         canvas = Figure((6.4, 4.8), dpi=100)
         scatter(canvas.subplots(subplot_kw=NO_TICKS), points, labels, size=12)

@@ -120,13 +120,14 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _text(report: "Report", page: Path | None) -> str:
     from sslbench.tables.overview import overview
-    from sslbench.tables.render import to_text
+    from sslbench.tables.text import to_text
 
     if page is None:
         return TO_TRAIN.format(report.outputs / "cells")
     # The answer last: that is where a terminal's reader is.
-    lines = [*map(to_text, report.tables), *(f"note: {note}" for note in report.notes)]
-    return "\n".join([*lines, overview(report), f"written to {page}"])
+    own = [] if report.has_paper_cells else report.tables[:1]
+    lines = [*map(to_text, report.tables[len(own) :]), *(f"note: {it}" for it in report.notes)]
+    return "\n".join([*lines, *map(to_text, own), overview(report), f"written to {page}"])
 
 
 def _json(report: "Report") -> str:

@@ -194,7 +194,6 @@ def _cost(training: Training, progress: Progress, parts: dict[str, float]) -> di
 def _finish(record: Record, folder: Path, training: Training) -> None:
     """Vouch for the files of a cell whose results are there."""
     from sslbench.cell.card import CARD, save_card  # a second to import: not before the first step
-    from sslbench.tables.beside import paper_figures
 
     # Images that changed while they were read would be no data set at all: this raises.
     open_dataset(training.settings.data, Path(training.settings.outputs))
@@ -205,7 +204,7 @@ def _finish(record: Record, folder: Path, training: Training) -> None:
     is_last = record.results["weights"] == checkpoint.LAST
     evaluated = checkpoint.copy_weights(training.method) if is_last else {}
     checkpoint.keep_weights_only(folder, record.cell, evaluated)
-    save_card(folder / CARD, record, paper_figures(record))
+    save_card(folder / CARD, record)
     record.files = manifest(folder)
     record.status = DONE
 

@@ -5,7 +5,6 @@ from huggingface_hub import ModelCard
 
 from sslbench.cell.card import card, save_card
 from sslbench.cell.record import Record
-from sslbench.tables.beside import paper_figures
 from sslbench.tables.statistics import wilson_interval
 
 NAMES = ["<b>*x*</b>", "a|b: 'c'", "日本", "$x_1$"]
@@ -90,7 +89,7 @@ def test_the_body_says_what_collapsed_and_no_ratio_that_is_not_used(record):
 def test_the_papers_figures_stand_beside_what_they_are_of(record, choices, change, expected):
     record.settings["method"]["name"], record.settings["model"]["name"], record.streams = choices
     record.changes = change
-    text = card(record, paper_figures(record))
+    text = card(record)
     assert ("The paper reports" in text) == (expected is not None)
     assert expected is None or f"The paper reports for it, in {expected}" in text
 

@@ -1,10 +1,13 @@
 """The verdicts on the paper's claims, over made-up grids and on the paper's own numbers."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from helpers.synthetic import edit_record, make_cell, supervised_seeds
 
-from sslbench.tables import judge, paper
+from sslbench import paper
+from sslbench.tables import judge
 from sslbench.tables.assemble import build_report
 from sslbench.tables.claims import (
     CONTRADICTED,
@@ -212,3 +215,30 @@ def test_without_readable_predictions_shares_are_compared(content, tmp_path):
     assert [str(path) in problem for problem in report.problems] == [True]
     claim = claim_of(report, 1)
     assert (list(claim.tests["test"]), claim.num_missing) == (["z test, seed 0"], 1)
+
+
+def documented():
+    """Rows of the table in docs/statistics.md: the grid, its seeds, and claim 1's sentence."""
+    text = (Path(__file__).parents[1] / "docs" / "statistics.md").read_text()
+    table = text.partition("## The verdict and the sentence")[2].partition("\n## ")[0]
+    lines = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    return [(kind, int(number), sentence) for kind, number, sentence in lines[1:]]
+
+
+def test_each_documented_grid_gets_its_sentence(tmp_path):
+    rows = documented()
+    assert len(rows) == 18
+    accuracies = {"as claimed": AS_CLAIMED, "opposite": OPPOSITE, "equal": EQUAL}
+    for kind, num_seeds, sentence in rows:
+        folder = tmp_path / f"{kind}-{num_seeds}"
+        wanted = dict(accuracies.get(kind, AS_CLAIMED))
+        if kind == "WRN-45-2 missing":
+            del wanted["wrn45_2"]
+        if kind == "no cells":
+            make_cell(folder, "resnet18", data="stl10")
+        report = grid(folder, num_seeds, wanted)
+        if kind == "one collapsed":
+            last = {"seed": num_seeds - 1, "accuracy": 0.1, "data": "stl10", "generator": 2}
+            make_cell(folder, "wrn45_2", **last, **IMAGES)
+            report = build_report(folder)
+        assert claim_of(report, 1).sentence == sentence, (kind, num_seeds)

@@ -7,7 +7,8 @@ import pytest
 
 from sslbench.tables.contents import Table
 from sslbench.tables.groups import slug
-from sslbench.tables.render import to_latex, to_markdown, to_text, write_csv, write_table
+from sslbench.tables.render import to_latex, to_markdown, write_csv, write_table
+from sslbench.tables.text import to_text
 from sslbench.words.escape import markdown, markdown_code, visible, without_formula
 
 FORMULAS = [

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 
 from sslbench.cell.record import FAILED
 from sslbench.palette import BACK, DARK, INK
+from sslbench.scatter import STYLE, name_classes, rendered
 from sslbench.tables.assemble import build_report
 from sslbench.tables.pictures import draw_pictures
-from sslbench.tables.pictures.album import STYLE
-from sslbench.tables.pictures.drawing import rendered, save_picture
-from sslbench.tables.pictures.embeddings import apart, name_classes
+from sslbench.tables.pictures.drawing import save_picture
+from sslbench.tables.pictures.embeddings import apart
 
 STEPS = {"steps": 40}
 FEW = {"num_images": (60, 80), "files": True, "changes": STEPS}

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from helpers.synthetic import PLANNED, edit_record, make_cell, supervised_seeds
 
+from sslbench import paper
 from sslbench.cell.record import FAILED
 from sslbench.report import main
-from sslbench.tables import paper
 from sslbench.tables.assemble import build_report
 from sslbench.tables.claims import failed_claims
 

@@ -11,8 +11,9 @@ from helpers.synthetic import PLANNED, edit_record, make_cell, supervised_seeds
 from sslbench.cell.folder import CellFolder
 from sslbench.cell.record import BLOCKED, DONE, FAILED, INTERRUPTED
 from sslbench.tables.assemble import build_report
-from sslbench.tables.render import to_latex, to_markdown, to_text, write_table
+from sslbench.tables.render import to_latex, to_markdown, write_table
 from sslbench.tables.tables import claim_tables
+from sslbench.tables.text import to_text
 
 STEPS = {"steps": 40}
 
@@ -141,7 +142,7 @@ def test_notes_say_what_accuracies_and_weights_are(tmp_path):
     for method, select in (("supervised", "best"), ("barlow", "last")):
         folder = make_cell(tmp_path, "convnet", method)
         edit_record(folder, "settings/method/select", select)
-    supervised, _, barlow, _ = build_report(tmp_path).tables
+    supervised, _, barlow, *_ = build_report(tmp_path, with_paper=True).tables
     assert "best validation accuracy" in supervised.note
     assert "on augmented images" in supervised.note
     assert "linear classifier on the frozen encoder, on images as they are" in barlow.note
@@ -152,7 +153,7 @@ def test_ratio_matters_only_to_methods_that_use_unlabelled_images(tmp_path):
     for method in ("supervised", "barlow"):
         for seed, ratio in enumerate(("1:1", "1:5")):
             make_cell(tmp_path, "convnet", method, ratio, seed=seed)
-    supervised, _, barlow, _ = build_report(tmp_path).tables
+    supervised, _, barlow, *_ = build_report(tmp_path, with_paper=True).tables
     assert line_of(supervised, model="ConvNet")["seeds"] == "2"
     assert line_of(barlow, model="ConvNet", ratio="1:5")["seeds"] == "1"
 
@@ -192,7 +193,7 @@ def test_other_weights_are_not_the_papers_start(start, label, tmp_path):
     if isinstance(start, dict):
         start = make_cell(tmp_path, "convnet", "barlow", **start).name
     make_cell(tmp_path, "convnet", "semi", data="stl10", start=start, accuracy=0.6)
-    report = build_report(tmp_path)
+    report = build_report(tmp_path, with_paper=True)
     assert report.problems == []
     line = line_of(table_of(report, "ssl_init"), model="ConvNet", **{"from": label})
     assert line["test acc: ours"].startswith("60.00")
@@ -231,7 +232,7 @@ def test_latex_compiles_and_fits_the_page(tmp_path):
         make_cell(tmp_path, model, "semi", "1:5", data="stl10", accuracy=0.1)
         make_cell(tmp_path, "wrn45_2", "semi", f"1:{seed + 1}", data="digits")
         make_cell(tmp_path, model, data="layout", root="my_own/data", seed=seed)
-    report = build_report(tmp_path)
+    report = build_report(tmp_path, with_paper=True)
     tables = [*report.tables, *claim_tables(report.claims)]
     begin = "\\documentclass{article}\\usepackage{array,booktabs,longtable}\\begin{document}\n"
     body = "\n".join(map(to_latex, tables))

@@ -1,12 +1,12 @@
 """A cell's model card: what it is, how to load it, how good it is and on what, for Hugging Face."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from scipy.stats import binomtest
 
+from sslbench.cell.beside import paper_figures
 from sslbench.cell.record import DATA_TITLES, Record
 from sslbench.files.atomic import replace_file
 from sslbench.words.escape import markdown, markdown_code
@@ -14,19 +14,14 @@ from sslbench.words.escape import markdown, markdown_code
 CARD = "card.md"
 
 
-def save_card(path: Path, record: Record, reported: Mapping[str, str] | None = None) -> None:
-    """Write the card of a cell whose results are all there; `reported` as in `card`."""
-    text = card(record, reported)
+def save_card(path: Path, record: Record) -> None:
+    """Write the card of a cell whose results are all there."""
+    text = card(record)
     replace_file(path, lambda file: file.write(text.encode()))
 
 
-def card(record: Record, reported: Mapping[str, str] | None = None) -> str:
-    """Return the card as Markdown, under a head of YAML with the accuracies as a `model-index`.
-
-    Args:
-        reported: The paper's figures of such a cell as texts by name, and under `table` where they
-            stand; none if it has none, or the cell is on other data or in other settings.
-    """
+def card(record: Record) -> str:
+    """Return the card as Markdown, under a head of YAML with the accuracies as a `model-index`."""
     num_test = record.data["num_test"]
     num_right = round(record.results["test"]["accuracy"] * num_test)
     templates = Environment(
@@ -45,7 +40,7 @@ def card(record: Record, reported: Mapping[str, str] | None = None) -> str:
         results=record.results,
         runtime=record.runtime,
         head=_head(record),
-        reported=dict(reported or {}),
+        reported=paper_figures(record),
         images=" and ".join(map(_british, record.streams)),
         batch=_batch(record),
         data_title=DATA_TITLES.get(record.data["name"], markdown(record.data["name"])),

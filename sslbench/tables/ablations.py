@@ -6,13 +6,13 @@ from itertools import groupby
 import numpy as np
 import pandas as pd
 
+from sslbench import paper
 from sslbench.cell.record import Changes
-from sslbench.tables import paper
-from sslbench.tables.against_base import Variant, against_base, corrected, varied_keys
+from sslbench.paper import TEST
+from sslbench.tables.against_base import Variant, against_base, columns_of, corrected, varied_keys
 from sslbench.tables.compare import Predictions
 from sslbench.tables.contents import Ablation
 from sslbench.tables.groups import MIN_SEEDS, Group, row_order, slug
-from sslbench.tables.paper import TEST
 from sslbench.tables.sentences import difference_in_words, listed, seeds_in_words
 
 
@@ -39,7 +39,7 @@ def _ablation(variants: list[Variant], predictions: Predictions) -> Ablation:
     lines: list[dict] = []
     for _, of_row in groupby(variants, key=lambda variant: variant.row):
         lines += against_base(list(of_row), keys, predictions, paired=True)
-    values = corrected(lines)
+    values = corrected(lines, keys)
     row = variants[0].row
     title = f"{paper.title(row.method)} on {variants[0].group.data_title}, by {', '.join(keys)}"
     data, fingerprint = variants[0].group.images
@@ -47,7 +47,8 @@ def _ablation(variants: list[Variant], predictions: Predictions) -> Ablation:
     name = f"ablation-{slug(f'{data} {row.method}{end}')}"
     question = f"What {'does' if len(keys) == 1 else 'do'} {listed(keys)} change?"
     sentence = _sentence(values, keys)
-    return Ablation(name, f"Ablation: {title}", question, tuple(keys), values, sentence)
+    columns = columns_of(keys, values)
+    return Ablation(name, f"Ablation: {title}", question, tuple(keys), columns, values, sentence)
 
 
 def _sentence(values: pd.DataFrame, keys: list[str]) -> str:

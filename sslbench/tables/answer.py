@@ -2,10 +2,10 @@
 
 from collections import Counter
 
+from sslbench import paper
 from sslbench.cell.record import DONE, FAILED
-from sslbench.tables import paper
 from sslbench.tables.contents import Report
-from sslbench.tables.overview import cell_words, data_words, shown_groups
+from sslbench.tables.groups import Group
 from sslbench.tables.sentences import listed
 
 PAPER_TITLE = "Self and Semi-Supervised Deep Learning"
@@ -19,10 +19,56 @@ def question(report: Report) -> str:
 
 
 def facts(report: Report) -> list[str]:
-    """Say which data, cells, seeds and hardware the answer is of."""
+    """Say which data, cells, seeds and hardware the verdict is of, that on data first.
+
+    It is on the main group where the paper is shown, else on all.
+    """
     if report.main is None:
         return ["no cells"]
-    return [*data_words(report.main), *filter(None, cell_words(*shown_groups(report)))]
+    groups = [report.main] if report.has_paper_cells else report.groups
+    return [_data_words(groups), *filter(None, _cell_words(groups))]
+
+
+def _data_words(groups: list[Group]) -> str:
+    """Say what data cells are of, and how many images: `NOT STL-10` where they are not."""
+    if len(groups) == 1:
+        (group,) = groups
+        is_plain = group.data == paper.DATA or not group.beside_paper
+        return f"{'' if is_plain else 'NOT STL-10: '}{group.title}{_sizes(group)}"
+    names: dict[str, str] = {}
+    for group in groups:
+        names[group.data_title] = names.get(group.data_title) or _sizes(group)
+    return listed([name + sizes for name, sizes in names.items()])
+
+
+def _sizes(group: Group) -> str:
+    """Return how many images a group's cells have of each kind; nothing if none is finished."""
+    done = [cell.record.data for cell in group.cells() if cell.status == DONE]
+    if not done:
+        return ""
+    sizes = [("labeled", "labelled"), ("unlabeled", "unlabelled"), ("val", "val"), ("test", "test")]
+    numbers = [f"{done[0].get(f'num_{key}', 0):,} {word}" for key, word in sizes]
+    return f" ({', '.join(numbers)} images)"
+
+
+def _cell_words(groups: list[Group]) -> list[str]:
+    """Say how many cells are done, with which seeds, and on what hardware.
+
+    Of one group, they are those of its grid, else those that were asked for.
+    """
+    done = [cell for group in groups for cell in group.cells() if cell.status == DONE]
+    seeds = sorted({cell.seed for cell in done})
+    if len(groups) == 1:
+        number = len(groups[0].chosen_rows()) * max(1, len(seeds))
+    else:
+        number = sum(len(group.cells()) for group in groups)
+    machines = dict.fromkeys(
+        f"{cell.record.runtime.get('processor') or 'unknown hardware'} "
+        f"{cell.record.runtime.get('precision') or ''}".strip()
+        for cell in done
+    )
+    seed_words = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}" if seeds else ""
+    return [f"{len(done)} of {number} cells", seed_words, listed(list(machines)) if done else ""]
 
 
 def is_other_data(report: Report) -> bool:

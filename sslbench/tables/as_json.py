@@ -6,10 +6,9 @@ from typing import Any
 import pandas as pd
 
 from sslbench.files.checksums import finite_numbers
-from sslbench.tables.answer import alerts, question
+from sslbench.tables.answer import alerts, facts, question
 from sslbench.tables.claims import Claim
 from sslbench.tables.contents import Ablation, Report, Table
-from sslbench.tables.overview import cell_words, data_words, shown_groups
 
 FORMAT = 1
 """Raised when a key changes its meaning or goes."""
@@ -18,7 +17,6 @@ FORMAT = 1
 def to_json(report: Report) -> dict[str, Any]:
     """Return a report as JSON values; what is not known, or is no finite number, is null."""
     main, table = report.main, report.first_table
-    words = data_words(main) + cell_words(*shown_groups(report)) if main else []
     contents = {
         "format": FORMAT,
         "outputs": str(report.outputs),
@@ -26,7 +24,7 @@ def to_json(report: Report) -> dict[str, Any]:
         "question": question(report),
         "verdict": report.verdict,
         "shows_paper": report.has_paper_cells,
-        "on": {"group": main.title, "words": words} if main else None,
+        "on": {"group": main.title, "words": facts(report)} if main else None,
         "alerts": alerts(report),
         "collapsed": report.collapsed,
         "first_table": None if table is None else _first_table(asdict(table)),

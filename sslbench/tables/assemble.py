@@ -16,9 +16,9 @@ from sslbench.tables.findings import find_findings
 from sslbench.tables.first_table import first_table
 from sslbench.tables.gather import gather_all, notes_of
 from sslbench.tables.groups import Group, find_groups, has_paper_rows, is_ablation, main_group
-from sslbench.tables.judge import group_claims, paper_claims
+from sslbench.tables.judge import can_test_claims, group_claims, paper_claims
 from sslbench.tables.page import write_page
-from sslbench.tables.readings import MANY_SETTINGS, reading_tables
+from sslbench.tables.readings import is_of_readings, reading_tables
 from sslbench.tables.render import write_table
 from sslbench.tables.tables import ablation_table, build_tables, claim_tables
 from sslbench.tables.time_to_accuracy import time_tables
@@ -36,7 +36,7 @@ def build_report(outputs: Path, *others: Path, with_paper: bool = False) -> Repo
     predictions, notes = Predictions(problems), notes_of(cells)
     report = Report(outputs, cells, groups, problems=problems, notes=notes)
     report.environment = environment_tables(cells)
-    report.has_paper_cells = with_paper or not groups or has_paper_rows(groups)
+    report.has_paper_cells = with_paper or _is_on_paper(groups)
     for group in groups:
         group.beside_paper = report.has_paper_cells
     report.main = main_group(groups)
@@ -44,9 +44,8 @@ def build_report(outputs: Path, *others: Path, with_paper: bool = False) -> Repo
     if not report.has_paper_cells:
         found = find_comparisons(groups, report.ablations, predictions)
         report.ablations = found + report.ablations
-    few = [each for each in report.ablations if len(each.keys) <= MANY_SETTINGS]
-    ablations = [ablation_table(each) for each in few]
-    if few != report.ablations:
+    ablations = [ablation_table(each) for each in report.ablations if not is_of_readings(each)]
+    if any(map(is_of_readings, report.ablations)):
         ablations += reading_tables(groups, predictions)
     if not report.has_paper_cells:
         if _is_square(report.main):
@@ -69,6 +68,17 @@ def build_report(outputs: Path, *others: Path, with_paper: bool = False) -> Repo
         wanted = [(report.main, report.main.chosen_rows()), *((g, g.rows) for g in own)]
         report.fill_command = fill_command(wanted, str(outputs))
     return report
+
+
+def _is_on_paper(groups: list[Group]) -> bool:
+    """Whether the paper's question comes first: cells tell of a claim, or of nothing else.
+
+    Else they are compared with each other, even where one has a place in the paper's tables.
+    """
+    are_all_papers = all(group.is_paper for group in groups)
+    is_one_row = sum(len(group.rows) for group in groups) == 1
+    is_on_paper = are_all_papers or is_one_row or can_test_claims(groups)
+    return not groups or (has_paper_rows(groups) and is_on_paper)
 
 
 def _is_square(group: Group) -> bool:

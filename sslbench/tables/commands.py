@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from sslbench import paper
 from sslbench.cell.folder import RUNNING, WAITING
 from sslbench.cell.record import DONE, Changes
-from sslbench.tables import paper
+from sslbench.paper import Row
 from sslbench.tables.gather import Cell
 from sslbench.tables.groups import CHECKPOINT, UNKNOWN, Group, overrides, unlabeled_per_labeled
-from sslbench.tables.paper import Row
 from sslbench.tables.quoting import CONTROL, KEY, as_grids, for_shell, setting
 
 Axes = dict[str, str]

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from sslbench.cell.embeddings import EMBEDDINGS, read_predictions
+from sslbench.paper import Metric
 from sslbench.tables import statistics
 from sslbench.tables.gather import Cell
-from sslbench.tables.paper import Metric
 from sslbench.tables.statistics import Difference, Prior, Spread, Trainings
 
 Seeds = Mapping[int, Cell]

@@ -79,11 +79,14 @@ class Ablation:
     """What it answers."""
     keys: tuple[str, ...]
     """The settings that differ."""
+    columns: tuple[str, ...]
+    """Those of `values` that tell lines of a model apart in a table."""
     values: pd.DataFrame
-    """A line a row, setting and metric. Columns: `model`, `ratio`, `from`, the keys (as texts),
-    `is_base`, `metric`, `n`, `mean`, `deviation`, `low`, `high`, `interval_of`; against the base
-    line `difference`, `difference_low`, `difference_high`, `difference_of` (as `interval_of`), `p`,
-    `p_corrected`, `test`; `collapsed`. Accuracies and differences are fractions."""
+    """A line a row, setting and metric. Columns: `name`, `model`, `ratio`, `from`, the keys (as
+    texts), `settings` (those it changes), `is_base`, `metric`, `n`, `mean`, `deviation`,
+    `low`, `high`, `interval_of`; against the base line `difference`, `difference_low`,
+    `difference_high`, `difference_of` (as `interval_of`), `p`, `p_corrected`, `test`; `collapsed`.
+    Accuracies and differences are fractions."""
     sentence: str
     """The largest difference that is one, or that none is, in words."""
 

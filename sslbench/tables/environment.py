@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import pandas as pd
 
+from sslbench import paper
 from sslbench.cell.record import DATA_TITLES, DONE
 from sslbench.cell.versions import is_of_other_code
-from sslbench.tables import paper
 from sslbench.tables.contents import Table
 from sslbench.tables.gather import Cell
 from sslbench.words.escape import printable

@@ -2,11 +2,11 @@
 
 from itertools import combinations
 
-from sslbench.tables import paper
+from sslbench import paper
+from sslbench.paper import BARLOW, SEMI, SUPERVISED, TEST, Row
 from sslbench.tables.compare import Predictions
 from sslbench.tables.groups import Group, row_order
 from sslbench.tables.judge import Pair, cell_test, claim_pairs, tests_of
-from sslbench.tables.paper import BARLOW, SEMI, SUPERVISED, TEST, Row
 from sslbench.tables.sentences import difference_in_words, seeds_in_words
 
 

@@ -2,11 +2,11 @@
 
 from itertools import groupby, pairwise
 
-from sslbench.tables import paper
+from sslbench import paper
+from sslbench.paper import BARLOW, SUPERVISED, TEST, VAL, Metric, Row
 from sslbench.tables.compare import SeedVariance
 from sslbench.tables.contents import FirstTable, Line, Place
 from sslbench.tables.groups import Group, unlabeled_per_labeled
-from sslbench.tables.paper import BARLOW, SUPERVISED, TEST, VAL, Metric, Row
 from sslbench.tables.summaries import or_none, summarize
 
 REPORTED = paper.TABLE_1 | paper.TABLE_2 | paper.TABLE_3

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from scipy.stats import binom
 
+from sslbench import paper
 from sslbench.cell.folder import CellFolder, cells_folder
 from sslbench.cell.record import DONE, RECORD, SETTINGS, Record
 from sslbench.cell.soundness import flaws_of, is_stale
 from sslbench.files.checksums import read_sealed
-from sslbench.tables import paper
-from sslbench.tables.paper import Metric
+from sslbench.paper import Metric
 
 DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
 """What reading raises where files are not as this version writes them."""

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import Any
 
+from sslbench import paper
 from sslbench.cell.identity import SEPARATOR
 from sslbench.cell.record import DATA_TITLES, DONE, Changes, flatten
-from sslbench.tables import paper
+from sslbench.paper import Row
 from sslbench.tables.gather import Cell
-from sslbench.tables.paper import Row
 
 BUDGET = ("steps", "method.epochs")
 """Settings that shorten or lengthen a cell without changing what it is."""
@@ -52,11 +52,14 @@ class Group:
         return "paper" if self.is_paper else "paper (STL-10)"
 
     @property
+    def data_name(self) -> str:
+        return DATA_TITLES.get(self.data, self.data)
+
+    @property
     def data_title(self) -> str:
-        name = DATA_TITLES.get(self.data, self.data)
-        if "data.fingerprint" in self.changes:
-            name += f" {str(self.changes['data.fingerprint'])[:8]}"
-        return name
+        """Its data set's name, and which one it is where sets of one name may differ."""
+        fingerprint = str(self.changes.get("data.fingerprint", ""))[:8]
+        return f"{self.data_name} {fingerprint}".rstrip()
 
     @property
     def title(self) -> str:

@@ -10,11 +10,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from sslbench.tables import paper, statistics
+from sslbench import paper
+from sslbench.paper import Metric, Row
+from sslbench.tables import statistics
 from sslbench.tables.claims import PAPER_GROUP, SIGNIFICANCE, Claim
 from sslbench.tables.compare import Predictions, Seeds, SeedVariance, compare
 from sslbench.tables.groups import Group
-from sslbench.tables.paper import Metric, Row
 from sslbench.tables.statistics import Difference
 
 Tested = tuple[Difference, int]
@@ -81,6 +82,12 @@ def group_claims(group: Group, predictions: Predictions) -> list[Claim]:
         )
         for claim, other in zip(found, without, strict=True)
     ]
+
+
+def can_test_claims(groups: Iterable[Group]) -> bool:
+    """Whether a comparison of any claim has cells on both sides, finished or not."""
+    pairs = claim_pairs(of_paper=False)
+    return any({pair.better, pair.worse} <= group.rows.keys() for group in groups for pair in pairs)
 
 
 def cell_test(

@@ -1,18 +1,14 @@
 """The report's first screen as text: the verdict, its data and cells, one table, the claims."""
 
 import textwrap
-from collections import Counter
 from shutil import get_terminal_size
 
 from tabulate import tabulate
 
-from sslbench.cell.record import DONE
-from sslbench.tables import paper
+from sslbench.paper import VAL
+from sslbench.tables.answer import alerts, facts, question
 from sslbench.tables.contents import FirstTable, Place, Report
-from sslbench.tables.groups import Group
 from sslbench.tables.judge import paper_claims
-from sslbench.tables.paper import VAL
-from sslbench.tables.sentences import listed
 from sslbench.tables.statistics import IMAGES
 from sslbench.words.escape import visible
 
@@ -24,7 +20,9 @@ MARKS = {"^": "^ best", "*": "* of images alone: one seed", "!": "! no better th
 
 def overview(report: Report) -> str:
     """Return what answers `does it hold?`, and what there is to know of that answer."""
-    blocks = [_wrapped(line) for line in (report.verdict, *_cells(report))]
+    lines = [question(report), report.verdict, ", ".join(facts(report))]
+    lines += [f"! {alert}" for alert in alerts(report)]
+    blocks = [_wrapped(visible(line)) for line in lines]
     if report.first_table is not None:
         blocks += ["", first_table_text(report.first_table)]
     if report.claims:
@@ -35,51 +33,6 @@ def overview(report: Report) -> str:
     if report.fill_command:
         blocks += ["", "To fill all gaps:", f"  {report.fill_command}"]
     return "\n".join(blocks) + "\n"
-
-
-def _cells(report: Report) -> list[str]:
-    """Say which data, cells, seeds and hardware the answer is of, and what is wrong with them."""
-    lines = []
-    if report.main is not None:
-        words = [*data_words(report.main), *cell_words(*shown_groups(report))]
-        lines.append(", ".join(filter(None, words)))
-    lines += [f"! collapsed: {title} ({why})" for title, why in report.collapsed.items()]
-    states = Counter(cell.status for cell in report.cells if cell.status != DONE)
-    lines += [f"! {number} {state}" for state, number in sorted(states.items())]
-    return [visible(line) for line in lines]
-
-
-def data_words(group: Group) -> list[str]:
-    """Say what data cells are of, and how many images: `NOT STL-10` where they are not."""
-    done = [cell.record.data for cell in group.cells() if cell.status == DONE]
-    is_plain = group.data == paper.DATA or not group.beside_paper
-    name = group.title if is_plain else f"NOT STL-10: {group.title}"
-    if not done:
-        return [name]
-    sizes = [("labeled", "labelled"), ("unlabeled", "unlabelled"), ("val", "val"), ("test", "test")]
-    numbers = [f"{done[0].get(f'num_{key}', 0):,} {word}" for key, word in sizes]
-    return [f"{name} ({', '.join(numbers)} images)"]
-
-
-def shown_groups(report: Report) -> list[Group]:
-    """Return the groups that the verdict is on: all of an own ablation, else the main one."""
-    is_main = report.has_paper_cells
-    return [group for group in report.groups if group is report.main or not is_main]
-
-
-def cell_words(*groups: Group) -> list[str]:
-    """Say how many of the chosen cells are done, with which seeds, and on what hardware."""
-    done = [cell for group in groups for cell in group.cells() if cell.status == DONE]
-    seeds = sorted({cell.seed for cell in done})
-    chosen = [group.chosen_rows() if len(groups) == 1 else list(group.rows) for group in groups]
-    number = sum(map(len, chosen)) * max(1, len(seeds))
-    machines = dict.fromkeys(
-        f"{cell.record.runtime.get('processor') or 'unknown hardware'} "
-        f"{cell.record.runtime.get('precision') or ''}".strip()
-        for cell in done
-    )
-    seed_words = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}" if seeds else ""
-    return [f"{len(done)} of {number} cells", seed_words, listed(list(machines)) if done else ""]
 
 
 def first_table_text(table: FirstTable) -> str:
@@ -136,7 +89,7 @@ def _claims(report: Report) -> str:
     lines = ["The paper's claims (its own tables: ours)"]
     for claim in report.main_claims:
         verdicts = f"{papers[claim.number]}: {claim.verdict.upper()}"
-        lines.append(f"{claim.number}. {claim.text} ({verdicts})")
+        lines.append(_wrapped(f"{claim.number}. {claim.text} ({verdicts})"))
         lines.append(_wrapped(visible(claim.sentence), INDENT))
     return "\n".join(lines)
 

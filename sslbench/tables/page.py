@@ -10,9 +10,10 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 from PIL import Image
 
+from sslbench import paper
 from sslbench.cell.record import DATA_TITLES, DONE, PREVIEW
 from sslbench.files.atomic import replace_file
-from sslbench.tables import answer, paper
+from sslbench.tables import answer
 from sslbench.tables.claims import PAPER_GROUP
 from sslbench.tables.contents import Report
 from sslbench.tables.tables import claim_tables

@@ -6,18 +6,18 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from sslbench.tables import paper
+from sslbench import paper
+from sslbench.paper import TEST, TRAIN, TRAIN_LOSS, VAL, Metric, Row
 from sslbench.tables.compare import Predictions, SeedVariance, compare
-from sslbench.tables.contents import Table
+from sslbench.tables.contents import Ablation, Table
 from sslbench.tables.groups import BUDGET, MIN_SEEDS, Group, overrides, row_order, slug
-from sslbench.tables.paper import TEST, TRAIN, TRAIN_LOSS, VAL, Metric, Row
 from sslbench.tables.statistics import t_interval
 
 METRICS = (TRAIN, VAL, TEST, TRAIN_LOSS)
 OURS = "ours"
 DIFFERENCE = ("difference", "low", "high")
 MANY_SETTINGS = 3
-"""An ablation by more than these is shown as readings: a column for each setting is too wide."""
+"""By how many an ablation of one method is more than it."""
 NOTE = (
     "Accuracies in percent, means over n seeds. In brackets: the difference from our reading of "
     "the same cell, in points, and its 95 % interval, over seeds and images where both have two "
@@ -33,6 +33,11 @@ class Place(NamedTuple):
     group: Group
     base: Group
     row: Row
+
+
+def is_of_readings(ablation: Ablation) -> bool:
+    """Whether an ablation is of one method by many settings: each is a reading of its own."""
+    return len(ablation.keys) > MANY_SETTINGS and "method" not in ablation.keys
 
 
 def reading_tables(groups: list[Group], predictions: Predictions) -> list[Table]:

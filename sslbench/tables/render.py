@@ -1,4 +1,4 @@
-"""Tables as text, Markdown and CSV."""
+"""Tables as Markdown and CSV."""
 
 from pathlib import Path
 from typing import Any
@@ -7,21 +7,10 @@ import pandas as pd
 
 from sslbench.tables.contents import Table
 from sslbench.tables.latex import to_latex
-from sslbench.tables.shapes import SEPARATOR, alignment
-from sslbench.words.escape import markdown, markdown_cell, visible, without_formula
+from sslbench.tables.shapes import alignment
+from sslbench.words.escape import markdown, markdown_cell, without_formula
 
 AS_SHOWN = {"index": False, "disable_numparse": True}
-
-
-def to_text(table: Table) -> str:
-    """Lay a table out for a terminal."""
-    cells = table.frame.astype(str).map(visible)
-    cells = cells.rename(
-        columns=lambda name: visible(name).replace(SEPARATOR, "\n").replace(" (", "\n(")
-    )
-    rows = cells.to_markdown(tablefmt="simple", colalign=alignment(table.frame), **AS_SHOWN)
-    lines = [visible(table.title), "", rows]
-    return "\n".join(lines) + "\n"
 
 
 def to_markdown(table: Table) -> str:

@@ -15,7 +15,9 @@ from sslbench.files.zips import load_arrays
 from sslbench.machine.threads import allowed_threads
 
 FOLDS = 5
-ITERATIONS = 200
+ITERATIONS = 100
+"""Of real encoders' embeddings, at most 1.5 points from where 1,000 lead, in half the time of 200.
+"""
 MEASURES = ("probe", "knn", "kind", "dimension")
 ANIMALS = {"bird", "cat", "deer", "dog", "hoofed_mammal", "horse", "monkey"}
 VEHICLES = {"airplane", "boat", "bus", "car", "ship", "train", "truck"}

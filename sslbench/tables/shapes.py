@@ -6,17 +6,19 @@ from itertools import groupby
 import numpy as np
 import pandas as pd
 
-from sslbench.tables import paper
+from sslbench import paper
+from sslbench.paper import KNN, TEST, TRAIN, TRAIN_LOSS, VAL
 from sslbench.tables.claims import format_p
 from sslbench.tables.contents import Ablation
 from sslbench.tables.groups import MIN_SEEDS, unlabeled_per_labeled
-from sslbench.tables.paper import KNN, TEST, TRAIN, TRAIN_LOSS, VAL
 from sslbench.tables.statistics import IMAGES
 
 PLACE = ("model", "ratio", "from")
+LINE = (*PLACE, "method", "settings")
+"""What tells the lines of an ablation apart."""
 NUMERIC = re.compile(r"(([<+-] ?)?[\d.]*( ?\[[^a-z]*\])?\*?( !)?|missing|base line|\d+-\d+)")
 """What stands right-aligned in a column of numbers."""
-SEPARATOR = ": "
+OURS, DIFFERENCE, P, SEPARATOR = "ours", "difference", "p", ": "
 """In a column's name between what it is of and whose: `test acc: paper`, `test acc: ours`."""
 
 
@@ -33,7 +35,7 @@ def by_metric(lines: list[dict], heading: str | None) -> pd.DataFrame:
             metric = line["metric"]
             if metric in reported:
                 row[f"{metric}: {heading}"] = number(line["paper"], metric)
-            row[f"{metric}: ours"] = with_interval(line)
+            row[f"{metric}{SEPARATOR}{OURS}"] = with_interval(line)
         shown.append(row | {"seeds": _seeds(of_row), "state": of_row[0]["state"]})
     return _without_constant(pd.DataFrame(shown))
 
@@ -53,14 +55,15 @@ def by_model(lines: list[dict], heading: str | None) -> pd.DataFrame:
                 if is_reported:
                     theirs = line["paper"] if line else np.nan
                     row[f"{paper.title(model)}: {heading}"] = number(theirs, metric)
-                row[f"{paper.title(model)}: ours"] = with_interval(line) if line else "-"
+                row[f"{paper.title(model)}{SEPARATOR}{OURS}"] = with_interval(line) if line else "-"
             shown.append(row | {"seeds": _seeds(found)})
     return pd.DataFrame(shown)
 
 
 def _without_constant(frame: pd.DataFrame) -> pd.DataFrame:
     """Leave out what says the same of all lines, and states that the number of seeds tells."""
-    constant = [name for name in ("ratio", "from") if frame[name].nunique() <= 1]
+    places = [name for name in ("ratio", "from") if name in frame]
+    constant = [name for name in places if frame[name].nunique() <= 1]
     is_plain = set(frame["state"]) <= {"done", f"n<{MIN_SEEDS}"}
     return frame.drop(columns=constant + ["state"] * is_plain)
 
@@ -92,20 +95,20 @@ def by_setting(ablation: Ablation) -> pd.DataFrame:
     Beside k-NN a page has room for little else: training accuracies, which mean another thing for
     each method, and differences of validation are in the numbers.
     """
-    names, shown = [*PLACE, *ablation.keys], []
+    names, shown = ["model", *ablation.columns], []
     lines = ablation.values.to_dict("records")
     has_knn = KNN.title in set(ablation.values["metric"])
-    for place, of_line in groupby(lines, key=lambda line: [line[name] for name in names]):
-        row = dict(zip(names, [it or "" for it in place], strict=True))
-        row |= {name: paper.title(row[name]) for name in ("model", "method") if name in row}
+    for _, of_line in groupby(lines, key=lambda line: [line[name] for name in LINE]):
         of_line = list(of_line)
+        row = {name: of_line[0][name] or "" for name in names}
+        row |= {name: paper.title(row[name]) for name in ("model", "method") if name in row}
         at = {line["metric"]: line for line in of_line}
         for metric in (VAL, TEST, KNN) if has_knn else (TRAIN, VAL, TEST):
             name = metric.title
-            row[f"{name}: ours"] = with_interval(at[name]) if name in at else "-"
+            row[f"{name}{SEPARATOR}{OURS}"] = with_interval(at[name]) if name in at else "-"
         for metric in (TEST,) if has_knn else (VAL, TEST):
-            row[f"{metric.title}: difference"] = _difference(at[metric.title])
-            row[f"{metric.title}: p"] = _p(at[metric.title]["p_corrected"])
+            row[f"{metric.title}{SEPARATOR}{DIFFERENCE}"] = _difference(at[metric.title])
+            row[f"{metric.title}{SEPARATOR}{P}"] = _p(at[metric.title]["p_corrected"])
         shown.append(row | {"seeds": _seeds(of_line), "state": of_line[0]["state"]})
     return _without_constant(pd.DataFrame(shown))
 

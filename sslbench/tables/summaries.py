@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from sslbench import paper
 from sslbench.cell.record import DONE
-from sslbench.tables import paper, statistics
+from sslbench.paper import TRAIN_LOSS, Metric, Row
+from sslbench.tables import statistics
 from sslbench.tables.compare import Seeds, SeedVariance
 from sslbench.tables.gather import Cell
 from sslbench.tables.groups import MIN_SEEDS
-from sslbench.tables.paper import TRAIN_LOSS, Metric, Row
 from sslbench.tables.statistics import IMAGES, SEEDS_AND_IMAGES
 
 SEEDS = "seeds"

@@ -6,12 +6,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from sslbench.tables import paper, shapes
+from sslbench import paper
+from sslbench.paper import BARLOW, KNN, SEMI, SUPERVISED, TEST, TRAIN, TRAIN_LOSS, VAL, Row
+from sslbench.tables import shapes
 from sslbench.tables.claims import RULES, Claim
 from sslbench.tables.compare import SeedVariance
 from sslbench.tables.contents import Ablation, Table
 from sslbench.tables.groups import Group, is_ablation, row_order, slug
-from sslbench.tables.paper import BARLOW, KNN, SEMI, SUPERVISED, TEST, TRAIN, TRAIN_LOSS, VAL, Row
 from sslbench.tables.summaries import summarize
 
 NOTE = (

@@ -6,18 +6,19 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from sslbench import paper
 from sslbench.cell.curves import CURVES, read_curves
-from sslbench.tables import paper, statistics
+from sslbench.paper import Row
+from sslbench.tables import statistics
 from sslbench.tables.contents import Table
 from sslbench.tables.gather import DAMAGE, Cell
 from sslbench.tables.groups import Group, row_order, slug
-from sslbench.tables.paper import Row
 
 TARGETS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 COSTS = {"seconds": ("seconds", 1.0), "flops": ("TFLOP", 1e-12)}
 """What it takes; the unit in which it is shown, and what that is times."""
 COLUMNS = ("step", "accuracy", *COSTS)
-NOTHING = pd.DataFrame(columns=COLUMNS, dtype=float)
+ACCURACY = COLUMNS.index("accuracy")
 UNUSUAL = re.compile(r"[^\w .,()@-]", re.ASCII)
 """What is left out of a processor's name: a record may be another's, and notes are not escaped."""
 NOTE = (
@@ -55,17 +56,20 @@ def time_tables(groups: list[Group], problems: list[str]) -> list[Table]:
     return tables
 
 
-def read_validations(cell: Cell, problems: list[str]) -> pd.DataFrame:
-    """Return a cell's validations, `COLUMNS` by step; none where it does not say what they took."""
+def read_validations(cell: Cell, problems: list[str]) -> np.ndarray:
+    """Return a cell's validations in their order, `(n, 4)` float64: `COLUMNS`.
+
+    None where it does not say what they took. What cannot be read is added to `problems`.
+    """
     path = cell.folder / CURVES
     try:
         points = [point for point in read_curves(path) if point["split"] == "val"]
-        found = pd.DataFrame([[point.get(name) for name in COLUMNS] for point in points])
-        return found.set_axis(COLUMNS, axis=1).astype(float).dropna() if points else NOTHING
+        found = np.array([[point.get(name) for name in COLUMNS] for point in points], float)
+        return found[~np.isnan(found).any(1)] if points else np.empty((0, len(COLUMNS)))
     except DAMAGE as error:
         if not any(str(path) in problem for problem in problems):
             problems.append(f"{path}: not curves ({error}); they are left out")
-        return NOTHING
+        return np.empty((0, len(COLUMNS)))
 
 
 def _processor(cell: Cell) -> str:
@@ -82,20 +86,20 @@ def _lines(group: Group, row: Row, problems: list[str]) -> Iterator[dict]:
         return
     shared = {"model": row.model, "method": row.method, "ratio": row.ratio, "from": row.init}
     for target in TARGETS:
-        reached = [cell[cell["accuracy"] >= target] for cell in cells]
-        firsts = [cell.iloc[0] for cell in reached if len(cell)]
+        reached = [cell[cell[:, ACCURACY] >= target] for cell in cells]
+        firsts = [cell[0] for cell in reached if len(cell)]
         if firsts:
             costs = _summarize(firsts, tuple(COSTS), len(cells))
             yield shared | {"accuracy": target, "is_best": False} | costs
-    bests = [cell.loc[cell["accuracy"].idxmax()] for cell in cells]
+    bests = [cell[cell[:, ACCURACY].argmax()] for cell in cells]
     yield shared | {"is_best": True} | _summarize(bests, ("accuracy", *COSTS), len(cells))
 
 
-def _summarize(points: list[pd.Series], names: tuple[str, ...], num_cells: int) -> dict:
+def _summarize(points: list[np.ndarray], names: tuple[str, ...], num_cells: int) -> dict:
     """Return means and intervals of points, one of each seed that has one."""
     found = {"reached": len(points), "n": num_cells}
     for name in names:
-        values = [point[name] for point in points]
+        values = [point[COLUMNS.index(name)] for point in points]
         found |= {name: np.mean(values), f"{name}_low": np.nan, f"{name}_high": np.nan}
         if len(values) == num_cells > 1:  # few seeds may lead below zero
             found |= dict(zip((f"{name}_low", f"{name}_high"), _interval(values), strict=True))

@@ -4,10 +4,11 @@ from collections.abc import Collection
 
 import matplotlib
 
+from sslbench.scatter import STYLE
 from sslbench.tables.contents import Picture, Report
 from sslbench.tables.groups import is_ablation
 from sslbench.tables.pictures.ablations import draw_ablations
-from sslbench.tables.pictures.album import STYLE, Album
+from sslbench.tables.pictures.album import Album
 from sslbench.tables.pictures.confusions import draw_confusions
 from sslbench.tables.pictures.curves import draw_curves
 from sslbench.tables.pictures.embeddings import draw_embeddings

@@ -5,12 +5,12 @@ from collections.abc import Collection, Iterator
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
+from sslbench import paper
 from sslbench.palette import ALARM, INK, LINES
-from sslbench.tables import paper
-from sslbench.tables.against_base import line_name
+from sslbench.scatter import add_legend
 from sslbench.tables.contents import Ablation, Picture, Report
 from sslbench.tables.groups import slug
-from sslbench.tables.pictures.album import COLLAPSED, WIDTH, add_legend
+from sslbench.tables.pictures.album import COLLAPSED, WIDTH
 from sslbench.tables.pictures.drawing import save_picture
 
 CAPTION = (
@@ -32,7 +32,7 @@ def draw_ablations(report: Report, formats: Collection[str]) -> Iterator[Picture
 def _draw(
     report: Report, formats: Collection[str], ablation: Ablation, lines: pd.DataFrame
 ) -> Picture:
-    labels = [line_name(line, ablation.keys) for _, line in lines.iterrows()]
+    labels = list(lines["name"])
     models = list(dict.fromkeys(lines["model"]))
     canvas = Canvas((WIDTH, 0.9 + 0.24 * len(lines)))
     ax = canvas.subplots()

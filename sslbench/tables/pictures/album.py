@@ -1,33 +1,28 @@
 """What the pictures of one group share: its rows, how models look, the grid of panels, files."""
 
 from collections.abc import Collection, Iterable, Iterator
-from itertools import accumulate, cycle
-from pathlib import Path
+from itertools import cycle
 from textwrap import wrap
 from typing import Any, NamedTuple
-from unicodedata import east_asian_width
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from matplotlib.lines import Line2D
 
-from sslbench.palette import ALARM, INK, LINES
-from sslbench.tables import paper
+from sslbench import paper
+from sslbench.palette import ALARM, LINES
+from sslbench.scatter import TITLE_WIDTH, add_legend
 from sslbench.tables.contents import Picture, Report
 from sslbench.tables.groups import Group, slug, unlabeled_per_labeled
 from sslbench.tables.pictures.drawing import save_picture
 from sslbench.words.escape import visible
 
-STYLE = Path(__file__).with_name("pictures.mplstyle")
 WIDTH = 7.2
 MAX_WAYS = 4
 """Rows of panels in one picture, so that it fits on a page."""
-TITLE_WIDTH, MAX_TITLE_LINES = 22, 4
-LINE_INCHES, LETTER_INCHES = 0.14, 0.07
-"""Characters that fit along a panel and lines that fit above it; a line's height, a letter's width.
-"""
+MAX_TITLE_LINES, LINE_INCHES = 4, 0.14
+"""Lines that fit above a panel, and the height of one."""
 COLLAPSED = ("collapsed", (ALARM, "X"))
 """What a legend says of the mark at collapsed cells, and the mark."""
 
@@ -139,43 +134,9 @@ def _order(row: paper.Row) -> tuple:
     return rank, row.method, row.init or "", unlabeled_per_labeled(row.ratio), row.model
 
 
-def add_legend(
-    canvas: Canvas, styles: Iterable[tuple[str, tuple[str, str]]], *, hollow: str = "", **more: Any
-) -> None:
-    """Name what colours and markers stand for below a picture; both tell things apart.
-
-    Args:
-        hollow: What hollow markers on dotted lines stand for, if there are any.
-    """
-    handles = [
-        Line2D([], [], color=color, marker=marker, label=short(name), **more)
-        for name, (color, marker) in styles
-    ]
-    for handle in handles:
-        if handle.get_color() == ALARM:
-            handle.set_linestyle("")
-    if hollow:
-        handles.append(
-            Line2D([], [], color=INK, marker="o", ls=":", lw=1, mfc="none", label=hollow)
-        )
-    longest = max((_width(handle.get_label()) for handle in handles), default=0)
-    column_inches = max(1.3, 0.5 + LETTER_INCHES * longest)
-    columns = min(5, max(1, int(canvas.get_figwidth() // column_inches)))
-    canvas.legend(handles=handles, loc="outside lower center", ncols=columns)
-
-
 def wrapped(title: str) -> str:
     """Break a title into lines that fit along a panel."""
     return "\n".join(wrap(visible(title), TITLE_WIDTH, max_lines=MAX_TITLE_LINES))
-
-
-def short(name: str) -> str:
-    """Cut a long name, and keep it in one line that is not empty."""
-    name = visible(name)
-    if _width(name) <= TITLE_WIDTH:
-        return name
-    ends = accumulate(map(_width, name))
-    return name[: sum(end < TITLE_WIDTH for end in ends)] + "…"
 
 
 def part(name: str) -> str:
@@ -187,8 +148,3 @@ def part(name: str) -> str:
 def listed(values: dict[str, float], digits: int = 1) -> str:
     """Write numbers by name for an alternative text: `ConvNet 53.9, ResNet18 67.4`."""
     return ", ".join(f"{name} {value:.{digits}f}" for name, value in values.items())
-
-
-def _width(text: str) -> int:
-    """Return how many letters wide a text is; one of Chinese or an emoji takes two."""
-    return sum(1 + (east_asian_width(letter) in "WF") for letter in text)

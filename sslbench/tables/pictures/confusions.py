@@ -5,11 +5,12 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from sslbench.tables import paper
+from sslbench import paper
+from sslbench.paper import Row
+from sslbench.scatter import short
 from sslbench.tables.contents import Picture
 from sslbench.tables.gather import Cell
-from sslbench.tables.paper import Row
-from sslbench.tables.pictures.album import Album, part, short, way_of, way_words
+from sslbench.tables.pictures.album import Album, part, way_of, way_words
 from sslbench.words.escape import printable
 
 MAX_NUMBERED_CLASSES, NUMBERED_FROM = 12, 5

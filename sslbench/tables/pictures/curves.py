@@ -1,5 +1,6 @@
 """Learning curves, one panel a way of training, and what methods say of their pseudo-labels."""
 
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,8 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
+from sslbench import paper
 from sslbench.cell import curves
-from sslbench.tables import paper
 from sslbench.tables.contents import Picture
 from sslbench.tables.pictures.album import (
     COLLAPSED,
@@ -49,12 +50,13 @@ def draw_curves(album: Album) -> Iterator[Picture]:
         for cell in (album.group.done(row) or album.group.rows[row]).values():
             path = cell.folder / curves.CURVES
             try:
-                points = _numbers(curves.read_curves(path))
-                found.append(points.assign(way=way, model=row.model))
+                points = curves.read_curves(path)
+                _require_numbers(points)
+                found += [point | {"way": way, "model": row.model} for point in points]
             except (ValueError, TypeError, AttributeError, OSError) as error:
                 album.report.problems.append(f"{path}: not curves ({error}); they are left out")
-    if any(map(len, found)):
-        bands = _bands(pd.concat(found), ways)
+    if found:
+        bands = _bands(pd.DataFrame(found), ways)
         note = f"{NOTE}At the end, where one collapsed: a cross. "
         yield from _draw_panels(album, bands, ACCURACY, "curves", "Validation accuracy", note)
         note = f"{NOTE}It has another meaning for each method. "
@@ -62,13 +64,16 @@ def draw_curves(album: Album) -> Iterator[Picture]:
         yield from _draw_pseudo_labels(album, bands)
 
 
-def _numbers(points: list[dict[str, Any]]) -> pd.DataFrame:
-    frame = pd.DataFrame(points)
-    missing = {"step", "epoch", "split"} - set(frame)
-    wrong = missing | set(frame) - set(frame.select_dtypes("number")) - {"split"}
-    if points and wrong:
-        raise ValueError(f"{wrong} are not always numbers")
-    return frame
+def _require_numbers(points: list[dict[str, Any]]) -> None:
+    missing = {"step", "epoch", "split"}.difference(*points)
+    values = ((name, it) for point in points for name, it in point.items() if name != "split")
+    wrong = {name for name, it in values if not (it is None or _is_number(it))}
+    if points and missing | wrong:
+        raise ValueError(f"{missing | wrong} are not always numbers")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
 def _bands(points: pd.DataFrame, ways: list[Way]) -> Bands:

@@ -7,14 +7,13 @@ from collections.abc import Collection
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 from PIL import Image
 
 from sslbench.files.atomic import replace_file
 from sslbench.palette import DARK
+from sslbench.scatter import rendered
 from sslbench.tables.contents import Picture
 from sslbench.tables.render import write_csv
 
@@ -64,15 +63,6 @@ def _save(canvas: Canvas, path: Path) -> None:
     if kind == "svg":
         contents = _themed(contents)
     replace_file(path, lambda file: file.write(contents))
-
-
-def rendered(canvas: Canvas) -> Image.Image:
-    """Draw a picture into pixels, without warnings of letters that the font lacks."""
-    drawn = FigureCanvasAgg(canvas)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        drawn.draw()
-    return Image.fromarray(np.asarray(drawn.buffer_rgba())[..., :3])
 
 
 def _saved(canvas: Canvas, kind: str) -> bytes:

@@ -1,6 +1,6 @@
 """Embeddings in the plane, by class: of test images, and of validation images while training."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -8,31 +8,27 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
+from sslbench import paper
 from sslbench.cell.embeddings import EMBEDDINGS, Embeddings, read_embeddings
-from sslbench.evaluate.projection import MAX_POINTS, Projection, choose_points, project_all
+from sslbench.evaluate.projection import Projection, choose_points, project_all
 from sslbench.palette import ALARM, BACK, class_style
-from sslbench.tables import paper
+from sslbench.paper import Row
+from sslbench.scatter import LETTER_INCHES, NO_TICKS, name_classes, scatter, short
 from sslbench.tables.contents import Picture
 from sslbench.tables.gather import Cell
-from sslbench.tables.paper import Row
 from sslbench.tables.pictures.album import (
-    LETTER_INCHES,
     LINE_INCHES,
     WIDTH,
     Album,
-    add_legend,
     listed,
     part,
-    short,
     way_of,
     way_words,
     wrapped,
 )
 
-MAX_SNAPSHOTS = 5
-FEW_POINTS = 300
-"""Test images in one of many panels."""
-NO_TICKS = {"xticks": [], "yticks": []}
+FEW_POINTS, MANY_POINTS = 200, 300
+"""Images in one of many panels, and in one of two: t-SNE takes a millisecond or more for each."""
 PANEL = np.array([3.3, 2.6])
 """Inches of one of two panels."""
 NOTE = (
@@ -49,21 +45,22 @@ def draw_embeddings(album: Album) -> Iterator[Picture]:
     tests = _project(album, EMBEDDINGS.format("test"), least=1, num_points=FEW_POINTS)
     for end, rows in album.pages(tests):
         yield _draw_tests(album, f"tsne{end}", {row: tests[row] for row in rows})
-    snapshots = _project(album, "snapshot-*.npz", least=2)
+    snapshots = _project(album, "snapshot-*.npz", least=2, num_points=MANY_POINTS)
     for number, way in enumerate(dict.fromkeys(map(way_of, snapshots)), start=1):
         of_way = {row: found for row, found in snapshots.items() if way_of(row) == way}
         yield _draw_ends(album, f"snapshots-{number}" if number > 1 else "snapshots", of_way)
 
 
-def _project(album: Album, pattern: str, least: int, num_points: int = MAX_POINTS) -> Found:
-    """Project what rows' first finished cells keep; what cannot be read becomes a problem."""
+def _project(album: Album, pattern: str, least: int, num_points: int) -> Found:
+    """Project the first and the last that rows' first finished cells keep.
+
+    What cannot be read becomes a problem.
+    """
     found = {}
     for row in album.rows:
         for cell in list(album.group.done(row).values())[:1]:
             paths = sorted(cell.folder.glob(pattern))
-            # The first and the last are among the few that are taken.
-            places = np.linspace(0, len(paths) - 1, min(len(paths), MAX_SNAPSHOTS)).round()
-            paths = [paths[int(place)] for place in places]
+            paths = list(dict.fromkeys([*paths[:1], *paths[-1:]]))
             try:
                 if len(paths) >= least:
                     found[row] = cell, paths, _same_points(paths, num_points)
@@ -120,7 +117,7 @@ def _draw_ends(album: Album, name: str, found: Found) -> Picture:
     way = " ".join(album.way_title(way_of(row)).split())
     figure = " (the paper's figure 5)" * album.group.beside_paper
     title = f"Embeddings of validation images, first and last, {way}{figure}"
-    note = f"t-SNE, each snapshot starting from where the one before ended. {NOTE}"
+    note = f"t-SNE, the last starting from where the first ended. {NOTE}"
     models = ", ".join(paper.title(each.model) for each in found)
     alt = (
         f"Two panels a model ({models}): validation images as points coloured by class, after the "
@@ -143,17 +140,6 @@ def _frame(found: Found) -> pd.DataFrame:
         for row, (cell, paths, projections) in found.items()
         for path, projection in zip(paths, projections, strict=True)
     ).set_index(["method", "from", "ratio", "model"])
-
-
-def scatter(ax: Axes, points: np.ndarray, labels: np.ndarray, size: float) -> None:
-    """Draw `(n, 2)` points by class."""
-    for label in np.unique(labels):
-        color, marker = class_style(int(label))
-        style = {"color": color, "marker": marker, "markersize": size**0.5, "alpha": 0.8}
-        ax.plot(*points[labels == label].T, linestyle="", markeredgewidth=0, **style)
-    ax.grid(visible=False)
-    ax.spines[:].set(visible=True, alpha=0.3)
-    ax.set_aspect("equal", adjustable="datalim")
 
 
 def _name_in_place(ax: Axes, projection: Projection, names: list[str]) -> None:
@@ -188,9 +174,3 @@ def apart(places: np.ndarray, widths: np.ndarray) -> np.ndarray:
         if not moved:
             break
     return found
-
-
-def name_classes(canvas: Canvas, names: Iterable[str]) -> None:
-    """Name below a picture what the colours and markers of `scatter` stand for."""
-    styles = [(name, class_style(label)) for label, name in enumerate(names)]
-    add_legend(canvas, styles, linestyle="", markersize=5)

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
-from sslbench.tables import paper
+from sslbench import paper
+from sslbench.paper import SEMI, TABLE_4, TEST, TRAIN, VAL
+from sslbench.scatter import add_legend
 from sslbench.tables.contents import Picture
 from sslbench.tables.groups import slug, unlabeled_per_labeled
-from sslbench.tables.paper import SEMI, TABLE_4, TEST, TRAIN, VAL
-from sslbench.tables.pictures.album import COLLAPSED, WIDTH, Album, add_legend, listed
+from sslbench.tables.pictures.album import COLLAPSED, WIDTH, Album, listed
 
 METRICS = (TRAIN, VAL, TEST)
 PLACE = ["metric", "model", "x", "ratio"]

@@ -8,11 +8,12 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
 from matplotlib.ticker import EngFormatter, LogLocator
 
+from sslbench import paper
 from sslbench.palette import INK
-from sslbench.tables import paper
+from sslbench.scatter import short
 from sslbench.tables.contents import Picture
-from sslbench.tables.pictures.album import WIDTH, Album, listed, short, way_words
-from sslbench.tables.time_to_accuracy import COSTS, read_validations
+from sslbench.tables.pictures.album import WIDTH, Album, listed, way_words
+from sslbench.tables.time_to_accuracy import COLUMNS, COSTS, read_validations
 
 AXES = {"seconds": "seconds of training steps", "flops": "floating-point operations"}
 STYLES = ("-", "--", ":", "-.")
@@ -26,13 +27,13 @@ def draw_time_to_accuracy(album: Album) -> Iterator[Picture]:
     """Draw each finished row's mean over seeds, where curves say what training took."""
     found = []
     for row in album.rows:
-        method, start = way_words((row.method, row.init))
+        place = *way_words((row.method, row.init)), row.model
         for cell in album.group.done(row).values():
             points = read_validations(cell, album.report.problems)
-            found.append(points.assign(**{"method": method, "from": start, "model": row.model}))
-    if not any(map(len, found)):
+            found += [(*place, *point) for point in points.tolist()]
+    if not found:
         return
-    points = pd.concat([each for each in found if len(each)])
+    points = pd.DataFrame(found, columns=[*PLACES[:3], *COLUMNS])
     points["accuracy"] *= 100
     spread = {"accuracy": ("accuracy", "mean"), "deviation": ("accuracy", "std")}
     costs = {name: (name, "mean") for name in COSTS}

@@ -1,8 +1,8 @@
 """The paper's figures of what one cell repeats."""
 
+from sslbench import paper
 from sslbench.cell.record import Record
-from sslbench.tables import paper
-from sslbench.tables.paper import Row
+from sslbench.paper import Row
 
 TABLES = {"1": paper.TABLE_1, "2": paper.TABLE_2, "3": paper.TABLE_3, "4": paper.TABLE_4}
 
