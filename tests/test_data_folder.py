@@ -226,7 +226,7 @@ def test_a_file_that_could_not_be_read_once_is_read_again(tmp_path, monkeypatch)
     monkeypatch.setattr("sslbench.files.checksums.SETTLED_NS", -(10**18))
     whole = read_digests(tmp_path, ["a.png"], tmp_path / "elsewhere")
     with monkeypatch.context() as patch:
-        patch.setattr("sslbench.data.content.file_sha256", Mock(side_effect=OSError))
+        patch.setattr("sslbench.data.content.read_small", Mock(side_effect=OSError))
         assert read_digests(tmp_path, ["a.png"], tmp_path / "memory") == [bytes(32)]
     assert read_digests(tmp_path, ["a.png"], tmp_path / "memory") == whole
 
