@@ -23,7 +23,7 @@ from sslbench.data.content import hash_pieces, read_digests
 from sslbench.data.packing import Items, pack_images
 from sslbench.machine.threads import OF_THIS_PROCESS, allowed_threads
 
-IN_TURN = 2000
+IN_TURN = 20_000
 QUICK_IMAGES = 20
 NOISE = (320, 240)
 """Size of the images that are drawn where none are given."""
@@ -53,12 +53,14 @@ def _measure(
             path.read_bytes()  # into the page cache
         loops, packing = folder / "loop", []
         looping = _seconds(lambda part=part, loops=loops: _loop(part, side, loops))
+        size = loops.stat().st_size
+        loops.unlink()  # or the disk would write it meanwhile
         for threads in arguments.threads:
             os.environ[OF_THIS_PROCESS] = str(threads)
             with scratch_folder() as ours:
                 target = ours / "train_X.bin"
                 packing.append(_seconds(lambda part=part, it=target: _pack(part, side, it)))
-                assert target.stat().st_size == loops.stat().st_size
+                assert target.stat().st_size == size
         yield len(part), looping, packing
 
 
