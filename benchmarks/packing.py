@@ -23,7 +23,7 @@ from sslbench.data.content import hash_pieces, read_digests
 from sslbench.data.packing import Items, pack_images
 from sslbench.machine.threads import OF_THIS_PROCESS, allowed_threads
 
-IN_TURN = 20_000
+IN_TURN = 50_000
 QUICK_IMAGES = 20
 NOISE = (320, 240)
 """Size of the images that are drawn where none are given."""

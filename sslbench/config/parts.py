@@ -178,8 +178,12 @@ class Method(Part):
         """Build the module that learns, around an encoder."""
         raise NotImplementedError
 
-    def settled(self, count_labeled: Callable[[], int]) -> Self:
-        """Return the same without what makes no difference with so many labelled images."""
+    def settled(self, ratio: Ratio, count_labeled: Callable[[], int]) -> Self:
+        """Return the same without what makes no difference here: as by default, that is.
+
+        Args:
+            count_labeled: Called where the number of labelled images matters.
+        """
         return self
 
     def __post_init__(self) -> None:

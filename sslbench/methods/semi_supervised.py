@@ -1,7 +1,8 @@
 """What semi-supervised methods share: their images of both kinds, and how they pass the encoder."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 from sslbench.config.parts import LABELED, UNLABELED, Method, Ratio, Stream
 from sslbench.config.ranges import (
@@ -42,14 +43,23 @@ class SemiSupervised(Method):
         one_of("method.labeled_view", self.labeled_view, ("view_a", "view_b"))
         below_one("method.label_smoothing", self.label_smoothing)
 
+    def settled(self, ratio: Ratio, count_labeled: Callable[[], int]) -> Self:
+        if _is_of_batches(ratio):
+            return replace(self, unlabeled_batch_size=type(self).unlabeled_batch_size)
+        return self
+
     def streams(self, ratio: Ratio) -> list[Stream]:
         num_unlabeled = self.unlabeled_batch_size
-        if ratio.of == "batch" and ratio.unlabeled > 0:
+        if _is_of_batches(ratio):
             num_unlabeled = max(1, round(self.batch_size * ratio.unlabeled / ratio.labeled))
         return [
             Stream(LABELED, {"labeled": self.labeled_view}, self.batch_size),
             Stream(UNLABELED, self.UNLABELED_VIEWS, num_unlabeled),
         ]
+
+
+def _is_of_batches(ratio: Ratio) -> bool:
+    return ratio.of == "batch" and ratio.unlabeled > 0
 
 
 @dataclass
