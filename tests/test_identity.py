@@ -196,6 +196,7 @@ def test_a_ratio_of_batches_is_no_part_of_a_method_whose_batches_have_none():
         (("method=barlow method.knn_k=9",), "method=barlow method.knn_k=10"),
         (("", "data.test_fraction=0.1", "data.val_from=test"), "data.val_fraction=0.3"),
         ((OF_BATCHES, f"{OF_BATCHES} method.unlabeled_batch_size=8"), "method=semi ratio=1:5"),
+        (("method.freeze=true", "method.freeze=true method.layer_decay=0.5"), ""),
     ],
 )
 def test_settings_that_take_the_same_images_are_one_cell(alike, other, outputs):
