@@ -32,7 +32,7 @@ CHUNK_IMAGES = 256
 CHUNKS_FOR_PROCESSES = 64
 """So many are worth the second that processes take to start."""
 MOST_PROCESSES = 16
-"""Each takes some 100 MB."""
+"""Each takes some 50 MB."""
 REASON_LENGTH = 200
 Broken = dict[int, str]
 """By position in a split, why an image cannot be decoded."""
