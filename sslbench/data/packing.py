@@ -116,6 +116,7 @@ def _pack_chunk(items: Sequence[Item], start: int, side: int, raw: Path) -> Brok
 
 def _pack_in_process(items: Sequence[Item], start: int, side: int, raw: Path) -> Broken:
     exit_with_parent()  # the next call would write to the same file
+    warnings.simplefilter("ignore")  # as in the process that started this one
     return _pack_chunk(items, start, side, raw)
 
 
