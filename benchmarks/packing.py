@@ -2,12 +2,14 @@
 
     python -m benchmarks.packing --images FOLDER --side 96
 
-The loop opens each file, converts it to RGB, resizes and crops it, and writes its pixels: what
-everybody writes. Both take the same images, some thousand at a time in turn, so that whatever else
+Packing hashes each file and each packed image, too: that tells a set from others. The loop opens
+each file, converts it to RGB, resizes and crops it, and writes its pixels: what everybody writes.
+Both take the same images, some thousand at a time in turn, so that whatever else
 the machine does meets both alike; images per second are read as ratios.
 """
 
 import argparse
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,10 +19,11 @@ from PIL import Image, ImageOps
 
 from benchmarks.command import Table, command_parser, print_tables, scratch_folder
 from benchmarks.measure import spread
+from sslbench.data.content import hash_pieces, read_digests
 from sslbench.data.packing import Items, pack_images
-from sslbench.machine.threads import allowed_threads
+from sslbench.machine.threads import OF_THIS_PROCESS, allowed_threads
 
-IN_TURN = 5000
+IN_TURN = 50_000
 QUICK_IMAGES = 20
 NOISE = (320, 240)
 """Size of the images that are drawn where none are given."""
@@ -30,33 +33,43 @@ def main() -> None:
     parser = command_parser("packing", __doc__)
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="of JPEGs, in any folders")
     parser.add_argument("--side", type=int, default=96)
+    parser.add_argument("--threads", type=int, nargs="+", default=[allowed_threads()])
     arguments = parser.parse_args()
     with scratch_folder() as folder:
         paths = sorted((arguments.images or _draw(folder / "drawn")).rglob("*.jpg"))
         paths = paths[:QUICK_IMAGES] if arguments.quick else paths
-        rounds = list(_measure(paths, folder, arguments.side))
+        rounds = list(_measure(paths, folder, arguments))
         print_tables([_table(paths, rounds, arguments)], arguments, seconds=rounds)
 
 
-def _measure(paths: list[Path], folder: Path, side: int) -> Iterator[tuple[int, float, float]]:
-    """Yield how many images were packed, in how many seconds, and how many PIL's loop took."""
+def _measure(
+    paths: list[Path], folder: Path, arguments: argparse.Namespace
+) -> Iterator[tuple[int, float, list[float]]]:
+    """Yield a number of images, and the seconds that PIL's loop and packing by threads took."""
+    side = arguments.side
     for start in range(0, len(paths), IN_TURN):
         part = paths[start : start + IN_TURN]
         for path in part:
             path.read_bytes()  # into the page cache
-        ours, loops = folder / f"{start}.bin", folder / f"{start}.loop"
-        packing = _seconds(lambda part=part, ours=ours: _pack(part, side, ours))
+        loops, packing = folder / "loop", []
         looping = _seconds(lambda part=part, loops=loops: _loop(part, side, loops))
-        assert ours.stat().st_size == loops.stat().st_size
-        ours.unlink()
-        loops.unlink()
-        yield len(part), packing, looping
+        size = loops.stat().st_size
+        loops.unlink()  # or the disk would write it meanwhile
+        for threads in arguments.threads:
+            os.environ[OF_THIS_PROCESS] = str(threads)
+            with scratch_folder() as ours:
+                target = ours / "train_X.bin"
+                packing.append(_seconds(lambda part=part, it=target: _pack(part, side, it)))
+                assert target.stat().st_size == size
+        yield len(part), looping, packing
 
 
 def _pack(paths: list[Path], side: int, target: Path) -> None:
+    read_digests(Path("/"), [str(path.absolute()) for path in paths], target.parent / "memory")
     items = Items([str(path) for path in paths], None, lambda start, stop: paths[start:stop])
     broken = pack_images(items, side, target)
     assert not broken, broken
+    hash_pieces(target, 3 * side**2)
 
 
 def _loop(paths: list[Path], side: int, target: Path) -> None:
@@ -84,22 +97,23 @@ def _draw(folder: Path) -> Path:
 
 
 def _table(
-    paths: list[Path], rounds: list[tuple[int, float, float]], arguments: argparse.Namespace
+    paths: list[Path], rounds: list[tuple[int, float, list[float]]], arguments: argparse.Namespace
 ) -> Table:
-    ratios = spread([looping / packing for _, packing, looping in rounds])
-    ours, loops = (spread([each[0] / each[column] for each in rounds]).median for column in (1, 2))
-    size, threads = Image.open(paths[0]).size, allowed_threads()
+    def rate(seconds: list[float]) -> str:
+        numbers = [number for number, *_ in rounds]
+        return f"{spread([n / s for n, s in zip(numbers, seconds, strict=True)]).median:,.0f}"
+
+    loops, rows = [seconds for _, seconds, _ in rounds], []
+    for column, threads in enumerate(arguments.threads):
+        ours = [packing[column] for *_, packing in rounds]
+        ratio = spread([loop / mine for loop, mine in zip(loops, ours, strict=True)])
+        shown = f"{ratio.median:.2f} ({ratio.lower:.2f} to {ratio.upper:.2f})"
+        rows.append((str(threads), rate(ours), rate(loops), shown))
+    size = Image.open(paths[0]).size
     return Table(
-        f"{len(paths):,} JPEGs of {size[0]}x{size[1]} at {arguments.side} pixels, "
-        f"{threads} threads",
-        ("packed, images/s", "PIL's loop, images/s", "packed : loop, median (quartiles)"),
-        [
-            (
-                f"{ours:,.0f}",
-                f"{loops:,.0f}",
-                f"{ratios.median:.2f} ({ratios.lower:.2f} to {ratios.upper:.2f})",
-            )
-        ],
+        f"{len(paths):,} JPEGs of {size[0]}x{size[1]} at {arguments.side} pixels",
+        ("threads", "packed, images/s", "PIL's loop, images/s", "packed : loop (quartiles)"),
+        rows,
     )
 
 

@@ -23,7 +23,9 @@ def _age(text: str) -> float:
 
 def _setting(text: str) -> str:
     if "=" not in text.lstrip("="):
-        raise argparse.ArgumentTypeError(f"{text}: give setting=value, as in method=semi")
+        raise argparse.ArgumentTypeError(
+            f"{text}: give setting=value, as in method=semi; a cell goes by --cell {text}"
+        )
     return text
 
 
@@ -44,14 +46,14 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, help=what, description=f"{what}.".capitalize())
         add = command.add_argument
         add("--outputs", type=Path, default=Path("outputs"), help="folder of cells (%(default)s)")
-        add("--format", choices=("text", "json", "csv"), default="text", help="(%(default)s)")
+        if name != "rm":
+            add("--format", choices=("text", "json", "csv"), default="text", help="(%(default)s)")
         if name == "show":
             add("cell", help="its id")
             continue
         add("settings", nargs="*", type=_setting, metavar="setting=value", help="of these cells")
         add("--cell", action="append", metavar="ID", help="these alone; may be given again")
-        states = "done, failed, interrupted, blocked, running, planned or unreadable"
-        add("--state", metavar="STATE", help=states)
+        add("--state", metavar="STATE", help="done, failed, running, … of these")
         add("--older-than", type=_age, metavar="30d", help="touched last before that time")
         add("--other-code", action="store_true", help="trained by other code than this")
         if name == "rm":
@@ -83,8 +85,6 @@ def main(arguments: list[str] | None = None) -> None:
         cells = list_cells(options.outputs, filters)
     except ValueError as error:
         raise UsageError(error) from None
-    if options.command == "show" and not cells:
-        raise UsageError(f"{options.cell}: there is no such cell below {options.outputs}")
     if options.command == "rm":
         sys.exit(_remove(cells, options, filters))
     show(_written(cells, options))
@@ -113,20 +113,24 @@ def _remove(cells: "list[Listed]", options: argparse.Namespace, filters: "Filter
     what = "the weights of" if options.weights else "all of"
     freed = sum(cell.room["weights"] if options.weights else cell.bytes for cell in cells)
     print(table(cells, "text"))
-    for child, parent in dependants(options.outputs, cells):
-        print(f"note: {child} starts from {parent}, and cannot be trained again without it")
+    for parent, children in dependants(options.outputs, cells).items():
+        print(f"note: {parent}: without it these cannot be trained again: {', '.join(children)}")
     if not options.yes:
         if not sys.stdin.isatty():
             raise UsageError("rm asks before it removes, and nobody is there to answer: add --yes")
-        answer = input(f"Remove {what} these {len(cells)} cells, {size(freed)}? [y/N] ")
+        answer = input(f"Remove {what} {_cells(len(cells))}, {size(freed)}? [y/N] ")
         if answer.strip().lower() not in ("y", "yes"):
             print("nothing was removed")
             return 1
     failed = remove(cells, weights_only=options.weights)
     for cell, why in failed.items():
         print(f"sslbench: {cell}: {why}", file=sys.stderr)
-    print(f"removed {what} {len(cells) - len(failed)} cells")
+    print(f"removed {what} {_cells(len(cells) - len(failed))}")
     return 1 if failed else 0
+
+
+def _cells(number: int) -> str:
+    return f"{number} cell{'s' * (number != 1)}"
 
 
 if __name__ == "__main__":

@@ -8,8 +8,7 @@ from PIL import Image
 
 from sslbench.cell.card import CARD
 from sslbench.cell.embeddings import EMBEDDINGS, read_embeddings
-from sslbench.cell.record import Record
-from sslbench.data.preview import PREVIEW
+from sslbench.cell.record import PREVIEW, Record
 from sslbench.evaluate.projection import choose_points
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from torch.testing import assert_close
 
 from sslbench import export
 from sslbench.build import build_encoder
+from sslbench.cell.checkpoint import load
 from sslbench.cell.foreign_weights import fit_weights
 from sslbench.config.parts import Sizes
 from sslbench.engine.step import set_learning_rate
@@ -83,6 +84,9 @@ def test_keys_that_do_not_fit_are_named(encoder, cell, tmp_path):
     message = r"another encoder than model=convnet \(no 3.bias; 0.weight is \(8, 3, 5, 5\) and not"
     with pytest.raises(ValueError, match=message):
         build_encoder(settings)
+    torch.save(encoder, tmp_path / "whole.pt")
+    with pytest.raises(ValueError, match=r"whole.pt: .*save a model's state_dict\(\)"):
+        load(tmp_path / "whole.pt")
     with pytest.raises(ValueError, match="none of its weights"):
         fit_weights({"a": [1], 3: torch.zeros(2)}, encoder, settings.model)
 

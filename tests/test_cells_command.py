@@ -159,7 +159,7 @@ def test_cells_that_start_from_a_removed_one_are_named(outputs, run):
     parent = next(it for it in cells_of(outputs) if it.startswith("supervised-convnet"))
     make_cell(outputs, "convnet", "semi", "1:5", changes={"init.from": parent}, cell_id="child")
     _, said, _ = run("rm", "--yes", "--cell", parent)
-    assert f"child starts from {parent}" in said
+    assert f"{parent}: without it these cannot be trained again: child" in said
 
 
 @pytest.mark.parametrize(
@@ -168,6 +168,8 @@ def test_cells_that_start_from_a_removed_one_are_named(outputs, run):
         ("ls metod=semi", "metod=semi: no cell below"),
         ("ls --older-than 3", "3: give hours, days or weeks"),
         ("ls semi", "semi: give setting=value"),
+        ("rm --yes --state finished", "finished: must be one of done, "),
+        ("rm --yes --cell nonsense", "nonsense: there is no such cell"),
     ],
 )
 def test_wrong_usage_is_refused(words, message, run):

@@ -155,6 +155,7 @@ def test_values_out_of_range_are_named(override):
             "is a name, and YAML reads one as int; put it in quotes\n",
         ),
         ("modle=convnet", "key modle; did you mean model?\n"),
+        ("epochs=3", "key epochs; did you mean method.epochs?\n"),
         ("method.treshold=0", "method.treshold; did you mean method.threshold?\n"),
         ("method.pseudo_labels=soft", "it belongs to method=fixmatch and method=semi\n"),
         ("model=resnet18 model.dropout=0", "key model.dropout; it belongs to model=convnet and"),

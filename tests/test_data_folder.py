@@ -209,6 +209,17 @@ def test_packing_goes_on_where_it_was_cut(tmp_path, monkeypatch):
     assert not list((outputs / "cache" / "packed").glob(".*.packing"))
 
 
+def test_processes_pack_as_threads_do(tmp_path, monkeypatch):
+    root = make_folders(tmp_path / "set", train=CHUNK_IMAGES, test=4, suffix="bmp")
+    (root / "train" / "cat" / "007.bmp").write_bytes(b"BM")
+    by_threads = folder(root).concrete(tmp_path / "threads")
+    monkeypatch.setattr("sslbench.data.packing.CHUNKS_FOR_PROCESSES", 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert folder(root).concrete(tmp_path / "processes") == by_threads
+    (note,) = open_dataset(by_threads, tmp_path / "processes").files.notes
+    assert "cat/007.bmp (UnidentifiedImageError" in note
+
+
 def test_a_class_without_a_test_image_is_told(tmp_path):
     make_folders(tmp_path, classes=("cat", "dog", "cow"), train=10, test=10)
     shutil.rmtree(tmp_path / "test" / "cow")
@@ -226,7 +237,7 @@ def test_a_file_that_could_not_be_read_once_is_read_again(tmp_path, monkeypatch)
     monkeypatch.setattr("sslbench.files.checksums.SETTLED_NS", -(10**18))
     whole = read_digests(tmp_path, ["a.png"], tmp_path / "elsewhere")
     with monkeypatch.context() as patch:
-        patch.setattr("sslbench.data.content.file_sha256", Mock(side_effect=OSError))
+        patch.setattr("sslbench.data.content.read_small", Mock(side_effect=OSError))
         assert read_digests(tmp_path, ["a.png"], tmp_path / "memory") == [bytes(32)]
     assert read_digests(tmp_path, ["a.png"], tmp_path / "memory") == whole
 

@@ -36,6 +36,7 @@ ELSEWHERE = ("name", "kind", "root", "url", "download", "fold", "fingerprint", "
 ELSEWHERE += ("unlabeled_from", "test_fraction", "outputs", "cell", "init")
 """Where things are, and what has tests of its own."""
 ELSEWHERE += ("threads",)  # a cell goes on only with as many as it was begun with
+OF_BATCHES = "method=semi ratio.of=batch ratio=1:5"
 WRN = "model=wrn45_2 model.stem_width=4 model.widths=[4,4,4,4] model.strides=[2,2,2,2]"
 WRN += " model.blocks_per_stage=1"
 THIN = "model.channels=4 method.batch_size=4 precision=fp32 ratio=1:5 steps=5"
@@ -194,9 +195,11 @@ def test_a_ratio_of_batches_is_no_part_of_a_method_whose_batches_have_none():
         (("method=barlow", *(f"method=barlow method.knn_k={k}" for k in (60, 200, 999))), ""),
         (("method=barlow method.knn_k=9",), "method=barlow method.knn_k=10"),
         (("", "data.test_fraction=0.1", "data.val_from=test"), "data.val_fraction=0.3"),
+        ((OF_BATCHES, f"{OF_BATCHES} method.unlabeled_batch_size=8"), "method=semi ratio=1:5"),
+        (("method.freeze=true", "method.freeze=true method.layer_decay=0.5"), ""),
     ],
 )
-def test_settings_that_choose_the_same_images_are_one_cell(alike, other, outputs):
+def test_settings_that_take_the_same_images_are_one_cell(alike, other, outputs):
     ids = {make_cell(outputs, *words.split()).id for words in alike}
     assert len(ids) == 1
     assert make_cell(outputs, *other.split()).id not in ids

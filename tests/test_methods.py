@@ -168,7 +168,7 @@ def test_an_average_follows_the_weights_takes_over_buffers_and_is_evaluated(meth
 def test_what_takes_longer_than_a_training_is_said_with_a_value_that_does_not(setting, words):
     def said(num_steps, *more):
         settings = compose(*words, *more)
-        return settings.model.unsettled(num_steps) + settings.method.unsettled(num_steps)
+        return settings.model.too_slow(num_steps) + settings.method.too_slow(num_steps)
 
     (line,) = said(100)
     assert line.startswith(setting)

@@ -86,3 +86,13 @@ def test_settings_are_taken_as_wandbs_agent_writes_them(typed, read, monkeypatch
     with as_hydra_reads_it():
         assert sys.argv == ["train", read]
     assert sys.argv == ["train", typed]
+
+
+def test_options_may_stand_between_settings(monkeypatch):
+    typed = ["train", "seed=1", "--config-dir", "mine", "steps=2", "-m", "~tracking.group"]
+    monkeypatch.setattr("sys.argv", typed)
+    with as_hydra_reads_it():
+        assert sys.argv == [
+            *("train", "-m", "--config-dir", "mine"),
+            *("seed=1", "steps=2", "~tracking.group"),
+        ]

@@ -7,13 +7,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sslbench.cell.curves import CURVES
-from sslbench.cell.record import DONE, INTERRUPTED, RECORD, SETTINGS, Record, load_record
+from sslbench.cell.record import DONE, INTERRUPTED, RECORD, SETTINGS, STATUSES, Record, load_record
 from sslbench.files.checksums import read_sealed
 from sslbench.files.lock import Held, Lock, is_held, read_claim
 from sslbench.files.small import read_small
 
 RUNNING, WAITING, PLANNED, MISSING = "running", "waiting", "planned", "missing"
 UNREADABLE = "unreadable"
+STATES = (*STATUSES, RUNNING, WAITING, PLANNED, UNREADABLE)
 LOCK, QUEUED = ".lock", ".queued"
 
 

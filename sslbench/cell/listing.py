@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sslbench.cell.folder import UNREADABLE, CellFolder, cells_folder
+from sslbench.cell.folder import STATES, UNREADABLE, CellFolder, cells_folder
 from sslbench.cell.record import DONE, RECORD, SETTINGS, Record, flatten
 from sslbench.cell.versions import is_of_other_code
 from sslbench.files.checksums import read_sealed
@@ -82,9 +82,18 @@ def list_cells(outputs: Path, filters: Filters) -> list[Listed]:
     """Return the cells below `outputs` that filters take, by id.
 
     Raises:
-        ValueError: If no cell has a setting that is filtered by, so that it may be misspelt.
+        ValueError: If there is no such state or id, or no cell has a setting that is filtered by:
+            it may be misspelt.
     """
+    if filters.state not in (None, *STATES):
+        raise ValueError(f"--state {filters.state}: must be one of {', '.join(STATES)}")
     cells = [_look(path) for path in sorted(cells_folder(outputs).glob("*/"))]
+    unknown = set(filters.ids or ()) - {cell.id for cell in cells}
+    if unknown:
+        raise ValueError(
+            f"{min(unknown)}: there is no such cell below {outputs}; `python -m sslbench.cells ls` "
+            "lists them"
+        )
     known = {key for cell in cells for key in cell.settings}
     for setting in filters.settings if known else []:
         if (key := setting.partition("=")[0]) not in known:

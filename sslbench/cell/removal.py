@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,13 +11,15 @@ from sslbench.cell.listing import Filters, Listed, list_cells
 from sslbench.cell.record import DONE, RECORD
 
 
-def dependants(outputs: Path, cells: Sequence[Listed]) -> Iterator[tuple[str, str]]:
-    """Yield the cells, not among these, that start from one of them, and that one."""
+def dependants(outputs: Path, cells: Sequence[Listed]) -> dict[str, list[str]]:
+    """Return, by cell, the cells that start from it and are not among these themselves."""
     chosen = {cell.id for cell in cells}
+    found: dict[str, list[str]] = {}
     for cell in list_cells(outputs, Filters()):
         parent = cell.settings.get("init.from")
         if parent in chosen and cell.id not in chosen:
-            yield cell.id, parent
+            found.setdefault(parent, []).append(cell.id)
+    return found
 
 
 def remove(cells: Sequence[Listed], *, weights_only: bool) -> dict[str, str]:

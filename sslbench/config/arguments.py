@@ -56,8 +56,10 @@ def as_hydra_reads_it() -> Iterator[None]:
                 f"{MOST_VALUES:,} are read; write range(0,10), or put them into a file of conf/"
             )
     parser, sweeps = OverridesParser.create(), not MULTIRUN.isdisjoint(typed)
-    sys.argv = [typed[0], *["-m"] * sweeps]  # before all settings, which argparse takes in one go
-    for argument in as_texts(it for it in typed[1:] if it not in MULTIRUN):
+    settings = [it for it in typed[1:] if _is_setting(it)]
+    options = [it for it in typed[1:] if it not in MULTIRUN and not _is_setting(it)]
+    sys.argv = [typed[0], *["-m"] * sweeps, *options]  # first: argparse takes settings in one go
+    for argument in as_texts(settings):
         sys.argv.append(_swept(parser, argument) if sweeps else argument)
     try:
         yield
@@ -81,6 +83,10 @@ def as_texts(arguments: Iterable[str]) -> list[str]:
     parser = OverridesParser.create()
     quoted = (_quoted(parser, it) if TEXTS.match(it) else it for it in arguments)
     return [f"++{it}" if it.startswith(OPEN) else it for it in quoted]
+
+
+def _is_setting(argument: str) -> bool:
+    return not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
 
 
 def _without_dashes(argument: str) -> str:

@@ -6,7 +6,7 @@ FORGOTTEN = 0.05
 """An average may keep this share of what it began with."""
 
 
-def unsettled(setting: str, value: float, decay: float, num_steps: int) -> list[str]:
+def slow_average(setting: str, value: float, decay: float, num_steps: int) -> list[str]:
     """Return a line where an exponential average over steps ends with what it began with.
 
     `decay` is the share that it keeps at each step; `value` is what the setting has, which is the

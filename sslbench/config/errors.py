@@ -223,6 +223,9 @@ def unknown_key(node: DictConfig, full_key: str) -> str:
     known = [*names, *(name for keys in others.values() for name in keys)]
     if kind is Settings:
         known += ["preset", "experiment"]  # groups that leave no key
+        inside = [it for it in names if isinstance(node[it], DictConfig) and key in node[it]]
+        if inside:
+            return f"unknown key {full_key}; did you mean {inside[0]}.{key}?"
     near = difflib.get_close_matches(key, known, 1)
     meant = f"{group}.{near[0]}" if group and near else "".join(near)
     listed = "\n    ".join(wrap(f"known: {', '.join(names)}", WIDTH - 4))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from omegaconf import MISSING
 
-from sslbench.config.durations import unsettled
+from sslbench.config.durations import slow_average
 from sslbench.config.ranges import (
     MOST_IMAGES,
     MOST_STEPS,
@@ -128,8 +128,8 @@ class Model(Part):
         """
         raise ValueError(f"model={self.name}: timm has no such encoder; --to onnx needs none")
 
-    def unsettled(self, num_steps: int) -> list[str]:
-        """Return a line for each setting that so many steps are too few for, with the way out."""
+    def too_slow(self, num_steps: int) -> list[str]:
+        """Return a line for each setting that is too slow for so many steps, with the way out."""
         return []
 
     def build(self, side: int = IMAGE_SIDE) -> "nn.Module":
@@ -183,12 +183,16 @@ class Method(Part):
         """Build the module that learns, around an encoder."""
         raise NotImplementedError
 
-    def unsettled(self, num_steps: int) -> list[str]:
-        """Return a line for each setting that so many steps are too few for, with the way out."""
-        return unsettled("method.ema", self.ema, self.ema, num_steps)
+    def too_slow(self, num_steps: int) -> list[str]:
+        """Return a line for each setting that is too slow for so many steps, with the way out."""
+        return slow_average("method.ema", self.ema, self.ema, num_steps)
 
-    def settled(self, count_labeled: Callable[[], int]) -> Self:
-        """Return the same without what makes no difference with so many labelled images."""
+    def settled(self, ratio: Ratio, count_labeled: Callable[[], int]) -> Self:
+        """Return the same without what makes no difference here: as by default, that is.
+
+        Args:
+            count_labeled: Called where the number of labelled images matters.
+        """
         return self
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ import atexit
 import hashlib
 import json
 import logging
+import warnings
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -106,8 +107,12 @@ def _num_left(sweeper: DictConfig) -> int:
         if trial.state == TrialState.RUNNING:
             study.tell(trial.number, state=TrialState.FAIL)
             if trial.params:
-                study.enqueue_trial(trial.params)
+                with warnings.catch_warnings():  # optuna 2 takes this for an experiment
+                    warnings.simplefilter("ignore")
+                    study.enqueue_trial(trial.params)
     num_done = sum(trial.state == TrialState.COMPLETE for trial in trials)
+    if trials:
+        log.info("goes on with a search: %s of %s trials are done", num_done, sweeper.n_trials)
     return max(0, sweeper.n_trials - num_done)
 
 

@@ -39,7 +39,8 @@ def decode(item: Item, side: int) -> np.ndarray:
     left, top = ((length - shorter) / 2 for length in image.size)
     box = (left, top, left + shorter, top + shorter)
     square = image.resize((side, side), Image.Resampling.BICUBIC, box)
-    return np.asarray(square).transpose(2, 1, 0)
+    pixels = np.frombuffer(square.tobytes(), np.uint8)
+    return pixels.reshape(side, side, 3).transpose(2, 1, 0)
 
 
 def _open(item: Item) -> Image.Image:
@@ -55,4 +56,4 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = Image.fromarray((values // 256).clip(0, 255).astype(np.uint8))
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

@@ -19,7 +19,7 @@ import numpy as np
 from sslbench.config.data import Data
 from sslbench.config.parts import EXECUTION
 from sslbench.config.ranges import fraction
-from sslbench.data.content import hash_pieces, memory_of, read_content
+from sslbench.data.content import Content, hash_pieces, memory_of, read_content
 from sslbench.data.layout import Layout, map_images
 from sslbench.data.packing import Broken, Items, pack_images
 from sslbench.files.atomic import make_writable_folder, replace_file
@@ -74,14 +74,18 @@ class Packed(Data):
 
     def open(self, outputs: Path) -> Layout:
         packs, memory = outputs / "cache" / "packed", memory_of(outputs)
-        fingerprint = self.fingerprint
+        fingerprint, contents = self.fingerprint, {}
         if not fingerprint or not (packs / fingerprint / INDEX).exists():
-            fingerprint = self._pack(packs, memory)
+            fingerprint, contents = self._pack(packs, memory)
             self.require(fingerprint, self.root)
-        return self._read(packs / fingerprint, memory)
+        return self._read(packs / fingerprint, memory, contents)
 
-    def _pack(self, packs: Path, memory: Path) -> str:
-        """Pack the set unless that is done, and return the fingerprint; one process at a time."""
+    def _pack(self, packs: Path, memory: Path) -> tuple[str, dict[str, Content]]:
+        """Pack the set unless that is done; one process at a time.
+
+        Returns:
+            The fingerprint, and the contents of files that were written now, by name.
+        """
         make_writable_folder(packs)
         source = self.source(memory)
         key = hashlib.sha256(f"{VERSION} {self.side} {source.key}".encode()).hexdigest()[:16]
@@ -91,28 +95,31 @@ class Packed(Data):
             with suppress(OSError, ValueError):  # not yet, or torn
                 fingerprint = read_sealed(known)["fingerprint"]
                 if (packs / fingerprint / INDEX).exists():
-                    return fingerprint
+                    return fingerprint, {}
             work = packs / f".{place}.packing"
             _begin(work, key)
-            fingerprint = self._pack_into(work, source)
-            if not (packs / fingerprint).exists():  # from the same images elsewhere
+            fingerprint, contents = self._pack_into(work, source)
+            if (packs / fingerprint).exists():  # from the same images elsewhere
+                contents = {}
+            else:
                 work.replace(packs / fingerprint)
                 for rest in (KEY, *(f"{split}_X.done" for split in source.splits)):
                     (packs / fingerprint / rest).unlink(missing_ok=True)
             shutil.rmtree(work, ignore_errors=True)
             write_sealed(known, {"fingerprint": fingerprint})
-            return fingerprint
+            return fingerprint, contents
 
-    def _pack_into(self, work: Path, source: Source) -> str:
+    def _pack_into(self, work: Path, source: Source) -> tuple[str, dict[str, Content]]:
         num_images = sum(len(items.names) for items in source.splits.values())
         log.info("packing %s images of %s at %d pixels", f"{num_images:,}", self.root, self.side)
-        began, digests, broken = time.monotonic(), {}, {}
+        began, contents, digests, broken = time.monotonic(), {}, {}, {}
         for split, items in source.splits.items():
             path = work / f"{split}_X.bin"
             lost = pack_images(items, self.side, path)
             broken[split] = _describe(lost, items)
             self._require_few(split, broken[split])
-            digests[path.name] = hash_pieces(path, 3 * self.side**2).digest
+            contents[path.name] = content = hash_pieces(path, 3 * self.side**2)
+            digests[path.name] = content.digest
             if items.labels is not None:
                 labels = np.delete(items.labels, sorted(lost)).astype("<i8")
                 replace_file(work / f"{split}_y.npy", lambda file, it=labels: np.save(file, it))
@@ -122,7 +129,7 @@ class Packed(Data):
         log.info("packed in %.0f s, %.0f images/s", seconds, rate)
         index = {"class_names": list(source.class_names), "side": self.side, "broken": broken}
         write_sealed(work / INDEX, index)
-        return _fingerprint(source.class_names, self.side, digests)
+        return _fingerprint(source.class_names, self.side, digests), contents
 
     def _require_few(self, split: str, broken: dict[str, Any]) -> None:
         number, of = broken["number"], broken["of"]
@@ -132,14 +139,15 @@ class Packed(Data):
                 f"by data.max_broken={min(1.0, number / of * 1.01 + 0.001):.3f}"
             )
 
-    def _read(self, folder: Path, memory: Path) -> Layout:
+    def _read(self, folder: Path, memory: Path, contents: dict[str, Content]) -> Layout:
         remedy = f"delete {folder}: it is packed again from data.root={self.root}"
         try:
             index = read_sealed(folder / INDEX)
             side, names = index["side"], tuple(index["class_names"])
             images, labels, hashes, digests = {}, {}, {}, {}
             for path in sorted(folder.glob("*_X.bin"), key=lambda it: SPLITS.index(_split_of(it))):
-                split, content = _split_of(path), read_content(path, 3 * side**2, memory)
+                split, known = _split_of(path), contents.get(path.name)
+                content = read_content(path, 3 * side**2, memory, known)
                 images[split] = map_images(path, len(content.pieces), side)
                 hashes[split], digests[path.name] = content.pieces, content.digest
             for path in folder.glob("*_y.npy"):

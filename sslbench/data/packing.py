@@ -1,6 +1,7 @@
 """Decoding a split's images once, in parallel, into a file to be mapped; resumed after a kill.
 
-Threads do it: Pillow decodes and resizes without holding Python's lock.
+Threads do it: Pillow decodes and resizes without holding Python's lock. Around that it holds the
+lock for half the time that a small image takes, so that many images are worth processes.
 """
 
 import json
@@ -9,22 +10,29 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from joblib import Parallel, delayed
+from joblib.externals.loky import get_reusable_executor
 from tqdm import tqdm
 
 from sslbench.data.decode import Item, decode
 from sslbench.files.atomic import replace_file
+from sslbench.machine.processes import exit_with_parent
 from sslbench.machine.threads import allowed_threads
 
 log = logging.getLogger(__name__)
 
 CHUNK_IMAGES = 256
 """Decoded, written and noted as done together: what a kill costs each thread."""
+CHUNKS_FOR_PROCESSES = 64
+"""So many are worth the second that processes take to start."""
+MOST_PROCESSES = 16
+"""Each takes some 50 MB."""
 REASON_LENGTH = 200
 Broken = dict[int, str]
 """By position in a split, why an image cannot be decoded."""
@@ -59,33 +67,57 @@ def pack_images(items: Items, side: int, path: Path) -> Broken:
         warnings.catch_warnings(),
         raw.open("r+b" if raw.exists() else "w+b") as images,
         journal.open("a") as notes,
-        ThreadPoolExecutor(allowed_threads()) as threads,
+        closing(_pack_chunks(items, starts, side, raw)) as chunks,
         tqdm(total=num_images, initial=num_images - left, unit=" images", disable=None) as bar,
     ):
         warnings.simplefilter("ignore")  # Pillow's, of odd metadata; what is broken is an error
         images.truncate(num_images * 3 * side**2)
         print(file=notes)  # ends a torn line
-
-        def pack(start: int) -> tuple[int, int, Broken]:
-            stop = min(start + CHUNK_IMAGES, num_images)
-            pixels, found = _decode_all(items.read(start, stop), start, side)
-            os.pwrite(images.fileno(), pixels.data, start * 3 * side**2)
-            return start, stop, found
-
-        try:
-            for start, stop, found in threads.map(pack, starts):
-                os.fdatasync(images.fileno())  # before it is said to be there
-                print(json.dumps([start, found]), file=notes, flush=True)
-                broken |= found
-                bar.update(stop - start)
-        except BaseException:  # Ctrl-C: not all the others first
-            threads.shutdown(wait=False, cancel_futures=True)
-            raise
+        for start, found in zip(starts, chunks, strict=True):
+            os.fdatasync(images.fileno())  # before it is said to be there
+            print(json.dumps([start, found]), file=notes, flush=True)
+            broken |= found
+            bar.update(min(CHUNK_IMAGES, num_images - start))
     if broken:
         _copy_others(broken, raw, path, num_images, side)
     else:
         raw.replace(path)
     return broken
+
+
+def _pack_chunks(items: Items, starts: list[int], side: int, raw: Path) -> Iterator[Broken]:
+    """Write chunks side by side, and yield the broken images of each, in their order."""
+
+    def read(start: int) -> tuple[Sequence[Item], int, int, Path]:
+        return items.read(start, min(start + CHUNK_IMAGES, len(items.names))), start, side, raw
+
+    workers = allowed_threads()
+    if len(starts) >= CHUNKS_FOR_PROCESSES and workers > 1 and not callable(read(0)[0][0]):
+        workers = min(workers, MOST_PROCESSES)
+        try:
+            parallel = Parallel(workers, "loky", return_as="generator", batch_size=1)
+            yield from parallel(delayed(_pack_in_process)(*read(start)) for start in starts)
+        finally:
+            get_reusable_executor().shutdown(wait=True)
+        return
+    with ThreadPoolExecutor(workers) as threads:
+        try:
+            yield from threads.map(lambda start: _pack_chunk(*read(start)), starts)
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)  # Ctrl-C: not all the others first
+
+
+def _pack_chunk(items: Sequence[Item], start: int, side: int, raw: Path) -> Broken:
+    pixels, broken = _decode_all(items, start, side)
+    with raw.open("r+b") as images:
+        os.pwrite(images.fileno(), pixels.data, start * 3 * side**2)
+    return broken
+
+
+def _pack_in_process(items: Sequence[Item], start: int, side: int, raw: Path) -> Broken:
+    exit_with_parent()  # the next call would write to the same file
+    warnings.simplefilter("ignore")  # as in the process that started this one
+    return _pack_chunk(items, start, side, raw)
 
 
 def _decode_all(items: Sequence[Item], start: int, side: int) -> tuple[np.ndarray, Broken]:

@@ -43,7 +43,7 @@ class Training:
     def notes(self) -> list[str]:
         """What readers of results must know of the images, and of what takes longer than this."""
         settings, num_steps = self.settings, self.schedule.total_steps
-        lines = self.dataset.notes + settings.method.unsettled(num_steps)
+        lines = self.dataset.notes + settings.method.too_slow(num_steps)
         if settings.bn_statistics == RUNNING:
-            lines += settings.model.unsettled(num_steps)
+            lines += settings.model.too_slow(num_steps)
         return lines

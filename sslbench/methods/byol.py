@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sslbench.config.durations import unsettled
+from sslbench.config.durations import slow_average
 from sslbench.config.parts import Sizes
 from sslbench.config.ranges import all_positive, below_one
 from sslbench.interfaces import Batch, MethodModule, Step
@@ -33,9 +33,11 @@ class BYOL(SelfSupervised):
         below_one("method.target_decay", self.target_decay)
         all_positive("method.predictor", self.predictor, 1_000_000, longest=32)
 
-    def unsettled(self, num_steps: int) -> list[str]:
-        target = unsettled("method.target_decay", self.target_decay, self.target_decay, num_steps)
-        return super().unsettled(num_steps) + target
+    def too_slow(self, num_steps: int) -> list[str]:
+        target = slow_average(
+            "method.target_decay", self.target_decay, self.target_decay, num_steps
+        )
+        return super().too_slow(num_steps) + target
 
     def build(self, encoder: nn.Module, sizes: Sizes) -> MethodModule:
         return BYOLModule(encoder, self)

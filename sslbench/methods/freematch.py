@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from sslbench.config.durations import unsettled
+from sslbench.config.durations import slow_average
 from sslbench.config.parts import Sizes
 from sslbench.config.ranges import below_one, not_negative
 from sslbench.interfaces import MethodModule
@@ -32,9 +32,9 @@ class FreeMatch(PseudoLabeling):
         below_one("method.decay", self.decay)
         not_negative("method.fairness_weight", self.fairness_weight, 1e9)
 
-    def unsettled(self, num_steps: int) -> list[str]:
-        averages = unsettled("method.decay", self.decay, self.decay, num_steps)
-        return super().unsettled(num_steps) + averages
+    def too_slow(self, num_steps: int) -> list[str]:
+        averages = slow_average("method.decay", self.decay, self.decay, num_steps)
+        return super().too_slow(num_steps) + averages
 
     def build(self, encoder: nn.Module, sizes: Sizes) -> MethodModule:
         return FreeMatchModule(encoder, sizes.num_classes, self)

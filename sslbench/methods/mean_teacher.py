@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sslbench.config.durations import unsettled
+from sslbench.config.durations import slow_average
 from sslbench.config.parts import Sizes
 from sslbench.config.ranges import below_one
 from sslbench.interfaces import Batch, EmbedTrain, MethodModule, Step, ViewAccuracy
@@ -44,9 +44,9 @@ class MeanTeacher(SemiSupervised):
         super().__post_init__()
         below_one("method.teacher_decay", self.teacher_decay)
 
-    def unsettled(self, num_steps: int) -> list[str]:
+    def too_slow(self, num_steps: int) -> list[str]:
         decay = self.teacher_decay
-        return super().unsettled(num_steps) + unsettled(
+        return super().too_slow(num_steps) + slow_average(
             "method.teacher_decay", decay, decay, num_steps
         )
 

@@ -41,7 +41,7 @@ class SelfSupervised(Method):
         positive("method.knn_k", self.knn_k, 1_000_000_000)
         all_positive("method.projector", self.projector, 1_000_000, longest=32)
 
-    def settled(self, count_labeled: Callable[[], int]) -> Self:
+    def settled(self, ratio: Ratio, count_labeled: Callable[[], int]) -> Self:
         usual = type(self).knn_k
         if self.knn_k == usual or self.knn_k < (number := count_labeled()):
             return self

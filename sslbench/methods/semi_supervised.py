@@ -1,7 +1,8 @@
 """What semi-supervised methods share: their images of both kinds, and how they pass the encoder."""
 
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar, Self
 
 from sslbench.config.parts import LABELED, UNLABELED, Method, Ratio, Stream
 from sslbench.config.ranges import (
@@ -42,8 +43,8 @@ class SemiSupervised(Method):
         one_of("method.labeled_view", self.labeled_view, ("view_a", "view_b"))
         below_one("method.label_smoothing", self.label_smoothing)
 
-    def unsettled(self, num_steps: int) -> list[str]:
-        lines = super().unsettled(num_steps)
+    def too_slow(self, num_steps: int) -> list[str]:
+        lines = super().too_slow(num_steps)
         if self.ramp_up_steps > num_steps:
             lines.append(
                 f"method.ramp_up_steps={self.ramp_up_steps}: the unlabelled loss has not its whole "
@@ -51,14 +52,23 @@ class SemiSupervised(Method):
             )
         return lines
 
+    def settled(self, ratio: Ratio, count_labeled: Callable[[], int]) -> Self:
+        if _is_of_batches(ratio):
+            return replace(self, unlabeled_batch_size=type(self).unlabeled_batch_size)
+        return self
+
     def streams(self, ratio: Ratio) -> list[Stream]:
         num_unlabeled = self.unlabeled_batch_size
-        if ratio.of == "batch" and ratio.unlabeled > 0:
+        if _is_of_batches(ratio):
             num_unlabeled = max(1, round(self.batch_size * ratio.unlabeled / ratio.labeled))
         return [
             Stream(LABELED, {"labeled": self.labeled_view}, self.batch_size),
             Stream(UNLABELED, self.UNLABELED_VIEWS, num_unlabeled),
         ]
+
+
+def _is_of_batches(ratio: Ratio) -> bool:
+    return ratio.of == "batch" and ratio.unlabeled > 0
 
 
 @dataclass

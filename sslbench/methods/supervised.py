@@ -1,7 +1,8 @@
 """Supervised learning (paper, table 1). Its module is imported late: it is the default method."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from sslbench.config.parts import LABELED, Method, Sizes, Stream
 from sslbench.config.ranges import below_one, positive, require
@@ -40,6 +41,9 @@ class Supervised(Method):
         positive("method.head_lr_scale", self.head_lr_scale, 1e6)
         in_range = 0 < self.layer_decay <= 1
         require(in_range, "method.layer_decay", self.layer_decay, "must be above 0 and at most 1")
+
+    def settled(self, ratio: "Ratio", count_labeled: Callable[[], int]) -> Self:
+        return replace(self, layer_decay=1.0) if self.freeze else self  # no layer learns then
 
     def streams(self, ratio: "Ratio") -> list[Stream]:
         return [Stream(LABELED, {"view": "view_a"}, self.batch_size)]

@@ -93,7 +93,9 @@ class LibraryModel(Model):
         known = self.architectures()
         if self.architecture not in known:
             near = difflib.get_close_matches(self.architecture, known, 3)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"it has {len(known):,} others"
+            others = f"it has {len(known):,} others, such as resnet18; a YAML file with a name "
+            others += "of its own has `architecture:`, too"
+            hint = f"did you mean {' or '.join(near)}?" if near else others
             raise ValueError(
                 f"model.name={self.architecture}: {self.LIBRARY} has no such architecture; {hint}"
             )

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 from sslbench.config.data import LARGEST_SIDE
-from sslbench.config.durations import unsettled
+from sslbench.config.durations import slow_average
 from sslbench.config.parts import IMAGE_SIDE, Model
 from sslbench.config.ranges import (
     MOST_CHANNELS,
@@ -53,9 +53,9 @@ class WideResNet(Model):
         fraction("model.bn_momentum", self.bn_momentum)
         fraction("model.negative_slope", self.negative_slope)
 
-    def unsettled(self, num_steps: int) -> list[str]:
+    def too_slow(self, num_steps: int) -> list[str]:
         momentum = self.bn_momentum
-        return unsettled("model.bn_momentum", momentum, 1 - momentum, num_steps)
+        return slow_average("model.bn_momentum", momentum, 1 - momentum, num_steps)
 
     def require_side(self, side: int) -> None:
         rule = f"must each be at most data.side={side}"

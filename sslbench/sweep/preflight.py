@@ -58,9 +58,12 @@ class Preflight:
                     "precision=fp32"
                 )
             settings = replace(settings, precision=auto_precision(settings.device))
-        settings = replace(settings, data=data, ratio=effective_ratio(settings))
-        method = settings.method.settled(lambda: self.count_images(settings)[LABELED])
-        return concrete_initial(replace(settings, method=method))
+        settings = replace(settings, data=data)
+        method = settings.method.settled(
+            settings.ratio, lambda: self.count_images(settings)[LABELED]
+        )
+        settings = replace(settings, method=method)
+        return concrete_initial(replace(settings, ratio=effective_ratio(settings)))
 
     def _concrete_data(self, settings: Settings) -> Data:
         _limit_threads(settings)
