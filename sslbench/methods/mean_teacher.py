@@ -46,9 +46,8 @@ class MeanTeacher(SemiSupervised):
 
     def too_slow(self, num_steps: int) -> list[str]:
         decay = self.teacher_decay
-        return super().too_slow(num_steps) + slow_average(
-            "method.teacher_decay", decay, decay, num_steps
-        )
+        teacher = slow_average("method.teacher_decay", decay, decay, num_steps)
+        return super().too_slow(num_steps) + teacher
 
     def build(self, encoder: nn.Module, sizes: Sizes) -> MethodModule:
         return MeanTeacherModule(encoder, sizes.num_classes, self)
