@@ -4,7 +4,6 @@ import errno
 import hashlib
 import zipfile
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -43,7 +42,7 @@ def load(path: Path) -> dict[str, Any]:
         if _is_the_machines(error):
             raise
         cause = str(error).removeprefix(f"{path}: ").partition("\n")[0]
-        if isinstance(error, UnpicklingError):  # torch's own words name a setting of its
+        if "weights_only" in str(error):  # torch's advice, which is not for a file of others
             cause = "no file of torch.save, or more in it than tensors: save a model's state_dict()"
         raise ValueError(f"{path}: cannot be read as a checkpoint ({cause})") from error
 
