@@ -185,7 +185,7 @@ class Method(Part):
 
     def too_slow(self, num_steps: int) -> list[str]:
         """Return a line for each setting that is too slow for so many steps, with the way out."""
-        return slow_average("method.ema", self.ema, self.ema, num_steps)
+        return slow_average("method.ema", self.ema, num_steps)
 
     def settled(self, ratio: Ratio, count_labeled: Callable[[], int]) -> Self:
         """Return the same without what makes no difference here: as by default, that is.

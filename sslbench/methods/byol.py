@@ -34,9 +34,7 @@ class BYOL(SelfSupervised):
         all_positive("method.predictor", self.predictor, 1_000_000, longest=32)
 
     def too_slow(self, num_steps: int) -> list[str]:
-        target = slow_average(
-            "method.target_decay", self.target_decay, self.target_decay, num_steps
-        )
+        target = slow_average("method.target_decay", self.target_decay, num_steps)
         return super().too_slow(num_steps) + target
 
     def build(self, encoder: nn.Module, sizes: Sizes) -> MethodModule:

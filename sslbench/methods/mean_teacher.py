@@ -45,8 +45,7 @@ class MeanTeacher(SemiSupervised):
         below_one("method.teacher_decay", self.teacher_decay)
 
     def too_slow(self, num_steps: int) -> list[str]:
-        decay = self.teacher_decay
-        teacher = slow_average("method.teacher_decay", decay, decay, num_steps)
+        teacher = slow_average("method.teacher_decay", self.teacher_decay, num_steps)
         return super().too_slow(num_steps) + teacher
 
     def build(self, encoder: nn.Module, sizes: Sizes) -> MethodModule:

@@ -34,7 +34,7 @@ class SoftMatch(PseudoLabeling):
         positive("method.width", self.width, 1e9)
 
     def too_slow(self, num_steps: int) -> list[str]:
-        averages = slow_average("method.decay", self.decay, self.decay, num_steps)
+        averages = slow_average("method.decay", self.decay, num_steps)
         return super().too_slow(num_steps) + averages
 
     def build(self, encoder: nn.Module, sizes: Sizes) -> MethodModule:

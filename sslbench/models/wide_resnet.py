@@ -54,8 +54,7 @@ class WideResNet(Model):
         fraction("model.negative_slope", self.negative_slope)
 
     def too_slow(self, num_steps: int) -> list[str]:
-        momentum = self.bn_momentum
-        return slow_average("model.bn_momentum", momentum, 1 - momentum, num_steps)
+        return slow_average("model.bn_momentum", 1 - self.bn_momentum, num_steps, is_momentum=True)
 
     def require_side(self, side: int) -> None:
         rule = f"must each be at most data.side={side}"
