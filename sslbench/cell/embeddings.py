@@ -58,8 +58,9 @@ def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read(path: Path, name: str) -> Embeddings:
-    arrays = load_arrays(path)
-    missing = [key for key in (name, "labels", "indices") if key not in arrays]
+    names = (name, "labels", "indices")
+    arrays = load_arrays(path, *names)
+    missing = [key for key in names if key not in arrays]
     if missing:
         raise ValueError(f"{path}: not a file of {name}: no {' and no '.join(missing)}")
     found = Embeddings(arrays[name].astype(np.float32), arrays["labels"], arrays["indices"])

@@ -5,7 +5,7 @@ from itertools import combinations
 from sslbench import paper
 from sslbench.paper import BARLOW, SEMI, SUPERVISED, TEST, Row
 from sslbench.tables.compare import Predictions
-from sslbench.tables.groups import Group, row_order
+from sslbench.tables.groups import CHECKPOINT, UNKNOWN, Group, row_order
 from sslbench.tables.judge import Pair, cell_test, claim_pairs, tests_of
 from sslbench.tables.sentences import difference_in_words, seeds_in_words
 
@@ -58,11 +58,16 @@ def _named(a: Row, b: Row) -> str:
         return f"{model} {method} > {paper.title(b.method)}"
     ratio = "" if a.method in (SUPERVISED, BARLOW) else f" {a.ratio or ''}".rstrip()
     if a.model != b.model:
-        start = f" from {paper.title(a.init)} weights" if a.init else ""
+        start = f" {_start(a)}" if a.init else ""
         return f"{method}{ratio}{start} {model} > {paper.title(b.model)}"
     if a.ratio != b.ratio:
         return f"{model} {method} {a.ratio} > {b.ratio}"
-    starts = [
-        f"from {paper.title(row.init)} weights" if row.init else "from scratch" for row in (a, b)
-    ]
-    return f"{model} {method}{ratio} {starts[0]} > {starts[1]}"
+    return f"{model} {method}{ratio} {_start(a)} > {_start(b)}"
+
+
+def _start(row: Row) -> str:
+    """Name what a row starts from: `from self-supervised weights`, `from scratch`."""
+    if not row.init:
+        return "from scratch"
+    is_named = row.init.startswith((CHECKPOINT, UNKNOWN))
+    return f"from {paper.title(row.init)}{'' if is_named else ' weights'}"

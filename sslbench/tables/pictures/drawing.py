@@ -8,6 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pandas as pd
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Canvas
 from PIL import Image
 
@@ -47,8 +48,11 @@ def save_picture(
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
     write_csv(frame, Path(f"{stem}.csv"))
-    for kind in dict.fromkeys([FORMATS[0], *formats]):
+    for kind in formats:
         _save(canvas, Path(f"{stem}.{kind}"))
+    for each in (canvas, *canvas.axes):
+        each.patch.set_visible(False)  # the page's own background is seen through
+    _save(canvas, Path(f"{stem}.svg"))
     width, height = canvas.get_size_inches()
     return Picture(stem.name, *titles, Path(f"{stem}.{FORMATS[0]}"), (float(width), float(height)))
 
@@ -68,7 +72,10 @@ def _save(canvas: Canvas, path: Path) -> None:
 def _saved(canvas: Canvas, kind: str) -> bytes:
     with io.BytesIO() as file, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        canvas.savefig(file, format=kind, transparent=kind == "svg", metadata=NO_DATES[kind])
+        if kind == "svg":  # not by savefig, which draws all of it twice
+            FigureCanvasSVG(canvas).print_svg(file, metadata=NO_DATES[kind])
+        else:
+            canvas.savefig(file, format=kind, metadata=NO_DATES[kind])
         return file.getvalue()
 
 
