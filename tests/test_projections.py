@@ -34,8 +34,8 @@ def test_each_snapshot_starts_where_the_last_ended():
     np.testing.assert_array_equal(first.coordinates, project_tsne(points))
     again = project_tsne(points + 0.01, first.coordinates)
     np.testing.assert_array_equal(second.coordinates, again)
-    # A mirrored start must lead to a mirrored picture: by PCA's it would be the same, 1. How alike the
-    # two are hangs on the processor's rounding.
+    # A mirrored start must lead to a mirrored picture: from PCA's it would be the same one again.
+    # How alike they are hangs on the processor's rounding.
     mirrored = project_tsne(points, -first.coordinates)
     assert np.corrcoef(first.coordinates.ravel(), mirrored.ravel())[0, 1] < 0
 
