@@ -12,6 +12,7 @@ from sslbench.build import build
 from sslbench.cell.checkpoint import load_optimizer
 from sslbench.engine.rates import learning_rate
 from sslbench.engine.step import CapturedStep
+from sslbench.machine import hardware
 from sslbench.optimizers.decay import spare_norms_and_biases
 
 
@@ -62,7 +63,8 @@ def test_lars_takes_plain_steps_where_weights_or_gradients_are_zero():
     assert_close(model.weight.detach(), torch.full((2, 2), -0.02))
 
 
-def test_muon_moves_hidden_matrices_as_torchs_and_the_others_as_adamw():
+def test_muon_moves_hidden_matrices_as_torchs_and_the_others_as_adamw(monkeypatch):
+    monkeypatch.setattr(hardware, "cpu_has_bf16", lambda: True)
     ours, theirs = layers(), layers()
     optimizer = built("muon", ours, "optimizer.weight_decay=0.05")
     hidden = theirs[2].weight
@@ -81,13 +83,17 @@ def test_muon_moves_hidden_matrices_as_torchs_and_the_others_as_adamw():
         steps(theirs, adamw, 1, look=follow)
         with torch.no_grad():
             hidden.copy_(matrix.view_as(hidden))
-    # The iteration is in bfloat16: a rounding error in a gradient becomes one of 0.4 % of a step.
+    # torch's iteration is in bf16: a rounding error in a gradient becomes one of 0.4 % of a step.
     for mine, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert_close(mine, other, rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("has_bf16", [True, False])
 @pytest.mark.parametrize("shape", [(8, 100), (100, 8)])
-def test_a_step_of_muon_has_about_the_length_of_adamws_in_all_directions(shape):
+def test_a_step_of_muon_has_about_the_length_of_adamws_in_all_directions(
+    shape, has_bf16, monkeypatch
+):
+    monkeypatch.setattr(hardware, "cpu_has_bf16", lambda: has_bf16)
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(shape[1], shape[0]), nn.Linear(2, 2))
     before = model[1].weight.detach().clone()
     optimizer = built("muon", model, "optimizer.weight_decay=0")

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
@@ -40,6 +41,7 @@ def may_have_gpu() -> bool:
     return num_gpus() > 0 or any(Path(sign).exists() for sign in ("/dev/dxg", "/dev/kfd"))
 
 
+@cache
 def cpu_has_bf16() -> bool:
     """Whether the CPU has products in bf16; elsewhere they are emulated and slower than fp32."""
     try:
