@@ -107,5 +107,7 @@ def test_labels_and_ratio_limit_what_is_drawn(stream, overrides, num_per_step, n
     draws = [training.feed.draw(step)[stream]["indices"] for step in range(4)]
     assert {len(indices) for indices in draws} == {num_per_step}
     assert len(torch.cat(draws).unique()) == num_seen
+    too_few = "of which there are 60" in "".join(training.notes)
+    assert too_few == (overrides == ["ratio=1:1"])
     if stream == "labeled":
         assert set(torch.cat(draws).tolist()) == set(training.dataset.splits.train.indices.tolist())

@@ -177,6 +177,21 @@ def test_what_takes_longer_than_a_training_is_said_with_a_value_that_does_not(se
     assert said(100, *(better or [f"{setting}=100"])) == said(3000) == []
 
 
+@pytest.mark.parametrize(
+    ("typed", "instead", "said"),
+    [
+        ("method=fixmatch method.label_smoothing=0.1", "method.label_smoothing=0.05", "0.9, and"),
+        ("method=flexmatch method.label_smoothing=0.1", "method.threshold=0.9", "=0.95"),
+        ("preset=strong_semi method=mean_teacher method.ema=0.9", "method.ema=0", "lags behind"),
+        ("preset=strong_supervised method=semi", "augmentation=strong_semi", "view_b: has no"),
+    ],
+)
+def test_what_another_setting_undoes_is_said(typed, instead, said):
+    (line,) = compose(*typed.split()).contradictions()
+    assert said in line
+    assert compose(*typed.split(), instead).contradictions() == []
+
+
 def test_barlow_twins_projector_is_a_setting_and_it_reports_knn_on_each_split():
     module, batch = build("method=barlow", SMALL, "method.projector=[16,24]", "method.knn_k=1")
     embeddings = module.encoder(batch["view_a"])

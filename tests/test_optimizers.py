@@ -88,6 +88,14 @@ def test_muon_moves_hidden_matrices_as_torchs_and_the_others_as_adamw(monkeypatc
         assert_close(mine, other, rtol=0, atol=1e-3)
 
 
+def test_muon_leaves_a_transformers_token_and_the_kernel_that_sees_pixels_to_adamw():
+    model = layers()
+    model.token = nn.Parameter(torch.zeros(1, 1, 8))  # a module's own parameters come first
+    groups = built("muon", model).param_groups
+    (moved,) = (weights for group in groups if group["muon"] for weights in group["params"])
+    assert moved is model[2].weight
+
+
 @pytest.mark.parametrize("has_bf16", [True, False])
 @pytest.mark.parametrize("shape", [(8, 100), (100, 8)])
 def test_a_step_of_muon_has_about_the_length_of_adamws_in_all_directions(

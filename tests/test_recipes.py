@@ -39,10 +39,13 @@ def test_a_preset_suits_the_encoder_and_takes_no_more_image_passes_than_the_pape
 
 
 def test_a_preset_is_the_one_change_of_its_cells():
-    typed = ["data=digits", "model=wrn45_2", "preset=strong_semi", "optimizer.lr=0.5", "steps=9"]
-    settings = replace(compose_settings(typed), precision=auto_precision("cpu"))
-    choices = {"model": "wrn45_2", "method": "fixmatch", "preset": "strong_semi"}
-    expected = {"preset": "strong_semi", "optimizer.lr": 0.5, "steps": 9}
+    typed = ["data=digits", "model=wrn45_2", "preset=strong_semi", "method=freematch"]
+    settings = compose_settings([*typed, "optimizer.lr=0.5", "steps=9", "ratio.of=batch"])
+    # The ratio alone says then how many unlabelled images a step has.
+    method = settings.method.settled(settings.ratio, lambda: 60)
+    settings = replace(settings, method=method, precision=auto_precision("cpu"))
+    choices = {"model": "wrn45_2", "method": "freematch", "preset": "strong_semi"}
+    expected = {"preset": "strong_semi", "optimizer.lr": 0.5, "steps": 9, "ratio.of": "batch"}
     assert find_changes(settings, choices) == expected
 
 

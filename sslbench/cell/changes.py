@@ -13,6 +13,8 @@ from sslbench.cell.identity import identity
 from sslbench.cell.record import Changes, flatten
 from sslbench.config.as_json import TYPE, settings_to_json
 from sslbench.config.compose import compose_settings
+from sslbench.config.data import MOST_LABELED
+from sslbench.config.parts import Method, Ratio
 from sslbench.config.settings import Settings
 from sslbench.machine.hardware import auto_precision
 
@@ -50,7 +52,10 @@ def find_changes(settings: Settings, choices: Mapping[str, Any]) -> Changes:
     # What a machine's hardware has is no change.
     precision = auto_precision(settings.device)
     preset = replace(_preset(**groups, **changes), seed=settings.seed, precision=precision)
-    mine, theirs = (flatten(_identity_by_key(each)) for each in (mine, preset))
+    mine, theirs = (
+        flatten(_identity_by_key(replace(each, method=_settled(each.method, settings.ratio))))
+        for each in (mine, preset)
+    )
     values, others = (flatten(settings_to_json(each)) for each in (settings, preset))
     # A value that only the other has need of, as `steps` needs no epochs, is the same in both.
     changes |= {
@@ -60,6 +65,11 @@ def find_changes(settings: Settings, choices: Mapping[str, Any]) -> Changes:
         if key in values and values[key] != others.get(key)
     }
     return dict(sorted(changes.items()))
+
+
+def _settled(method: Method, ratio: Ratio) -> Method:
+    """Return a method without what makes no difference beside a ratio, which is no change."""
+    return method.settled(ratio, lambda: MOST_LABELED)
 
 
 @cache

@@ -187,6 +187,10 @@ class Method(Part):
         """Return a line for each setting that is too slow for so many steps, with the way out."""
         return slow_average("method.ema", self.ema, num_steps)
 
+    def contradictions(self) -> list[str]:
+        """Return a line for each setting that another one undoes, with the way out."""
+        return []
+
     def settled(self, ratio: Ratio, count_labeled: Callable[[], int]) -> Self:
         """Return the same without what makes no difference here: as by default, that is.
 
@@ -217,8 +221,8 @@ class Optimizer(Part):
     """Whether weights of normalisation layers and biases decay too."""
     schedule: str = "constant"
     """Reading: `constant`, as the paper names none; `cosine` decays to 0 at the last step;
-    `fixmatch`, a cosine over 7/16 of its period, to 0.195 of the first rate (Sohn et al. 2020,
-    section 2.4)."""
+    `fixmatch` is cos(7 pi t / 16) of the share t of steps after the warm-up, which ends at 0.195
+    (Sohn et al. 2020, section 2.4)."""
     warmup: float = 0.0
     """Share of all steps in which the learning rate rises linearly from 0."""
     clip_grad_norm: float = 0.0

@@ -171,10 +171,29 @@ class Settings:
                     f"{MOST_IMAGES:,} are allowed"
                 )
 
+    def contradictions(self) -> list[str]:
+        """Return a line for each setting that another one undoes, with the way out."""
+        lines, views = self.method.contradictions(), self._views()
+        plain = [
+            view
+            for view in views
+            if not any(it.p > 0 for it in getattr(self.augmentation, view).values())
+        ]
+        if 0 < len(plain) < len(views):
+            lines.append(
+                f"augmentation.{plain[0]}: has no operations, and method={self.method.name} sees "
+                "these images as they are; its own augmentation has some for each of its views"
+            )
+        return lines
+
+    def _views(self) -> list[str]:
+        """Return the views that the method sees."""
+        streams = self.method.streams(self.ratio)
+        return sorted({view for stream in streams for view in stream.views.values()})
+
     def _refuse_mixed_images(self) -> None:
         """Refuse mixed images for a method that would take their labels for whole ones."""
-        streams = self.method.streams(self.ratio)
-        for view in sorted({view for stream in streams for view in stream.views.values()}):
+        for view in self._views():
             operations = getattr(self.augmentation, view).items()
             mixing = [name for name, it in operations if it.mixes and it.p > 0]
             if mixing and not self.method.takes_mixed:

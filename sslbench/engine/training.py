@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from sslbench.augment.views import PlainView, RandomView
+from sslbench.config.parts import UNLABELED
 from sslbench.config.settings import RUNNING, Settings
 from sslbench.data import Dataset
 from sslbench.data.device import Images
@@ -41,9 +42,16 @@ class Training:
 
     @property
     def notes(self) -> list[str]:
-        """What readers of results must know of the images, and of what takes longer than this."""
+        """What readers of results must know of the images, and of settings that do not suit."""
         settings, num_steps = self.settings, self.schedule.total_steps
-        lines = self.dataset.notes + settings.method.too_slow(num_steps)
+        lines = self.dataset.notes + settings.contradictions()
+        lines += settings.method.too_slow(num_steps)
         if settings.bn_statistics == RUNNING:
             lines += settings.model.too_slow(num_steps)
+        for source in self.feed.sources:  # labelled images are often fewer, as in FixMatch's tables
+            if source.name == UNLABELED and source.batch_size > source.num_images:
+                lines.append(
+                    f"each step takes {source.batch_size:,} unlabelled images, of which there are "
+                    f"{source.num_images:,}: some come more than once; a larger ratio has more"
+                )
         return lines

@@ -24,7 +24,7 @@ class BYOL(SelfSupervised):
     """Share that the target keeps of itself in each step: the tau of Grill et al. 2020, eq. 1.
     Reading: constant; theirs rises from 0.996 to 1, by a cosine over all steps."""
     projector: list[int] = field(default_factory=lambda: [4096, 256])
-    """Grill et al., appendix A."""
+    """Grill et al., section 3.3."""
     predictor: list[int] = field(default_factory=lambda: [4096])
     """Widths of the predictor's hidden layers; it ends as wide as the projections."""
 

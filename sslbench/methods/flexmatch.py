@@ -9,7 +9,7 @@ from sslbench.config.parts import Sizes
 from sslbench.config.ranges import fraction
 from sslbench.interfaces import MethodModule
 from sslbench.methods.pseudo_labels import PseudoLabelingModule, describe_thresholds
-from sslbench.methods.semi_supervised import PseudoLabeling
+from sslbench.methods.semi_supervised import PseudoLabeling, smoother_than
 
 UNUSED = -1
 
@@ -25,6 +25,9 @@ class FlexMatch(PseudoLabeling):
     def __post_init__(self) -> None:
         super().__post_init__()
         fraction("method.threshold", self.threshold)
+
+    def contradictions(self) -> list[str]:
+        return super().contradictions() + smoother_than(self.threshold, self.label_smoothing)
 
     def build(self, encoder: nn.Module, sizes: Sizes) -> MethodModule:
         return FlexMatchModule(encoder, sizes, self)

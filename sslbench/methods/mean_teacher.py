@@ -48,6 +48,15 @@ class MeanTeacher(SemiSupervised):
         teacher = slow_average("method.teacher_decay", self.teacher_decay, num_steps)
         return super().too_slow(num_steps) + teacher
 
+    def contradictions(self) -> list[str]:
+        lines = super().contradictions()
+        if self.ema > 0:
+            lines.append(
+                f"method.ema={self.ema:g}: averages the teacher, which is an average already, and "
+                "lags behind it; with method.ema=0 the teacher is evaluated"
+            )
+        return lines
+
     def build(self, encoder: nn.Module, sizes: Sizes) -> MethodModule:
         return MeanTeacherModule(encoder, sizes.num_classes, self)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from sslbench.config.parts import Sizes
 from sslbench.config.ranges import fraction, one_of
-from sslbench.methods.semi_supervised import PseudoLabeling
+from sslbench.methods.semi_supervised import PseudoLabeling, smoother_than
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,6 +36,9 @@ class Semi(PseudoLabeling):
         super().__post_init__()
         fraction("method.threshold", self.threshold)
         one_of("method.pseudo_labels", self.pseudo_labels, ("hard", "soft"))
+
+    def contradictions(self) -> list[str]:
+        return super().contradictions() + smoother_than(self.threshold, self.label_smoothing)
 
     def build(self, encoder: "nn.Module", sizes: Sizes) -> "MethodModule":
         from sslbench.methods.semi_module import SemiModule

@@ -71,6 +71,18 @@ def _is_of_batches(ratio: Ratio) -> bool:
     return ratio.of == "batch" and ratio.unlabeled > 0
 
 
+def smoother_than(threshold: float, smoothing: float) -> list[str]:
+    """Return a line where smoothed labels teach less confidence than a pseudo-label needs."""
+    taught = 1 - smoothing
+    if smoothing == 0 or threshold <= taught:
+        return []
+    return [
+        f"method.label_smoothing={smoothing:g}: labels teach a confidence of little more than "
+        f"{taught:g}, and hardly a pseudo-label passes method.threshold={threshold:g}; "
+        "method.label_smoothing=0 leaves them whole"
+    ]
+
+
 @dataclass
 class PseudoLabeling(SemiSupervised):
     """Strong views are to be classified as weak views of the same images are.

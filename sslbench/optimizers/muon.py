@@ -22,7 +22,8 @@ class Muon(AdamW):
     """Muon for hidden layers' matrices, kernels flattened; AdamW for all other weights.
 
     Which are the first matrix, which sees pixels, the last one, which gives classes or projections,
-    biases and norms. Steps are scaled as Liu et al. 2025 have it, to be as long as AdamW's.
+    biases, norms, and what has one row, as a transformer's token and positions. Steps are scaled as
+    Liu et al. 2025 have it, to be as long as AdamW's.
     """
 
     name: str = "muon"
@@ -33,7 +34,8 @@ class Muon(AdamW):
         below_one("optimizer.momentum", self.momentum)
 
     def build(self, groups: list[dict], device: torch.device) -> torch.optim.Optimizer:
-        matrices = [it for group in groups for it in group["params"] if it.ndim > 1]
+        matrices = [it for group in groups for it in group["params"]]
+        matrices = [it for it in matrices if it.ndim > 1 and len(it) > 1]
         hidden = {id(it) for it in matrices[1:-1]}
         found = []
         for group in groups:
