@@ -20,12 +20,12 @@ MARKS = {"^": "^ best", "*": "* of images alone: one seed", "!": "! no better th
 
 def overview(report: Report) -> str:
     """Return what answers `does it hold?`, and what there is to know of that answer."""
-    lines = [question(report), report.verdict, ", ".join(facts(report))]
+    lines = [question(report), report.verdict, "; ".join(facts(report))]
     lines += [f"! {alert}" for alert in alerts(report)]
     blocks = [_wrapped(visible(line)) for line in lines]
     if report.first_table is not None:
         blocks += ["", first_table_text(report.first_table)]
-    if report.claims:
+    if report.main_claims:
         blocks += ["", _claims(report)]
     if report.findings:
         findings = [_wrapped(f"{each}.", "  ") for each in report.findings]
@@ -72,12 +72,12 @@ def _ours(place: Place, *, with_interval: bool) -> str:
         return "-"
     star = "*" if place.interval_of == IMAGES else ""
     best, mark = "^" if place.is_best else "", " !" if place.collapsed else ""
-    interval = f" [{_interval(place)}]" if with_interval and place.low is not None else ""
+    interval = f" {_interval(place)}" if with_interval and place.low is not None else ""
     return f"{best}{_percent(place.ours)}{interval}{star}{mark}"
 
 
 def _interval(place: Place) -> str:
-    return "" if place.low is None else f"{_percent(place.low)}-{_percent(place.high)}"
+    return "" if place.low is None else f"[{_percent(place.low)}, {_percent(place.high)}]"
 
 
 def _percent(value: float | None) -> str:
