@@ -107,6 +107,7 @@ def test_an_own_ablation_comes_first_and_the_paper_stays_out(tmp_path):
     report, text = page_of(tmp_path)
     screen = "".join(Page(first_screen(text)).texts)
     assert "What does method.threshold change?" in screen
+    assert "its 95 % interval of seeds and images" in screen
     assert "base line" in screen
     assert report.ablations[0].sentence in screen
     assert "Deep Learning" not in text

@@ -1,8 +1,10 @@
 """The first screen of a report in words: what was asked, on which data, what is wrong."""
 
+from collections.abc import Iterable
+
 from sslbench import paper
 from sslbench.cell.record import DONE, FAILED
-from sslbench.tables.contents import FirstTable, Report
+from sslbench.tables.contents import Report
 from sslbench.tables.groups import Group
 from sslbench.tables.sentences import listed
 from sslbench.tables.statistics import IMAGES
@@ -70,9 +72,9 @@ def _cell_words(groups: list[Group]) -> list[str]:
     return [f"{len(done)} of {number} cells", seed_words, listed(list(machines)) if done else ""]
 
 
-def interval_words(table: FirstTable) -> str:
-    """Say what the intervals of the first table are of; a star marks those of one training."""
-    found = {place.interval_of for line in table.lines for place in line.places} - {None}
+def interval_words(kinds: Iterable[str | None]) -> str:
+    """Say what intervals are of, `images` or `seeds and images`; a star marks those of one seed."""
+    found = {kind for kind in kinds if isinstance(kind, str)}
     star = ["images alone: one seed (*)"] if IMAGES in found else []
     return f"of {', or of '.join([*sorted(found - {IMAGES}), *star])}" if found else ""
 

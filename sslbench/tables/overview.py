@@ -52,7 +52,7 @@ def _laid_out(table: FirstTable, *, is_wide: bool) -> str:
     for line in table.lines:
         name = "\n".join(textwrap.wrap(line.kind, LABEL))
         rows.append([name, *(_ours(it, with_interval=is_wide) for it in line.places), line.order])
-        if not is_wide:
+        if not is_wide and any(place.low is not None for place in line.places):
             rows.append(["  95 % interval", *map(_interval, line.places), ""])
         if any(place.paper is not None for place in line.places):
             metric = ", val acc" if line.paper_metric == VAL.title else ""
