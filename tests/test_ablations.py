@@ -39,8 +39,10 @@ def test_an_own_ablation_is_one_table_and_comes_without_the_paper(shared, tmp_pa
     (ablation,) = report.ablations
     assert ablation.keys == ("method.threshold",)
     assert report.verdict == ablation.sentence
-    assert report.verdict.startswith("DIFFERENT on 3 seeds, 1 of 2 differences: ConvNet with ")
-    assert "method.threshold=0.95 is 15.0 points above the base line (0.0)" in report.verdict
+    assert report.verdict.startswith(
+        "DIFFERENT on 3 seeds, 1 of 2 differences, the largest: ConvNet with "
+        "method.threshold=0.95 is 15.0 points above method.threshold=0.0 (95 % of "
+    )
     with_paper = build_report(tmp_path, with_paper=True)
     assert len(with_paper.claims) > 0
 
@@ -59,7 +61,7 @@ def test_settings_are_paired_by_seed(tmp_path):
 
 def test_one_seed_leans_at_most(tmp_path):
     report = sweep(tmp_path, THREE, num_seeds=1)
-    assert report.verdict.startswith("LEANS on one seed, 1 of 2 differences: ")
+    assert report.verdict.startswith("LEANS on one seed, 1 of 2 differences, the largest: ")
     assert "*" in report.tables[0].frame["test acc: difference"].iloc[2]
     alike = sweep(tmp_path / "alike", {0.0: 0.6, 0.5: 0.602})
     assert alike.verdict.startswith("NO DIFFERENCE is significant on 3 seeds; the largest: ")

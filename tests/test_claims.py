@@ -196,7 +196,7 @@ def test_what_the_paper_does_not_claim_is_said_where_it_is_significant(tmp_path)
     report = build_report(tmp_path)
     assert len(report.findings) == 2
     first, second = report.findings
-    assert first.startswith("supervised WRN-45-2 is 10.0 points below ConvNet (95 % of images: ")
+    assert first.startswith("WRN-45-2 supervised is 10.0 points below ConvNet (95 % of images: ")
     assert second.startswith("ConvNet semi-supervised is 10.0 points below supervised (95 % of ")
     assert all(each.endswith("), on one seed") for each in report.findings)
 

@@ -84,7 +84,8 @@ def test_the_first_screen_answers(written):
         "collapsed: ConvNet semi-supervised 1:5, seed 0 (10.0 %, ",
         "bears on claim 6",
         "failed: WRN-45-2 self-supervised 1:20",
-        "not finished: 1 planned",
+        "planned: WRN-45-2 supervised, seed 0",
+        "95 % intervals of images alone: one seed (*)",
         "without the collapsed",
         "6 More unlabelled images help: 1:1 < 1:5 < 1:20 \N{MULTIPLICATION SIGN}",
         report.fill_command,
@@ -106,6 +107,7 @@ def test_an_own_ablation_comes_first_and_the_paper_stays_out(tmp_path):
     report, text = page_of(tmp_path)
     screen = "".join(Page(first_screen(text)).texts)
     assert "What does method.threshold change?" in screen
+    assert "its 95 % interval of seeds and images" in screen
     assert "base line" in screen
     assert report.ablations[0].sentence in screen
     assert "Deep Learning" not in text

@@ -71,6 +71,13 @@ def test_every_picture_is_drawn_with_its_data(sweep):
         assert len(picture.alt) > len(picture.title)
 
 
+def test_a_panel_without_numbers_is_left_out(sweep):
+    # Of classes that are neither animals nor vehicles three panels of four are measured.
+    (picture,) = [each for each in sweep.pictures if each.name.startswith("separation")]
+    assert data_of(picture)["measure"].nunique() == 3
+    assert picture.path.read_text().count("<clipPath ") == 3
+
+
 def test_every_ratio_is_drawn_and_what_collapsed_is_marked(tmp_path):
     for ratio, accuracy in (("1:5", 0.1), ("1:1", 0.6), ("all", 0.7)):
         make_cell(tmp_path, "convnet", "semi", ratio, accuracy=accuracy)

@@ -62,16 +62,18 @@ def _sentence(values: pd.DataFrame, keys: list[str]) -> str:
     far = shown.loc[shown["difference"].abs().idxmax()]
     base = of_test[of_test["is_base"] & (of_test["model"] == far["model"])].iloc[0]
     changed = ", ".join(f"{key}={far[key]}" for key in keys if far[key] != base[key])
-    bases = ", ".join(str(base[key]) for key in keys if far[key] != base[key])
+    bases = ", ".join(f"{key}={base[key]}" for key in keys if far[key] != base[key])
     words = difference_in_words(
-        f"{paper.title(far['model'])} with {changed} > the base line ({bases})",
+        f"{paper.title(far['model'])} with {changed} > {bases}",
         *far[["difference", "difference_low", "difference_high", "metric", "difference_of"]],
     )
     seeds = seeds_in_words([int(far["n"]), int(base["n"])])
     if not len(significant):
         return f"NO DIFFERENCE is significant on {seeds}; the largest: {words}"
     head = "DIFFERENT" if min(far["n"], base["n"]) >= MIN_SEEDS else "LEANS"
-    return f"{head} on {seeds}, {len(significant)} of {len(tested)} differences: {words}"
+    return (
+        f"{head} on {seeds}, {len(significant)} of {len(tested)} differences, the largest: {words}"
+    )
 
 
 def _in_order(changes: Changes) -> list[tuple[str, float, str]]:

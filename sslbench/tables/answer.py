@@ -1,12 +1,13 @@
 """The first screen of a report in words: what was asked, on which data, what is wrong."""
 
-from collections import Counter
+from collections.abc import Iterable
 
 from sslbench import paper
 from sslbench.cell.record import DONE, FAILED
 from sslbench.tables.contents import Report
 from sslbench.tables.groups import Group
 from sslbench.tables.sentences import listed
+from sslbench.tables.statistics import IMAGES
 
 PAPER_TITLE = "Self and Semi-Supervised Deep Learning"
 
@@ -24,7 +25,7 @@ def facts(report: Report) -> list[str]:
     It is on the main group where the paper is shown, else on all.
     """
     if report.main is None:
-        return ["no cells"]
+        return ["no cells that can be read" if report.problems else "no cells"]
     groups = [report.main] if report.has_paper_cells else report.groups
     return [_data_words(groups), *filter(None, _cell_words(groups))]
 
@@ -71,6 +72,13 @@ def _cell_words(groups: list[Group]) -> list[str]:
     return [f"{len(done)} of {number} cells", seed_words, listed(list(machines)) if done else ""]
 
 
+def interval_words(kinds: Iterable[str | None]) -> str:
+    """Say what intervals are of, `images` or `seeds and images`; a star marks those of one seed."""
+    found = {kind for kind in kinds if isinstance(kind, str)}
+    star = ["images alone: one seed (*)"] if IMAGES in found else []
+    return f"of {', or of '.join([*sorted(found - {IMAGES}), *star])}" if found else ""
+
+
 def is_other_data(report: Report) -> bool:
     """Whether the answer is on the paper, and of other data than the paper's."""
     is_other = report.main is not None and report.main.data != paper.DATA
@@ -87,10 +95,10 @@ def alerts(report: Report) -> list[str]:
         lines.append(f"collapsed: {title} ({why}){bears_on}")
     if failed := [cell.title for cell in report.cells if cell.status == FAILED]:
         lines.append(f"failed: {listed(failed)}")
-    states = Counter(cell.status for cell in report.cells if cell.status not in (DONE, FAILED))
-    if states:
-        told = ", ".join(f"{number} {state}" for state, number in sorted(states.items()))
-        lines.append(f"not finished: {told}")
+    states = {cell.status for cell in report.cells} - {DONE, FAILED}
+    for state in sorted(states):
+        titles = [cell.title for cell in report.cells if cell.status == state]
+        lines.append(f"{state}: {listed(titles)}")
     if missing := missing_titles(report):
         lines.append(f"missing: {listed(missing)}")
     return lines

@@ -59,7 +59,7 @@ def _named(a: Row, b: Row) -> str:
     ratio = "" if a.method in (SUPERVISED, BARLOW) else f" {a.ratio or ''}".rstrip()
     if a.model != b.model:
         start = f" {_start(a)}" if a.init else ""
-        return f"{method}{ratio}{start} {model} > {paper.title(b.model)}"
+        return f"{model} {method}{ratio}{start} > {paper.title(b.model)}"
     if a.ratio != b.ratio:
         return f"{model} {method} {a.ratio} > {b.ratio}"
     return f"{model} {method}{ratio} {_start(a)} > {_start(b)}"

@@ -20,12 +20,12 @@ MARKS = {"^": "^ best", "*": "* of images alone: one seed", "!": "! no better th
 
 def overview(report: Report) -> str:
     """Return what answers `does it hold?`, and what there is to know of that answer."""
-    lines = [question(report), report.verdict, ", ".join(facts(report))]
+    lines = [question(report), report.verdict, "; ".join(facts(report))]
     lines += [f"! {alert}" for alert in alerts(report)]
     blocks = [_wrapped(visible(line)) for line in lines]
     if report.first_table is not None:
         blocks += ["", first_table_text(report.first_table)]
-    if report.claims:
+    if report.main_claims:
         blocks += ["", _claims(report)]
     if report.findings:
         findings = [_wrapped(f"{each}.", "  ") for each in report.findings]
@@ -52,7 +52,7 @@ def _laid_out(table: FirstTable, *, is_wide: bool) -> str:
     for line in table.lines:
         name = "\n".join(textwrap.wrap(line.kind, LABEL))
         rows.append([name, *(_ours(it, with_interval=is_wide) for it in line.places), line.order])
-        if not is_wide:
+        if not is_wide and any(place.low is not None for place in line.places):
             rows.append(["  95 % interval", *map(_interval, line.places), ""])
         if any(place.paper is not None for place in line.places):
             metric = ", val acc" if line.paper_metric == VAL.title else ""
@@ -72,12 +72,12 @@ def _ours(place: Place, *, with_interval: bool) -> str:
         return "-"
     star = "*" if place.interval_of == IMAGES else ""
     best, mark = "^" if place.is_best else "", " !" if place.collapsed else ""
-    interval = f" [{_interval(place)}]" if with_interval and place.low is not None else ""
+    interval = f" {_interval(place)}" if with_interval and place.low is not None else ""
     return f"{best}{_percent(place.ours)}{interval}{star}{mark}"
 
 
 def _interval(place: Place) -> str:
-    return "" if place.low is None else f"{_percent(place.low)}-{_percent(place.high)}"
+    return "" if place.low is None else f"[{_percent(place.low)}, {_percent(place.high)}]"
 
 
 def _percent(value: float | None) -> str:

@@ -2,7 +2,7 @@
 document.querySelector("nav details").open = matchMedia("(min-width: 75rem)").matches;
 const leading = /^[\[<\s]*([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?!\d*:)/i;
 const text = (row, column) => row.cells[column].textContent.trim();
-const empty = (value) => value === "" || value === "-";
+const empty = (value) => ["", "-", "missing", "base line"].includes(value);
 const number = (value) => Number(value.match(leading)[1]);
 for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];

@@ -16,7 +16,9 @@ from sslbench.tables.statistics import IMAGES
 PLACE = ("model", "ratio", "from")
 LINE = (*PLACE, "method", "settings")
 """What tells the lines of an ablation apart."""
-NUMERIC = re.compile(r"(([<+-] ?)?[\d.]*( ?\[[^a-z]*\])?\*?( !)?|missing|base line|\d+-\d+)")
+NUMERIC = re.compile(
+    r"(([<+-] ?)?[\d.]*( ?\[[^a-z]*\])?\*?( !)?|missing|base line|\d+-\d+|\d+ [a-z]+)"
+)
 """What stands right-aligned in a column of numbers."""
 OURS, DIFFERENCE, P, SEPARATOR = "ours", "difference", "p", ": "
 """In a column's name between what it is of and whose: `test acc: paper`, `test acc: ours`."""

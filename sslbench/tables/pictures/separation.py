@@ -73,7 +73,7 @@ def _numbers(album: Album, cell: Cell) -> pd.DataFrame:
 def _draw(album: Album, name: str, way: Way, values: pd.DataFrame) -> Picture:
     panels = [panel for panel in PANELS if values[panel].notna().any()]
     canvas = Canvas((WIDTH, 0.5 + 1.9 * -(-len(panels) // 2)))
-    axes = canvas.subplots(-(-len(panels) // 2), 2, squeeze=False, sharex=True).flat
+    axes = canvas.subplots(-(-len(panels) // 2), 2, squeeze=False, sharex=True).ravel()
     frames = []
     for ax, panel in zip(axes, panels, strict=False):
         bands = _bands(values, panel)
@@ -87,7 +87,7 @@ def _draw(album: Album, name: str, way: Way, values: pd.DataFrame) -> Picture:
         ax.set(title=PANELS[panel], xlabel="step")
         ax.set_ylim(bottom=0)
         frames.append(bands.assign(measure=panel))
-    for ax in list(axes)[len(panels) :]:
+    for ax in axes[len(panels) :]:
         ax.set_axis_off()
     album.add_legend(canvas, [model for model in album.models if model in set(values["model"])])
     title = f"How classes part while training, {' '.join(album.way_title(way).split())}"
