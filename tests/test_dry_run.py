@@ -139,6 +139,7 @@ def test_a_dry_run_counts_encoders_of_any_kind_or_says_why_not(tmp_path, monkeyp
 
 
 @pytest.mark.usefixtures("measured_here")
+@pytest.mark.usefixtures("measured_here")
 def test_an_experiments_file_may_say_where_cells_start_from(tmp_path):
     mine = tmp_path / "experiment" / "mine.yaml"
     mine.parent.mkdir()
