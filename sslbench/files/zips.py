@@ -5,6 +5,8 @@ Neither torch nor numpy compares all of it before they take what is there for wh
 
 import io
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +18,8 @@ def require_whole(path: Path) -> None:
     Raises:
         ValueError: If a byte of them has changed.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except Exception as error:  # of many kinds, by which byte it is
-        raise ValueError(f"{path}: damaged ({error})") from error
+    with _opened(path) as archive:
+        damaged = archive.testzip()
     if damaged is not None:
         raise ValueError(f"{path}: damaged: {damaged} in it does not match its checksum")
 
@@ -33,17 +30,22 @@ def load_arrays(path: Path, *names: str) -> dict[str, np.ndarray]:
     Raises:
         ValueError: If the file is not there, one of them is damaged, or it is not of arrays.
     """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            there = [name.removesuffix(".npy") for name in archive.namelist()]
-            wanted = [name for name in there if name in names or not names]
-            # Read whole, an array is compared with its checksum.
-            parts = {name: archive.read(f"{name}.npy") for name in wanted}
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except Exception as error:  # of many kinds, by which byte is damaged
-        raise ValueError(f"{path}: damaged ({error})") from error
+    with _opened(path) as archive:
+        files = {file.removesuffix(".npy"): file for file in archive.namelist()}
+        # Read whole, an array is compared with its checksum.
+        parts = {name: archive.read(files[name]) for name in files if name in names or not names}
     try:
         return {name: np.load(io.BytesIO(part)) for name, part in parts.items()}
     except Exception as error:
         raise ValueError(f"{path}: no file of arrays ({error})") from error
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # of many kinds, by which byte it is
+        raise ValueError(f"{path}: damaged ({error})") from error

@@ -18,7 +18,8 @@ from sslbench.scatter import rendered
 from sslbench.tables.contents import Picture
 from sslbench.tables.render import write_csv
 
-FORMATS = ("svg", "pdf", "png")
+SHOWN = "svg"
+"""Format of the pictures in the page."""
 SVG = "{http://www.w3.org/2000/svg}"
 NO_DATES = {
     "svg": dict.fromkeys(("Creator", "Date", "Format", "Type")),
@@ -48,13 +49,14 @@ def save_picture(
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
     write_csv(frame, Path(f"{stem}.csv"))
-    for kind in formats:
+    for kind in {*formats} - {SHOWN}:
         _save(canvas, Path(f"{stem}.{kind}"))
     for each in (canvas, *canvas.axes):
         each.patch.set_visible(False)  # the page's own background is seen through
-    _save(canvas, Path(f"{stem}.svg"))
+    shown = Path(f"{stem}.{SHOWN}")
+    _save(canvas, shown)
     width, height = canvas.get_size_inches()
-    return Picture(stem.name, *titles, Path(f"{stem}.{FORMATS[0]}"), (float(width), float(height)))
+    return Picture(stem.name, *titles, shown, (float(width), float(height)))
 
 
 def _save(canvas: Canvas, path: Path) -> None:
@@ -64,7 +66,7 @@ def _save(canvas: Canvas, path: Path) -> None:
         replace_file(path, lambda file: image.save(file, format="PNG", dpi=(canvas.dpi,) * 2))
         return
     contents = _saved(canvas, kind)
-    if kind == "svg":
+    if kind == SHOWN:
         contents = _themed(contents)
     replace_file(path, lambda file: file.write(contents))
 
@@ -72,7 +74,7 @@ def _save(canvas: Canvas, path: Path) -> None:
 def _saved(canvas: Canvas, kind: str) -> bytes:
     with io.BytesIO() as file, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        if kind == "svg":  # not by savefig, which draws all of it twice
+        if kind == SHOWN:  # not by savefig, which draws all of it twice
             FigureCanvasSVG(canvas).print_svg(file, metadata=NO_DATES[kind])
         else:
             canvas.savefig(file, format=kind, metadata=NO_DATES[kind])
