@@ -5,6 +5,7 @@ import re
 import warnings
 from collections.abc import Collection
 from pathlib import Path
+from typing import IO
 from xml.etree import ElementTree
 
 import pandas as pd
@@ -49,14 +50,10 @@ def save_picture(
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
     write_csv(frame, Path(f"{stem}.csv"))
-    for kind in {*formats} - {SHOWN}:
+    for kind in dict.fromkeys([SHOWN, *formats]):
         _save(canvas, Path(f"{stem}.{kind}"))
-    for each in (canvas, *canvas.axes):
-        each.patch.set_visible(False)  # the page's own background is seen through
-    shown = Path(f"{stem}.{SHOWN}")
-    _save(canvas, shown)
     width, height = canvas.get_size_inches()
-    return Picture(stem.name, *titles, shown, (float(width), float(height)))
+    return Picture(stem.name, *titles, Path(f"{stem}.{SHOWN}"), (float(width), float(height)))
 
 
 def _save(canvas: Canvas, path: Path) -> None:
@@ -74,11 +71,22 @@ def _save(canvas: Canvas, path: Path) -> None:
 def _saved(canvas: Canvas, kind: str) -> bytes:
     with io.BytesIO() as file, warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        if kind == SHOWN:  # not by savefig, which draws all of it twice
-            FigureCanvasSVG(canvas).print_svg(file, metadata=NO_DATES[kind])
+        if kind == SHOWN:
+            _draw_svg(canvas, file)
         else:
             canvas.savefig(file, format=kind, metadata=NO_DATES[kind])
         return file.getvalue()
+
+
+def _draw_svg(canvas: Canvas, file: IO[bytes]) -> None:
+    """Draw on no background; once, where `savefig` draws all of it twice."""
+    dpi, backgrounds = canvas.dpi, [each.patch for each in (canvas, *canvas.axes)]
+    for each in backgrounds:
+        each.set_visible(False)
+    FigureCanvasSVG(canvas).print_svg(file, metadata=NO_DATES[SHOWN])
+    for each in backgrounds:
+        each.set_visible(True)
+    canvas.dpi = dpi
 
 
 def _themed(contents: bytes) -> bytes:
