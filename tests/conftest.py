@@ -1,4 +1,3 @@
-import gc
 import signal
 import threading
 
@@ -10,11 +9,6 @@ from sslbench.data.digits import open_digits
 
 # A job in the background ignores Ctrl-C, and hands that on to the commands that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def pytest_collection_finish():
-    """Leave what is imported to no collection of garbage: statsmodels makes one in each report."""
-    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

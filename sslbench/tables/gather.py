@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from scipy.stats import binom
+from scipy import special
 
 from sslbench import paper
 from sslbench.cell.folder import CellFolder, cells_folder
@@ -67,7 +67,7 @@ class Cell:
         if said:
             return f"{share}, {said}"
         sizes = [sum(row) for row in confusion] or [number / max(1, len(self.class_names))]
-        is_chance = binom.sf(round(test["accuracy"] * number) - 1, number, max(sizes) / number)
+        is_chance = special.bdtrc(round(test["accuracy"] * number) - 1, number, max(sizes) / number)
         return f"{share}, chance" if is_chance > CHANCE else None
 
     def value(self, metric: Metric) -> float | None:

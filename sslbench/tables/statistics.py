@@ -1,23 +1,20 @@
-"""Intervals and two-sided tests, by scipy and statsmodels: pure functions of numbers.
+"""Intervals and two-sided tests, by scipy's distributions: pure functions of numbers.
 
 A training's accuracy differs from another's by its seed, and from that on other images by the
 images. `seeds_and_images` has both in its interval; one training's can only be of images. How often
 these tests are wrong, and what gaps they find, is in docs/statistics.md (benchmarks/verdicts.py).
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import optimize, special, stats
-from statsmodels.stats.proportion import (
-    confint_proportions_2indep,
-    proportion_confint,
-    proportion_effectsize,
-    proportions_ztest,
-)
+from scipy import special  # scipy.stats takes as long to import as 300 cells to read
 
 CONFIDENCE = 0.95
+UPPER = (1 + CONFIDENCE) / 2
+"""Of the quantiles that bound an interval, the upper one."""
 NUM_RESAMPLES = 10_000
 ALIKE = 1e-12
 """Values that differ by less are the same but for rounding."""
@@ -72,12 +69,17 @@ def t_interval(values: Sequence[float]) -> tuple[float, float]:
     """Return Student's 95 % interval of the mean of `n >= 2` values."""
     if np.ptp(values) <= ALIKE:
         return float(values[0]), float(values[0])
-    return stats.t.interval(CONFIDENCE, len(values) - 1, np.mean(values), stats.sem(values))
+    mean, error = np.mean(values), np.std(values, ddof=1) / np.sqrt(len(values))
+    margin = special.stdtrit(len(values) - 1, UPPER) * error
+    return float(mean - margin), float(mean + margin)
 
 
 def wilson_interval(accuracy: float, num_images: int) -> tuple[float, float]:
     """Return the 95 % score interval of a share of `num_images` (Wilson 1927)."""
-    return proportion_confint(accuracy * num_images, num_images, 1 - CONFIDENCE, method="wilson")
+    z = float(special.ndtri(UPPER))
+    centre, scale = accuracy + z**2 / (2 * num_images), 1 + z**2 / num_images
+    margin = z * math.sqrt(_variance(accuracy, num_images) + (z / (2 * num_images)) ** 2)
+    return max(0.0, (centre - margin) / scale), min(1.0, (centre + margin) / scale)
 
 
 def seed_prior(spreads: Sequence[Spread]) -> Prior | None:
@@ -98,9 +100,24 @@ def seed_prior(spreads: Sequence[Spread]) -> Prior | None:
     most = float(2 * halves.sum())
     if excess <= special.polygamma(1, most):  # it is worth more than all rows have
         return Prior(float(pooled), np.inf, most)
-    half = optimize.brentq(lambda x: special.polygamma(1, x) - excess, 1e-6, most)
+    half = _inverse_trigamma(excess)
     variance = np.exp(centred.mean() + special.digamma(half) - np.log(half))
     return Prior(float(variance), 2 * half, most)
+
+
+def _inverse_trigamma(value: float) -> float:
+    """Find where the trigamma function is `value` > 0, by Newton's method on its inverse.
+
+    That is nearly a line, so few steps suffice (Smyth 2004, appendix).
+    """
+    x = 0.5 + 1 / value
+    for _ in range(50):
+        trigamma = special.polygamma(1, x)
+        step = trigamma * (1 - trigamma / value) / special.polygamma(2, x)
+        x += step
+        if abs(step) < ALIKE * x:
+            break
+    return float(x)
 
 
 def moderated(own: Spread, prior: Prior | None) -> Spread:
@@ -132,8 +149,8 @@ def seeds_and_images(
     variance, freedom, _ = _sum([_sum(parts), images])
     error = float(np.sqrt(variance))
     difference = float(np.mean(a.accuracies) - np.mean(b.accuracies))
-    margin = float(stats.t.isf((1 - CONFIDENCE) / 2, freedom)) * error
-    p = float(2 * stats.t.sf(abs(difference) / error, freedom)) if error else float(not difference)
+    margin = float(special.stdtrit(freedom, UPPER)) * error
+    p = float(2 * special.stdtr(freedom, -abs(difference) / error) if error else not difference)
     deviation = np.sqrt(np.mean([spread.variance for spread in spreads]))
     effect = difference / deviation if deviation else np.copysign(np.inf, difference)
     bounds = np.clip([difference - margin, difference + margin], -1, 1)
@@ -150,8 +167,8 @@ def mean_interval(
     """
     mean = float(np.mean(accuracies))
     of_seeds = Spread(spread.variance / len(accuracies), spread.degrees)
-    both = _sum([of_seeds, Spread(mean * (1 - mean) / num_images, num_images)])
-    margin = float(stats.t.isf((1 - CONFIDENCE) / 2, both.degrees) * np.sqrt(both.variance))
+    both = _sum([of_seeds, Spread(_variance(mean, num_images), num_images)])
+    margin = float(special.stdtrit(both.degrees, UPPER) * np.sqrt(both.variance))
     return max(0.0, mean - margin), min(1.0, mean + margin)
 
 
@@ -169,19 +186,21 @@ def image_variance(a: Trainings, b: Trainings, *, paired: bool) -> float:
     if a.right is None or b.right is None:  # as if each had images of its own
         shares = [np.mean(side.accuracies) for side in (a, b)]
         sizes = (a.num_images, b.num_images)
-        return float(sum(p * (1 - p) / size for p, size in zip(shares, sizes, strict=True)))
-    over_all = np.var(a.right.mean(0) - b.right.mean(0), ddof=1)
+        return float(sum(map(_variance, shares, sizes)))
+    shares = a.right.mean(0), b.right.mean(0)
+    over_all = np.var(shares[0] - shares[1], ddof=1)
     # How trainings differ on an image is in the variance between trainings already.
-    sides = [a.right.astype(float) - b.right] if paired else [a.right, b.right]
-    between = sum(np.var(side, axis=0, ddof=1).mean() / len(side) for side in sides)
+    if paired:
+        each = a.right.astype(np.int8) - b.right
+        between = np.var(each, axis=0, ddof=1).mean() / len(each)
+    else:
+        sides = zip(shares, (len(a.right), len(b.right)), strict=True)
+        between = sum(_variance(share, n - 1).mean() for share, n in sides)
     return float(max(0.0, over_all - between) / a.num_images)
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """Correct `(m,)` p-values for how many they are (Holm 1979).
-
-    As statsmodels' `multipletests`, which collects Python's garbage first: 0.4 s, for each group.
-    """
+    """Correct `(m,)` p-values for how many they are (Holm 1979)."""
     order = np.argsort(p)
     corrected = np.empty(len(p))
     corrected[order] = np.maximum.accumulate((len(p) - np.arange(len(p))) * np.asarray(p)[order])
@@ -198,7 +217,8 @@ def same_images(correct_a: np.ndarray, correct_b: np.ndarray) -> Difference:
     # The exact binomial test is conservative; mid-p counts half of the observed outcome's own
     # probability (Fagerland et al. 2013).
     fewer = min(only_a, only_b)
-    p = float(min(1.0, stats.binom.cdf([fewer - 1, fewer], discordant, 0.5).sum()))
+    tails = [special.bdtr(most, discordant, 0.5) for most in (fewer - 1, fewer) if most >= 0]
+    p = float(min(1.0, sum(tails)))
     # Images drawn with replacement are by a alone, b alone or neither as a multinomial has it.
     shares = np.array([only_a, only_b, num_images - discordant]) / num_images
     counts = np.random.default_rng(0).multinomial(num_images, shares, NUM_RESAMPLES)
@@ -210,9 +230,19 @@ def same_images(correct_a: np.ndarray, correct_b: np.ndarray) -> Difference:
 
 
 def two_proportions(a: float, b: float, num_a: int, num_b: int) -> Difference:
-    """Test two shares of independent images: the pooled z test, an unpooled interval (Wald)."""
-    p = 1.0 if a == b else float(proportions_ztest([a * num_a, b * num_b], [num_a, num_b])[1])
-    counts, options = (a * num_a, num_a, b * num_b, num_b), {"method": "wald", "compare": "diff"}
-    interval = confint_proportions_2indep(*counts, **options, alpha=1 - CONFIDENCE)
-    effect = float(proportion_effectsize(a, b))
-    return Difference(a - b, *map(float, interval), p, effect, "z test", IMAGES)
+    """Test two shares of independent images: the pooled z test, an unpooled interval (Wald).
+
+    The effect is Cohen's h.
+    """
+    pooled = (a * num_a + b * num_b) / (num_a + num_b)
+    error = math.sqrt(_variance(pooled, num_a) + _variance(pooled, num_b))
+    p = 1.0 if a == b else float(2 * special.ndtr(-abs(a - b) / error))
+    margin = special.ndtri(UPPER) * math.sqrt(_variance(a, num_a) + _variance(b, num_b))
+    effect = 2 * (math.asin(math.sqrt(a)) - math.asin(math.sqrt(b)))
+    bounds = float(a - b - margin), float(a - b + margin)
+    return Difference(a - b, *bounds, p, effect, "z test", IMAGES)
+
+
+def _variance(share: float, num_images: int) -> float:
+    """Return the variance of a share of independent images."""
+    return share * (1 - share) / num_images
