@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sslbench.exit_codes import UsageError, exit_at_ctrl_c
+
 if TYPE_CHECKING:
     from sslbench.cell.listing import Filters, Listed
 
@@ -62,11 +64,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@exit_at_ctrl_c()
 def main(arguments: list[str] | None = None) -> None:
     """Do what is asked, and leave with its exit code."""
     options = _parser().parse_args(arguments)
     from sslbench.cell.listing import Filters, list_cells
-    from sslbench.exit_codes import UsageError
     from sslbench.words.output import show
 
     if not options.outputs.is_dir():
@@ -103,7 +105,6 @@ def _written(cells: "list[Listed]", options: argparse.Namespace) -> str:
 def _remove(cells: "list[Listed]", options: argparse.Namespace, filters: "Filters") -> int:
     from sslbench.cell.listing_text import size, table
     from sslbench.cell.removal import dependants, remove
-    from sslbench.exit_codes import UsageError
 
     if not cells:
         print("no such cells")

@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sslbench.exit_codes import exit_at_ctrl_c
 from sslbench.report import existing_folder
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@exit_at_ctrl_c()
 def main(arguments: list[str] | None = None) -> None:
     """Build the dashboards, and leave with an exit code."""
     parser = _parser()

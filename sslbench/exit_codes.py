@@ -3,7 +3,10 @@
 They are subclasses of SystemExit, so that Hydra lets them through.
 """
 
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sslbench.words.redact import redacted
 from sslbench.words.wording import fold, shorten
@@ -23,3 +26,12 @@ class NotDone(Exception):
 
 class CellStopped(SystemExit):
     """Leave with the exit code of a cell that did not finish: 1, or 128 + n for signal n."""
+
+
+@contextmanager
+def exit_at_ctrl_c() -> Iterator[None]:
+    """Leave with 130 at Ctrl-C, without a traceback."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise SystemExit(128 + signal.SIGINT) from None

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sslbench.exit_codes import UsageError, exit_at_ctrl_c
+
 if TYPE_CHECKING:
     from sslbench.export_formats import Reader
     from sslbench.load import Encoder
@@ -44,10 +46,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@exit_at_ctrl_c()
 def main(arguments: list[str] | None = None) -> None:
     """Export, and leave with exit code 2 for what cannot be."""
     options = _parser().parse_args(arguments)
-    from sslbench.exit_codes import UsageError
     from sslbench.words.trouble import last_words
 
     try:

@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sslbench.exit_codes import UsageError, exit_at_ctrl_c
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -55,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@exit_at_ctrl_c()
 def main(arguments: list[str] | None = None) -> None:
     """Probe, print the accuracies and keep them; exit code 2 for what cannot be."""
     parser = _parser()
@@ -67,7 +70,6 @@ def main(arguments: list[str] | None = None) -> None:
     overrides = [word for word in options.words if "=" in word]
     if len(cells) > 1:
         parser.error(f"{' '.join(cells)}: one cell at a time")
-    from sslbench.exit_codes import UsageError
     from sslbench.words.trouble import last_words
 
     try:
