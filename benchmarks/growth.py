@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import count, pairwise
@@ -277,14 +278,17 @@ def time_report(outputs: Path, arguments: argparse.Namespace) -> dict[str, float
     import torch
 
     from sslbench.engine.device import peak_memory_bytes
-    from sslbench.tables.assemble import build_report, write_report
+    from sslbench.tables.assemble import build_report, gather_report, judge, write_report
+    from sslbench.tables.pictures import Drawing
 
     with scratch_folder() as empty:
         build_report(empty)  # pandas' import
     times = [time.perf_counter()]
     for with_pictures in (False, True):
-        found = build_report(outputs)
-        write_report(found, with_pictures=with_pictures)
+        found = gather_report(outputs)
+        with Drawing(found) if with_pictures else nullcontext() as drawing:
+            judge(found)
+            write_report(found, drawing)
         assert not found.problems, found.problems
         times.append(time.perf_counter())
     tables, whole = (after - before for before, after in pairwise(times))

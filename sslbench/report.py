@@ -7,14 +7,19 @@ self-contained `report.html`. It needs neither network nor W&B, and reads a runn
 import argparse
 import json
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sslbench.exit_codes import UsageError, exit_at_ctrl_c
 from sslbench.machine.threads import allowed_threads, limit_pools
 
 if TYPE_CHECKING:
     from sslbench.tables.contents import Report
+    from sslbench.tables.pictures import Drawing
 
+MOST_PROBLEMS = 30
+"""In the terminal, so that what is above them is seen."""
 CLAIMS = "1,2,3,4,5,6,7"
 TO_TRAIN = """no cells below {}; to train them:
   the paper's, on STL-10       python -m sslbench.train -m experiment=paper seed=0,1,2
@@ -79,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+@exit_at_ctrl_c()
 def main(arguments: list[str] | None = None) -> None:
     """Print and write the report, and leave with its exit code."""
     parser = _parser()
@@ -87,35 +93,58 @@ def main(arguments: list[str] | None = None) -> None:
     if not outputs[0].is_dir():
         parser.error(f"argument --outputs: {outputs[0]}: no such folder")
     limit_pools(options.threads or allowed_threads())
-    from sslbench.exit_codes import UsageError
-    from sslbench.tables.assemble import build_report, write_report
+    from sslbench.machine.calls import import_early
+
+    if not (options.watch or options.no_figures):
+        import_early("sslbench.tables.pictures")
+    from sslbench.tables.assemble import build_report, gather_report, judge
     from sslbench.tables.claims import failed_claims
     from sslbench.words.escape import printable
     from sslbench.words.output import show
-    from sslbench.words.trouble import find_trouble
 
     if options.watch:
         from sslbench.tables.watch import watch
 
         watch(lambda: build_report(*outputs, with_paper=options.paper))
         return
-    report = build_report(*outputs, with_paper=options.paper)
+    report = gather_report(*outputs, with_paper=options.paper)
     page = None
-    if report.cells or report.problems:
-        try:
-            page = write_report(report, options.figures, with_pictures=not options.no_figures)
-        except OSError as error:
-            trouble = find_trouble(error)
-            raise UsageError(
-                f"the report cannot be written to {report.folder}: "
-                f"{trouble.sentence if trouble else error}; remove what is in its way, or pick "
-                f"another folder than --outputs {outputs[0]}"
-            ) from None
+    with _drawing(report, options) as drawing:
+        judge(report)
+        if report.cells or report.problems:
+            page = _write(report, drawing)
     show(_json(report) if options.json else _text(report, page))
     failed = failed_claims(report.claims, options.check)
-    for line in report.problems + failed:
+    left = len(report.problems) - MOST_PROBLEMS
+    more = [f"{left:,} more problems; {page} has them all"] if left > 0 else []
+    for line in report.problems[:MOST_PROBLEMS] + more + failed:
         print(f"sslbench: {printable(line)}", file=sys.stderr)
     sys.exit(1 if report.problems or failed else 0)
+
+
+def _drawing(
+    report: "Report", options: argparse.Namespace
+) -> AbstractContextManager["Drawing | None"]:
+    if options.no_figures:
+        return nullcontext()
+    from sslbench.tables.pictures import Drawing  # matplotlib takes a second
+
+    return Drawing(report, options.figures)
+
+
+def _write(report: "Report", drawing: "Drawing | None") -> Path:
+    from sslbench.tables.assemble import write_report
+    from sslbench.words.trouble import find_trouble
+
+    try:
+        return write_report(report, drawing)
+    except OSError as error:
+        trouble = find_trouble(error)
+        raise UsageError(
+            f"the report cannot be written to {report.folder}: "
+            f"{trouble.sentence if trouble else error}; remove what is in its way, or pick "
+            f"another folder than --outputs {report.outputs}"
+        ) from None
 
 
 def _text(report: "Report", page: Path | None) -> str:

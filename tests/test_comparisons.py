@@ -32,7 +32,7 @@ def test_own_images_are_compared_without_the_paper(models, tmp_path):
     assert [line.kind for line in report.first_table.lines] == [
         *("supervised", "self-supervised", "semi-supervised all")
     ]
-    page = write_report(report, with_pictures=False).read_text()
+    page = write_report(report).read_text()
     assert "the paper" not in page.lower()
     assert "STL-10" not in page
     assert report.verdict.startswith("BEST on 3 seeds: ")
@@ -113,9 +113,9 @@ def test_where_no_claim_can_be_tested_own_comparisons_come_first(tmp_path):
     assert list(report.tables[0].frame["settings"]) == [
         *("", "preset=strong_supervised steps=300", "", "preset=strong_semi threshold=0.95")
     ]
-    page = write_report(report, with_pictures=False).read_text().lower()
+    page = write_report(report).read_text().lower()
     assert not {"no data", "hold?"} & set(page.split())
-    beside = write_report(build_report(tmp_path, with_paper=True), with_pictures=False)
+    beside = write_report(build_report(tmp_path, with_paper=True))
     assert "no data" in beside.read_text()
 
 

@@ -14,7 +14,7 @@ from sslbench.cell.record import FAILED
 from sslbench.palette import BACK, DARK, INK
 from sslbench.scatter import STYLE, name_classes, rendered
 from sslbench.tables.assemble import build_report
-from sslbench.tables.pictures import draw_pictures
+from sslbench.tables.pictures import Drawing
 from sslbench.tables.pictures.drawing import save_picture
 from sslbench.tables.pictures.embeddings import apart
 
@@ -41,7 +41,7 @@ def sweep(tmp_path_factory):
     failed = make_cell(outputs, EVIL, "mine", status=FAILED, cell_id="failed", **FEW)
     edit_record(failed, "error/message", EVIL)
     report = build_report(outputs)
-    report.pictures = draw_pictures(report)
+    report.pictures = Drawing(report).finish()
     return report
 
 
@@ -81,7 +81,9 @@ def test_a_panel_without_numbers_is_left_out(sweep):
 def test_every_ratio_is_drawn_and_what_collapsed_is_marked(tmp_path):
     for ratio, accuracy in (("1:5", 0.1), ("1:1", 0.6), ("all", 0.7)):
         make_cell(tmp_path, "convnet", "semi", ratio, accuracy=accuracy)
-    (ratios,) = [it for it in draw_pictures(build_report(tmp_path)) if it.name.startswith("ratios")]
+    (ratios,) = [
+        it for it in Drawing(build_report(tmp_path)).finish() if it.name.startswith("ratios")
+    ]
     assert list(data_of(ratios)["ratio"].unique()) == ["1:1", "1:5", "all"]
     assert "1:1 60.0, 1:5 10.0, all 70.0 (1:5 collapsed)" in ratios.alt
     texts = [each.text for each in ElementTree.parse(ratios.path).iter() if each.text]
@@ -94,7 +96,7 @@ def test_an_ablation_is_drawn_against_its_base_line(tmp_path):
         for seed in range(2):
             more = {"seed": seed, "accuracy": accuracy, "changes": changes}
             make_cell(tmp_path, "convnet", "semi", **more)
-    first = draw_pictures(build_report(tmp_path))[0]
+    first = Drawing(build_report(tmp_path)).finish()[0]
     assert first.name == "ablation-digits-semi"
     assert "threshold=0.95 +10.0" in first.alt
 
@@ -196,7 +198,7 @@ def test_what_is_damaged_is_named_and_left_out(picture, damage, tmp_path):
         curves = wrong / "metrics.jsonl"
         curves.write_bytes(damage + b"\n" + curves.read_bytes())
     report = build_report(tmp_path)
-    pictures = draw_pictures(report)
+    pictures = Drawing(report).finish()
     drawn = data_of(pictures[names(pictures).index(picture)])
     assert set(drawn["model"]) == {"convnet"}
     assert wrong.name in report.problems[-1]

@@ -1,14 +1,9 @@
 """Embeddings in the plane: which points, where they fall, what is said of them and kept."""
 
-import os
-import signal
-from functools import partial
-
 import numpy as np
 import pytest
-from joblib import delayed
 
-from sslbench.cell.embeddings import Embeddings, read_embeddings
+from sslbench.cell.embeddings import read_embeddings
 from sslbench.evaluate import projection
 from sslbench.evaluate.projection import choose_points, project_snapshots, project_tsne, trust
 
@@ -57,24 +52,14 @@ def test_a_plane_is_trusted_as_far_as_it_keeps_neighbours():
     assert trust(points, np.random.default_rng(0).normal(size=plane.shape)) < 0.7
 
 
-def test_projections_are_kept_and_lost_workers_do_not_matter(tmp_path, monkeypatch):
+def test_projections_are_kept(tmp_path, monkeypatch):
     points, labels = clusters(40)
-    cells = [[Embeddings(points + shift, labels, labels)] for shift in (0, 1)]
-    parent = os.getpid()
-
-    def lose_workers(function, *call):
-        if os.getpid() != parent:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return function(*call)
-
-    monkeypatch.setattr(projection, "delayed", lambda it: delayed(partial(lose_workers, it)))
-    monkeypatch.setattr(projection, "allowed_threads", lambda: 2)
-    found = projection.project_all(cells, tmp_path)
-    monkeypatch.setattr(projection, "allowed_threads", lambda: 1)
+    first = projection.project_once(tmp_path, [points, points + 1], labels)
     monkeypatch.setattr(projection, "project_snapshots", None)
-    for first, again in zip(found, projection.project_all(cells, tmp_path), strict=True):
-        np.testing.assert_array_equal(first[0].coordinates, again[0].coordinates)
-        assert first[0].trust == again[0].trust
+    again = projection.project_once(tmp_path, [points, points + 1], labels)
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.coordinates, other.coordinates)
+        assert one.trust == other.trust
 
 
 @pytest.mark.parametrize(

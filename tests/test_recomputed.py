@@ -67,7 +67,7 @@ def report(tmp_path_factory):
         more = {"data": "stl10", "seed": seed, "accuracy": accuracy, "changes": THRESHOLD}
         make_cell(outputs, "convnet", "semi", **more, num_images=(60, 300), files=True)
     found = build_report(outputs)
-    write_report(found, with_pictures=False)
+    write_report(found)
     return found
 
 

@@ -186,3 +186,14 @@ def test_a_reader_that_stops_early_is_no_error(tmp_path):
     left = run_apart(tmp_path, stdout=writer)
     os.close(writer)
     assert (left.returncode, left.stderr) == (0, "")
+
+
+def test_many_problems_leave_the_answer_in_sight(tmp_path, capsys):
+    for number in range(33):
+        torn = tmp_path / "cells" / f"torn{number}" / "record.json"
+        torn.parent.mkdir(parents=True)
+        torn.write_text("{")
+    assert run("--outputs", str(tmp_path)) == 1
+    *_, last = lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 31
+    assert "3 more problems" in last

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from sslbench.cell.embeddings import Embeddings
-from sslbench.tables.separation import kinds_of, measure, measure_all
+from sslbench.evaluate.separation import measure
+from sslbench.tables.separation import kinds_of, measure_once
 
 NAMES = ["bird", "car", "cat", "ship"]
 
@@ -47,9 +48,9 @@ def test_the_dimension_is_how_many_directions_are_used(spread, expected):
 def test_few_or_equal_embeddings_are_measured(tmp_path):
     few = Embeddings(np.ones((3, 4), np.float32), np.zeros(3, int), np.arange(3))
     equal = Embeddings(np.ones((40, 4), np.float32), np.arange(40) % 4, np.arange(40))
-    first, second = measure_all([few, equal], NAMES, 5, 1.0, tmp_path)
+    first, second = (measure_once(tmp_path, each, NAMES, 5, 1.0) for each in (few, equal))
     assert np.isnan(first["probe"])
     assert second["probe"] == pytest.approx(0.25, abs=0.2)
     assert second["dimension"] == 0
-    assert measure_all([equal], NAMES, 5, 1.0, tmp_path) == [second]
+    assert measure_once(tmp_path, equal, NAMES, 5, 1.0) == second
     assert len(list(tmp_path.iterdir())) == 2

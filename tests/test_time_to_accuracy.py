@@ -96,7 +96,7 @@ def test_the_table_tells_what_each_accuracy_took(report):
 
 def test_the_picture_has_the_same_points(report):
     (group,) = report.groups
-    (picture,) = draw_time_to_accuracy(Album(group, report))
+    (picture,) = draw_time_to_accuracy(Album(group, report.folder))
     drawn = pd.read_csv(picture.path.with_suffix(".csv"))
     assert set(drawn["model"]) == {"resnet18"}
     assert (drawn["n"] == 3).all()

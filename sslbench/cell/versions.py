@@ -37,6 +37,7 @@ NUMBERS_APART = {
     ),
     *("tracking.py", "wandb_run.py", "media.py", "dashboard.py", "palette.py"),
     *("paper.py", "scatter.py", "cell/beside.py"),
+    *("evaluate/projection.py", "evaluate/separation.py"),
     *("config/arguments.py", "config/environment.py", "config/errors.py", "config/grid.py"),
     *("cell/listing.py", "cell/listing_text.py", "cell/removal.py"),
     *("cell/card.py", "cell/folder.py", "cell/soundness.py", "files/log_file.py"),

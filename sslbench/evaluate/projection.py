@@ -1,19 +1,14 @@
 """Embeddings in the plane: t-SNE as data, with a number that says how far to trust it."""
 
 from collections.abc import Sequence
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from joblib import Parallel, delayed
 from joblib import hash as hash_of
 
-from sslbench.cell.embeddings import Embeddings
 from sslbench.files.atomic import replace_file
 from sslbench.files.zips import load_arrays
-from sslbench.machine.processes import exit_with_parent
-from sslbench.machine.threads import allowed_threads
 
 MAX_POINTS = 500
 PERPLEXITY = 30.0
@@ -76,22 +71,10 @@ def project_snapshots(snapshots: Sequence[np.ndarray], labels: np.ndarray) -> li
     return found
 
 
-def project_all(cells: Sequence[Sequence[Embeddings]], store: Path) -> list[list[Projection]]:
-    """Project cells' snapshots at the same time; `store` keeps them for the next time."""
-    # A thread's t-SNE would wait for Python's lock; a kill would leave arrays in shared memory.
-    workers = Parallel(allowed_threads() if cells else 1, max_nbytes=None)
-    calls = [(store, [each.values for each in cell], cell[0].labels) for cell in cells]
-    try:
-        return workers(delayed(_project_once)(*call) for call in calls)
-    except BrokenProcessPool:  # out of memory, perhaps: one at a time needs less
-        return [_project_once(*call) for call in calls]
-
-
-def _project_once(
+def project_once(
     store: Path, snapshots: Sequence[np.ndarray], labels: np.ndarray
 ) -> list[Projection]:
-    """Return what an earlier call has kept of the same snapshots, else project and keep them."""
-    exit_with_parent()
+    """Return what `store` keeps of the same snapshots from an earlier call, else project them."""
     path = store / f"{hash_of([PERPLEXITY, ITERATIONS, NEIGHBORS, snapshots, labels])}.npz"
     try:
         kept = load_arrays(path)

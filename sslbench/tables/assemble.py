@@ -1,7 +1,7 @@
 """From folders of cells to everything that a report says, and from that to its files."""
 
-from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sslbench.files.atomic import write_json
 from sslbench.tables.ablations import find_ablations
@@ -23,6 +23,9 @@ from sslbench.tables.render import write_table
 from sslbench.tables.tables import ablation_table, build_tables, claim_tables
 from sslbench.tables.time_to_accuracy import time_tables
 
+if TYPE_CHECKING:
+    from sslbench.tables.pictures import Drawing
+
 
 def build_report(outputs: Path, *others: Path, with_paper: bool = False) -> Report:
     """Read all cells below folders into tables and verdicts, without pictures.
@@ -30,16 +33,28 @@ def build_report(outputs: Path, *others: Path, with_paper: bool = False) -> Repo
     Args:
         with_paper: Whether the paper is shown beside someone's own ablation alone, too.
     """
+    report = gather_report(outputs, *others, with_paper=with_paper)
+    judge(report)
+    return report
+
+
+def gather_report(outputs: Path, *others: Path, with_paper: bool = False) -> Report:
+    """Read all cells below folders into groups: all that most pictures need."""
     cells, problems = gather_all([outputs, *others])
     groups, misfits = find_groups(cells)
-    problems += misfits
-    predictions, notes = Predictions(problems), notes_of(cells)
-    report = Report(outputs, cells, groups, problems=problems, notes=notes)
-    report.environment = environment_tables(cells)
+    report = Report(outputs, cells, groups, problems=problems + misfits, notes=notes_of(cells))
     report.has_paper_cells = with_paper or _is_on_paper(groups)
     for group in groups:
         group.beside_paper = report.has_paper_cells
     report.main = main_group(groups)
+    return report
+
+
+def judge(report: Report) -> None:
+    """Add tables and verdicts to a report's cells and groups."""
+    groups, problems = report.groups, report.problems
+    predictions = Predictions(problems)
+    report.environment = environment_tables(report.cells)
     report.ablations = find_ablations(groups, predictions)
     if not report.has_paper_cells:
         found = find_comparisons(groups, report.ablations, predictions)
@@ -52,8 +67,8 @@ def build_report(outputs: Path, *others: Path, with_paper: bool = False) -> Repo
             report.first_table = first_table(report.main)
         report.tables = ablations + time_tables(groups, problems)
         wanted = [(g, g.chosen_rows() if g is report.main else g.rows) for g in groups]
-        report.fill_command = fill_command(wanted, str(outputs))
-        return report
+        report.fill_command = fill_command(wanted, str(report.outputs))
+        return
     report.claims = [*paper_claims()]
     for group in groups:
         if not is_ablation(group, groups):
@@ -66,8 +81,7 @@ def build_report(outputs: Path, *others: Path, with_paper: bool = False) -> Repo
         report.findings = find_findings(report.main, predictions)
         own = [g for g in groups if g.data == report.main.data and is_ablation(g, groups)]
         wanted = [(report.main, report.main.chosen_rows()), *((g, g.rows) for g in own)]
-        report.fill_command = fill_command(wanted, str(outputs))
-    return report
+        report.fill_command = fill_command(wanted, str(report.outputs))
 
 
 def _is_on_paper(groups: list[Group]) -> bool:
@@ -86,21 +100,13 @@ def _is_square(group: Group) -> bool:
     return min(len({row[place] for row in group.rows}) for place in (0, 1)) > 1
 
 
-def write_report(
-    report: Report, formats: Collection[str] = (), *, with_pictures: bool = True
-) -> Path:
-    """Write tables, pictures, `report.json` and the page, and return where that is.
-
-    Args:
-        formats: Of pictures, besides SVG: `pdf`, `png`.
-    """
+def write_report(report: Report, drawing: "Drawing | None" = None) -> Path:
+    """Write tables, pictures, `report.json` and the page, and return where that is."""
     report.folder.mkdir(parents=True, exist_ok=True)
     claims = claim_tables(report.claims) if report.claims else []
     for table in report.tables + claims + report.environment:
         write_table(table, report.folder)
-    if with_pictures:
-        from sslbench.tables.pictures import draw_pictures  # matplotlib takes a second
-
-        report.pictures = draw_pictures(report, formats)
+    if drawing is not None:
+        report.pictures = drawing.finish()
     write_json(report.folder / "report.json", to_json(report))
     return write_page(report.folder, report)

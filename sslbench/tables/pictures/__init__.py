@@ -1,9 +1,11 @@
 """Pictures of the report: curves, ratios, confusions, pseudo-labels and embeddings, per group."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from typing import Self
 
 import matplotlib
 
+from sslbench.machine.calls import Call, help_with, stop_calls
 from sslbench.scatter import STYLE
 from sslbench.tables.contents import Picture, Report
 from sslbench.tables.groups import is_ablation
@@ -16,20 +18,57 @@ from sslbench.tables.pictures.ratios import draw_ratios
 from sslbench.tables.pictures.separation import draw_separation
 from sslbench.tables.pictures.time_to_accuracy import draw_time_to_accuracy
 
-DRAW = (
+Draw = Callable[[Album], Iterator[Picture]]
+DRAW: tuple[Draw, ...] = (
     *(draw_curves, draw_ratios, draw_time_to_accuracy),
     *(draw_separation, draw_embeddings, draw_confusions),
 )
+ELSEWHERE = (draw_curves, draw_confusions)
+"""What takes longest and needs no more than cells is drawn in other processes."""
 
 
-def draw_pictures(report: Report, formats: Collection[str] = ()) -> list[Picture]:
-    """Draw all that a report's cells have data for; problems of theirs are added to the report.
+class Drawing:
+    """The drawing of a report's pictures, which begins at once in other processes.
 
     Each picture is `figures/<name>.svg` below the report's folder, in other `formats` beside it,
-    and so are its data, `.csv`.
+    and so are its data, `.csv`. As a context it ends the processes if an error leaves it.
     """
-    groups = [each for each in report.groups if not is_ablation(each, report.groups)]
-    albums = [Album(each, report, formats) for each in groups]
+
+    def __init__(self, report: Report, formats: Collection[str] = ()) -> None:
+        self._report, self._formats = report, formats
+        groups = [each for each in report.groups if not is_ablation(each, report.groups)]
+        parts = [(draw, Album(group, report.folder, formats)) for group in groups for draw in DRAW]
+        # What is measured comes first: this process waits for it.
+        self._here = {i: draw(it) for i, (draw, it) in enumerate(parts) if draw not in ELSEWHERE}
+        self._calls = {i: Call(_draw, *part) for i, part in enumerate(parts) if i not in self._here}
+        self._albums = [album for _, album in parts]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
+        if kind is not None:
+            stop_calls()
+
+    def finish(self) -> list[Picture]:
+        """Draw what needs the report's tests, too; problems of cells are added to the report."""
+        pictures = _drawn(draw_ablations(self._report, self._formats))
+        here = {number: _drawn(each) for number, each in self._here.items()}
+        help_with([*self._calls.values()])
+        for number, album in enumerate(self._albums):
+            found, problems = here.get(number), album.problems
+            if found is None:
+                found, problems = self._calls[number].result()
+            pictures += found
+            known = self._report.problems
+            known += [each for each in problems if each not in known]
+        return pictures
+
+
+def _draw(draw: Draw, album: Album) -> tuple[list[Picture], list[str]]:
+    return _drawn(draw(album)), album.problems
+
+
+def _drawn(pictures: Iterator[Picture]) -> list[Picture]:
     with matplotlib.rc_context(fname=STYLE):
-        of_groups = [picture for album in albums for draw in DRAW for picture in draw(album)]
-        return [*draw_ablations(report, formats), *of_groups]
+        return list(pictures)

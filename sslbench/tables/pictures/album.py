@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Iterator
 from itertools import cycle
+from pathlib import Path
 from textwrap import wrap
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure as Canvas
 from sslbench import paper
 from sslbench.palette import ALARM, LINES
 from sslbench.scatter import TITLE_WIDTH, add_legend
-from sslbench.tables.contents import Picture, Report
+from sslbench.tables.contents import Picture
 from sslbench.tables.groups import Group, slug, unlabeled_per_labeled
 from sslbench.tables.pictures.drawing import save_picture
 from sslbench.words.escape import visible
@@ -36,10 +37,14 @@ class Way(NamedTuple):
 
 
 class Album:
-    """The rows of one group, by way of training and model."""
+    """The rows of one group, by way of training and model; pictures of them go to `folder`.
 
-    def __init__(self, group: Group, report: Report, formats: Collection[str] = ()) -> None:
-        self.group, self.report, self.formats = group, report, formats
+    What stands in a picture's way is added to `problems`.
+    """
+
+    def __init__(self, group: Group, folder: Path, formats: Collection[str] = ()) -> None:
+        self.group, self.folder, self.formats = group, folder, formats
+        self.problems: list[str] = []
         self.grid: dict[Way, dict[str, paper.Row]] = {}
         for row in sorted(group.rows, key=_order):
             self.grid.setdefault(way_of(row), {})[row.model] = row
@@ -113,9 +118,7 @@ class Album:
         """Write a picture in each format, its data beside it; `alt` says what is seen in it."""
         stem = name if self.group.is_paper else f"{name}-{slug(self.group.title)}"
         titles = f"{title} ({self.group.title})", caption, alt or f"{title}. {caption}"
-        return save_picture(
-            canvas, self.report.folder / "figures" / stem, titles, frame, self.formats
-        )
+        return save_picture(canvas, self.folder / "figures" / stem, titles, frame, self.formats)
 
 
 def way_of(row: paper.Row) -> Way:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from sslbench import paper
 from sslbench.paper import Row
-from sslbench.scatter import short
+from sslbench.scatter import NO_TICKS, short
 from sslbench.tables.contents import Picture
 from sslbench.tables.gather import Cell
 from sslbench.tables.pictures.album import Album, part, way_of, way_words
@@ -29,7 +29,7 @@ def draw_confusions(album: Album) -> Iterator[Picture]:
                 names = cell.class_names
             except (ValueError, TypeError, OverflowError) as error:
                 wrong = f"not a confusion matrix ({error}); it is left out"
-                album.report.problems.append(f"{cell.folder}: {wrong}")
+                album.problems.append(f"{cell.folder}: {wrong}")
         if matrices:
             counts = sum(matrices)
             shares[row] = 100 * counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -41,8 +41,7 @@ def _draw(album: Album, name: str, shares: dict[Row, np.ndarray], names: list[st
     labels = [short(each) for each in names]
     size = np.full(2, np.clip(0.14 * len(names), 2.05, 4))
     margin = 0.6 + 0.06 * max(map(len, labels))
-    options = {"sharex": True, "sharey": True, "subplot_kw": {"box_aspect": 1}}
-    canvas, panels = album.panels(shares, size, margin, **options)
+    canvas, panels = album.panels(shares, size, margin, subplot_kw={"box_aspect": 1} | NO_TICKS)
     for row, ax in panels.items():
         ax.imshow(shares[row], vmin=0, vmax=100, interpolation="none")
         numbered = shares[row].round() >= NUMBERED_FROM
@@ -50,11 +49,14 @@ def _draw(album: Album, name: str, shares: dict[Row, np.ndarray], names: list[st
             color = "white" if shares[row][i, j] > 60 else "black"
             number = ax.text(j, i, f"{shares[row][i, j]:.0f}", ha="center", va="center", c=color)
             number.set_in_layout(False)  # it lies within the axes: nothing to make room for
-    ticks = range(len(names))
-    ax.set(xticks=ticks, yticks=ticks, xticklabels=labels, yticklabels=labels)
-    for each in canvas.axes:
+    for each in canvas.axes:  # named along the edges alone: half of the time is that of ticks
         each.tick_params(length=0, pad=1)
-        each.tick_params(axis="x", rotation=90)
+        place = each.get_subplotspec()
+        if place.is_first_col():
+            each.set_yticks(range(len(names)), labels)
+        if place.is_last_row():
+            each.set_xticks(range(len(names)), labels, rotation=90)
+        each.set(xlim=(-0.5, len(names) - 0.5), ylim=(len(names) - 0.5, -0.5))
     canvas.supxlabel("taken for")
     written = list(map(printable, names))  # pandas refuses what is no UTF-8
     tables = {

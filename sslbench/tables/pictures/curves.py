@@ -34,6 +34,8 @@ DIAGNOSTICS = {
     ("train", "pseudo_label_max_share"): "most frequent (%)",
 }
 COLUMNS = 3
+MAX_TICKS = 4
+"""Steps between those of an axis, at most: they are half the time of drawing."""
 MAX_POINTS = 120
 """Of a line that are drawn; the data have all of them."""
 NOTE = "Lines: means over seeds; bands: from the lowest seed to the highest. "
@@ -54,7 +56,7 @@ def draw_curves(album: Album) -> Iterator[Picture]:
                 _require_numbers(points)
                 found += [point | {"way": way, "model": row.model} for point in points]
             except (ValueError, TypeError, AttributeError, OSError) as error:
-                album.report.problems.append(f"{path}: not curves ({error}); they are left out")
+                album.problems.append(f"{path}: not curves ({error}); they are left out")
     if found:
         bands = _bands(pd.DataFrame(found), ways)
         note = f"{NOTE}At the end, where one collapsed: a cross. "
@@ -77,7 +79,9 @@ def _is_number(value: object) -> bool:
 
 
 def _bands(points: pd.DataFrame, ways: list[Way]) -> Bands:
-    values = points.melt(["way", "split", "model", "step", "epoch"], var_name="metric").dropna()
+    drawn = {metric for _, metric in (ACCURACY, LOSS, *DIAGNOSTICS)}.intersection(points)
+    keys = ["way", "split", "model", "step", "epoch"]
+    values = points.melt(keys, sorted(drawn), var_name="metric").dropna()
     values["value"] *= values["metric"].map({"loss": 1}).fillna(100)  # percent but for losses
     by_step = values.groupby(["way", "split", "metric", "model", "step"])["value"]
     spread = by_step.agg(["mean", "min", "max", "count"]).set_axis(
@@ -148,19 +152,18 @@ def _draw_pseudo_labels(album: Album, bands: Bands) -> Iterator[Picture]:
 
 
 def _draw(album: Album, ax: Axes, way: Way, bands: pd.DataFrame | None) -> None:
+    ax.locator_params(nbins=MAX_TICKS)
     for number, (model, band) in enumerate(() if bands is None else bands.groupby("model")):
         color, marker = album.lines[model]
         places = np.linspace(0, len(band) - 1, min(len(band), MAX_POINTS)).round().astype(int)
-        band = band.iloc[places]
+        epoch, mean, low, high = band[["epoch", "mean", "low", "high"]].to_numpy()[places].T
         style = {"color": color, "marker": marker, "markevery": (0.03 * number, 0.15)}
-        ax.plot(band["epoch"], band["mean"], **style)
+        ax.plot(epoch, mean, **style)
         if band["n"].max() > 1:
-            ax.fill_between(
-                band["epoch"], band["low"], band["high"], color=color, alpha=0.2, linewidth=0
-            )
+            ax.fill_between(epoch, low, high, color=color, alpha=0.2, linewidth=0)
         if album.has_collapsed(album.grid[way][model]):
             _, (alarm, cross) = COLLAPSED
-            ax.plot(*band[["epoch", "mean"]].iloc[-1], color=alarm, marker=cross, markersize=7)
+            ax.plot(epoch[-1], mean[-1], color=alarm, marker=cross, markersize=7)
 
 
 def _any_collapsed(album: Album, ways: list[Way]) -> bool:

@@ -9,8 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from sslbench import paper
-from sslbench.cell.embeddings import EMBEDDINGS, Embeddings, read_embeddings
-from sslbench.evaluate.projection import Projection, choose_points, project_all
+from sslbench.cell.embeddings import EMBEDDINGS, read_embeddings
+from sslbench.evaluate.projection import Projection, choose_points, project_once
+from sslbench.machine.calls import Call, help_with
 from sslbench.palette import ALARM, BACK, class_style
 from sslbench.paper import Row
 from sslbench.scatter import LETTER_INCHES, NO_TICKS, name_classes, scatter, short
@@ -38,46 +39,61 @@ NOTE = (
 )
 Found = dict[Row, tuple[Cell, list[Path], list[Projection]]]
 """Cells by row, with files of embeddings and their projections."""
+Begun = dict[Row, tuple[Cell, list[Path], Call[list[Projection]]]]
 
 
 def draw_embeddings(album: Album) -> Iterator[Picture]:
-    """Draw embeddings by t-SNE: of test images, and of validation images during training."""
-    tests = _project(album, EMBEDDINGS.format("test"), least=1, num_points=FEW_POINTS)
+    """Draw embeddings by t-SNE: of test images, and of validation images during training.
+
+    The projections begin with the call, and are waited for when the first picture is.
+    """
+    tests = _begin(album, EMBEDDINGS.format("test"), least=1, num_points=FEW_POINTS)
+    snapshots = _begin(album, "snapshot-*.npz", least=2, num_points=MANY_POINTS)
+    return _draw_all(album, tests, snapshots)
+
+
+def _draw_all(album: Album, test_calls: Begun, snapshot_calls: Begun) -> Iterator[Picture]:
+    tests = _finish(album, test_calls)
     for end, rows in album.pages(tests):
         yield _draw_tests(album, f"tsne{end}", {row: tests[row] for row in rows})
-    snapshots = _project(album, "snapshot-*.npz", least=2, num_points=MANY_POINTS)
+    snapshots = _finish(album, snapshot_calls)
     for number, way in enumerate(dict.fromkeys(map(way_of, snapshots)), start=1):
         of_way = {row: found for row, found in snapshots.items() if way_of(row) == way}
         yield _draw_ends(album, f"snapshots-{number}" if number > 1 else "snapshots", of_way)
 
 
-def _project(album: Album, pattern: str, least: int, num_points: int) -> Found:
-    """Project the first and the last that rows' first finished cells keep.
-
-    What cannot be read becomes a problem.
-    """
-    found = {}
+def _begin(album: Album, pattern: str, least: int, num_points: int) -> Begun:
+    """Begin to project the first and the last that rows' first finished cells keep."""
+    store, begun = album.folder / "embeddings", {}
     for row in album.rows:
         for cell in list(album.group.done(row).values())[:1]:
             paths = sorted(cell.folder.glob(pattern))
             paths = list(dict.fromkeys([*paths[:1], *paths[-1:]]))
-            try:
-                if len(paths) >= least:
-                    found[row] = cell, paths, _same_points(paths, num_points)
-            except ValueError as error:
-                album.report.problems.append(f"{cell.cell_id}: {error}; its picture is left out")
-    made = project_all([each for *_, each in found.values()], album.report.folder / "embeddings")
-    return {row: (*kept[:2], each) for (row, kept), each in zip(found.items(), made, strict=True)}
+            if len(paths) >= least:
+                begun[row] = cell, paths, Call(_project_files, store, paths, num_points)
+    return begun
 
 
-def _same_points(paths: list[Path], num_points: int) -> list[Embeddings]:
-    """Read snapshots of the same images, and take the same few points from each."""
+def _finish(album: Album, begun: Begun) -> Found:
+    """Wait for projections; what cannot be read becomes a problem."""
+    help_with([call for *_, call in begun.values()])
+    found = {}
+    for row, (cell, paths, call) in begun.items():
+        try:
+            found[row] = cell, paths, call.result()
+        except ValueError as error:
+            album.problems.append(f"{cell.cell_id}: {error}; its picture is left out")
+    return found
+
+
+def _project_files(store: Path, paths: list[Path], num_points: int) -> list[Projection]:
+    """Read snapshots of the same images, and project the same few points of each."""
     snapshots = [read_embeddings(path) for path in paths]
     first = snapshots[0]
     if any(not np.array_equal(each.indices, first.indices) for each in snapshots):
         raise ValueError("the snapshots are not of the same images")
     chosen = choose_points(first.labels, num_points)
-    return [Embeddings(*(values[chosen] for values in each)) for each in snapshots]
+    return project_once(store, [each.values[chosen] for each in snapshots], first.labels[chosen])
 
 
 def _draw_tests(album: Album, name: str, found: Found) -> Picture:

@@ -1,18 +1,20 @@
 """Numbers behind figure 5: how classes part in the embeddings as training goes on."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure as Canvas
 
 from sslbench import paper
 from sslbench.cell.embeddings import read_embeddings
+from sslbench.machine.calls import Call, help_with
 from sslbench.palette import INK
 from sslbench.tables import statistics
 from sslbench.tables.contents import Picture
 from sslbench.tables.gather import Cell
 from sslbench.tables.pictures.album import WIDTH, Album, Way, listed, way_of
-from sslbench.tables.separation import measure_all
+from sslbench.tables.separation import measure_once
 
 PANELS = {
     "probe": "linear probe (%)",
@@ -23,6 +25,7 @@ PANELS = {
 SHARES = ("probe", "knn", "kind")
 MOST_SEEDS = 5
 """Of a row: measuring a snapshot takes up to a second."""
+Begun = list[tuple[paper.Row, Cell, list[Call[dict]]]]
 KNN_K, PROBE_L2 = 200, 1.0
 """Of methods that have no such settings."""
 CAPTION = (
@@ -36,38 +39,49 @@ CAPTION = (
 
 
 def draw_separation(album: Album) -> Iterator[Picture]:
-    """Draw the numbers of each way of training that keeps snapshots, a line a model."""
-    for number, (way, values) in enumerate(_measured(album).items(), start=1):
+    """Draw the numbers of each way of training that keeps snapshots, a line a model.
+
+    The measuring begins with the call, and is waited for when the first picture is.
+    """
+    rows = [(row, list(album.group.done(row).values())[:MOST_SEEDS]) for row in album.rows]
+    return _draw_all(album, [(row, cell, _begin(album, cell)) for row, few in rows for cell in few])
+
+
+def _draw_all(album: Album, begun: Begun) -> Iterator[Picture]:
+    for number, (way, values) in enumerate(_finish(album, begun).items(), start=1):
         yield _draw(album, f"separation-{number}" if number > 1 else "separation", way, values)
 
 
-def _measured(album: Album) -> dict[Way, pd.DataFrame]:
-    """Measure rows' finished cells' snapshots; what cannot be read becomes a problem."""
+def _finish(album: Album, begun: Begun) -> dict[Way, pd.DataFrame]:
+    """Wait for rows' numbers, by cell and snapshot; what cannot be read becomes a problem."""
+    help_with([call for *_, calls in begun for call in calls])
     found: dict[Way, list[pd.DataFrame]] = {}
-    for row in album.rows:
-        for seed, cell in list(album.group.done(row).items())[:MOST_SEEDS]:
-            try:
-                numbers = _numbers(album, cell)
-            except ValueError as error:
-                album.report.problems.append(f"{cell.cell_id}: {error}; its numbers are left out")
-                continue
-            if len(numbers) > 1:
-                of_cell = numbers.assign(model=row.model, seed=seed)
-                found.setdefault(way_of(row), []).append(of_cell)
+    for row, cell, calls in begun:
+        try:
+            numbers = pd.DataFrame(call.result() for call in calls)
+        except ValueError as error:
+            album.problems.append(f"{cell.cell_id}: {error}; its numbers are left out")
+            continue
+        if len(numbers) > 1:
+            numbers["chance"] = 1 / max(1, len(cell.class_names))
+            of_cell = numbers.assign(model=row.model, seed=cell.seed)
+            found.setdefault(way_of(row), []).append(of_cell)
     return {way: pd.concat(frames, ignore_index=True) for way, frames in found.items()}
 
 
-def _numbers(album: Album, cell: Cell) -> pd.DataFrame:
+def _begin(album: Album, cell: Cell) -> list[Call[dict]]:
+    """Begin to measure each of a cell's snapshots."""
+    method = cell.record.settings["method"]
+    numbers = method.get("knn_k", KNN_K), method.get("probe_l2", PROBE_L2)
     paths = sorted(cell.folder.glob("snapshot-*.npz"))
-    if not paths:
-        return pd.DataFrame()
-    snapshots, method = [read_embeddings(path) for path in paths], cell.record.settings["method"]
-    k, l2 = method.get("knn_k", KNN_K), method.get("probe_l2", PROBE_L2)
-    store = album.report.folder / "embeddings"
-    frame = pd.DataFrame(measure_all(snapshots, cell.class_names, k, l2, store))
-    steps = [int(path.stem.rpartition("-")[2]) for path in paths]
-    sizes = [len(each.labels) for each in snapshots]
-    return frame.assign(step=steps, num_images=sizes, chance=1 / max(1, len(cell.class_names)), k=k)
+    names, store = cell.class_names, album.folder / "embeddings"
+    return [Call(_measure_file, store, path, names, *numbers) for path in paths]
+
+
+def _measure_file(store: Path, path: Path, names: list[str], k: int, l2: float) -> dict[str, float]:
+    snapshot, step = read_embeddings(path), int(path.stem.rpartition("-")[2])
+    found = {"step": step, "k": k, "num_images": len(snapshot.labels)}
+    return found | measure_once(store, snapshot, names, k, l2)
 
 
 def _draw(album: Album, name: str, way: Way, values: pd.DataFrame) -> Picture:

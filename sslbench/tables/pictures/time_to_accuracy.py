@@ -29,7 +29,7 @@ def draw_time_to_accuracy(album: Album) -> Iterator[Picture]:
     for row in album.rows:
         place = *way_words((row.method, row.init)), row.model
         for cell in album.group.done(row).values():
-            points = read_validations(cell, album.report.problems)
+            points = read_validations(cell, album.problems)
             found += [(*place, *point) for point in points.tolist()]
     if not found:
         return
