@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from helpers.commands import TINY, train_here
 from helpers.folders import make_folders
+from helpers.synthetic import edit_record, make_cell
 
 from sslbench.cell.cell import Cell
 from sslbench.cell.changes import find_changes
@@ -82,6 +83,8 @@ def test_a_dry_run_estimates_time_and_memory_by_flops_then_by_records(tmp_path):
     assert "one after the other" in first.stdout
     assert "with 2 workers: about" in first.stdout
     assert train_here(tmp_path, *TINY, "steps=7", "seed=0").returncode == 0
+    foreign = make_cell(tmp_path / "outputs", cell_id="foreign")
+    edit_record(foreign, "runtime/train_seconds", ...)
     again = train_here(tmp_path, *plan)
     assert "1 done, 1 to do" in again.stdout
     assert "records" in again.stdout

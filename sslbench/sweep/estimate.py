@@ -78,7 +78,7 @@ def _records(outputs: str) -> Like:
     """Return what finished cells cost."""
     found: Like = {}
     for folder in cells_folder(outputs).glob("*/"):
-        with suppress(ValueError):  # the report names it
+        with suppress(ValueError, KeyError, TypeError):  # the report names it
             record = load_record(folder)
             if record is not None and record.status == DONE:
                 in_steps, total, memory = (record.runtime[key] for key in RUNTIME)

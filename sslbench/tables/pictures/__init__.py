@@ -23,8 +23,8 @@ DRAW: tuple[Draw, ...] = (
     *(draw_curves, draw_ratios, draw_time_to_accuracy),
     *(draw_separation, draw_embeddings, draw_confusions),
 )
-ELSEWHERE = (draw_curves, draw_confusions)
-"""What takes longest and needs no more than cells is drawn in other processes."""
+MEASURE_FIRST = (draw_separation, draw_embeddings)
+"""What is measured in other processes, and drawn in this one."""
 
 
 class Drawing:
@@ -38,8 +38,8 @@ class Drawing:
         self._report, self._formats = report, formats
         groups = [each for each in report.groups if not is_ablation(each, report.groups)]
         parts = [(draw, Album(group, report.folder, formats)) for group in groups for draw in DRAW]
-        # What is measured comes first: this process waits for it.
-        self._here = {i: draw(it) for i, (draw, it) in enumerate(parts) if draw not in ELSEWHERE}
+        # These before all others: this process waits for what they measure.
+        self._here = {i: draw(it) for i, (draw, it) in enumerate(parts) if draw in MEASURE_FIRST}
         self._calls = {i: Call(_draw, *part) for i, part in enumerate(parts) if i not in self._here}
         self._albums = [album for _, album in parts]
 
