@@ -11,6 +11,7 @@ from helpers.synthetic import CLASSES, edit_record, make_cell
 from matplotlib.figure import Figure
 
 from sslbench.cell.record import FAILED
+from sslbench.machine import calls
 from sslbench.palette import BACK, DARK, INK
 from sslbench.scatter import STYLE, name_classes, rendered
 from sslbench.tables.assemble import build_report
@@ -41,7 +42,10 @@ def sweep(tmp_path_factory):
     failed = make_cell(outputs, EVIL, "mine", status=FAILED, cell_id="failed", **FEW)
     edit_record(failed, "error/message", EVIL)
     report = build_report(outputs)
-    report.pictures = Drawing(report).finish()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(calls, "allowed_threads", lambda: 2)
+        report.pictures = Drawing(report).finish()
+        calls.stop_calls()
     return report
 
 
@@ -69,6 +73,13 @@ def test_every_picture_is_drawn_with_its_data(sweep):
         assert not any("style" in each.attrib for each in elements)
         assert len(data_of(picture)) > 1
         assert len(picture.alt) > len(picture.title)
+
+
+def test_one_process_draws_the_same_as_several(sweep):
+    files = sorted((sweep.folder / "figures").iterdir())
+    before = [path.read_bytes() for path in files]
+    assert Drawing(sweep).finish() == sweep.pictures
+    assert [path.read_bytes() for path in files] == before
 
 
 def test_a_panel_without_numbers_is_left_out(sweep):

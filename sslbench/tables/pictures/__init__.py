@@ -53,8 +53,8 @@ class Drawing:
     def finish(self) -> list[Picture]:
         """Draw what needs the report's tests, too; problems of cells are added to the report."""
         pictures = _drawn(draw_ablations(self._report, self._formats))
-        here = {number: _drawn(each) for number, each in self._here.items()}
         help_with([*self._calls.values()])
+        here = {number: _drawn(each) for number, each in self._here.items()}
         for number, album in enumerate(self._albums):
             found, problems = here.get(number), album.problems
             if found is None:
