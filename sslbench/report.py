@@ -116,7 +116,7 @@ def main(arguments: list[str] | None = None) -> None:
     show(_json(report) if options.json else _text(report, page))
     failed = failed_claims(report.claims, options.check)
     left = len(report.problems) - MOST_PROBLEMS
-    more = [f"{left:,} more problems; {page} has them all"] if left > 0 else []
+    more = [f"{left:,} more problem{'s' * (left > 1)}; {page} has them all"] if left > 0 else []
     for line in report.problems[:MOST_PROBLEMS] + more + failed:
         print(f"sslbench: {printable(line)}", file=sys.stderr)
     sys.exit(1 if report.problems or failed else 0)
