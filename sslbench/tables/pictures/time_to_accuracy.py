@@ -12,7 +12,7 @@ from sslbench import paper
 from sslbench.palette import INK
 from sslbench.scatter import short
 from sslbench.tables.contents import Picture
-from sslbench.tables.pictures.album import WIDTH, Album, listed, way_words
+from sslbench.tables.pictures.album import WIDTH, Album, listed, way_of, way_words
 from sslbench.tables.time_to_accuracy import COLUMNS, COSTS, read_validations
 
 AXES = {"seconds": "seconds of training steps", "flops": "floating-point operations"}
@@ -25,21 +25,23 @@ PLACES = ["method", "from", "model", "step"]
 
 def draw_time_to_accuracy(album: Album) -> Iterator[Picture]:
     """Draw each finished row's mean over seeds, where curves say what training took."""
-    found = []
+    found, ways = [], list(album.grid)
     for row in album.rows:
-        place = *way_words((row.method, row.init)), row.model
+        place = ways.index(way_of(row)), *way_words((row.method, row.init)), row.model
         for cell in album.group.done(row).values():
             points = read_validations(cell, album.problems)
             found += [(*place, *point) for point in points.tolist()]
     if not found:
         return
-    points = pd.DataFrame(found, columns=[*PLACES[:3], *COLUMNS])
+    points = pd.DataFrame(found, columns=["way", *PLACES[:3], *COLUMNS])
     points["accuracy"] *= 100
+    # A mean over ratios would be of none: the last is that with the most unlabelled images.
+    points = points[points["way"] == points.groupby(PLACES[:2])["way"].transform("max")]
     spread = {"accuracy": ("accuracy", "mean"), "deviation": ("accuracy", "std")}
     costs = {name: (name, "mean") for name in COSTS}
     lines = points.groupby(PLACES).agg(**spread, n=("accuracy", "count"), **costs)
-    ways = [way for way in album.grid if way_words(way) in {key[:2] for key in lines.index}]
-    styles = dict(zip(map(way_words, ways), cycle(STYLES), strict=False))
+    drawn = [ways[number] for number in sorted(set(points["way"]))]
+    styles = dict(zip(map(way_words, drawn), cycle(STYLES), strict=False))
     canvas = Canvas((WIDTH, 3.4))
     axes = canvas.subplots(1, 2, sharey=True)
     for (method, start, model), line in lines.groupby(level=PLACES[:3]):
@@ -55,11 +57,17 @@ def draw_time_to_accuracy(album: Album) -> Iterator[Picture]:
         ax.xaxis.set_major_formatter(EngFormatter(places=0) if name == "flops" else "{x:g}")
         ax.minorticks_off()
     axes[0].set_ylabel("val accuracy (%)")
-    named = [(style, " from ".join(filter(None, way))) for way, style in styles.items()]
+    named = [
+        (style, " ".join(album.way_title(way).split()))
+        for way, style in zip(drawn, styles.values(), strict=True)
+    ]
     handles = [Line2D([], [], color=INK, ls=style, label=short(name)) for style, name in named]
     axes[0].legend(handles=handles, loc="upper left")
     album.add_legend(canvas, [model for model in album.models if model in set(points["model"])])
-    caption = "Lines: means over seeds; bands: one standard deviation. Without validations."
+    caption = (
+        "Lines: means over seeds; bands: one standard deviation. Of several ratios, the one with "
+        "the most unlabelled images. Validations and checkpoints are left out."
+    )
     yield album.save(
         *(canvas, "time-to-accuracy", "Time to accuracy", caption, lines, _told(lines))
     )
