@@ -38,7 +38,7 @@ def time_tables(groups: list[Group], problems: list[str]) -> list[Table]:
     """
     tables = []
     for group in groups:
-        rows = sorted(group.rows, key=row_order)
+        rows = sorted(group.rows, key=_order)
         lines = [line for row in rows for line in _lines(group, row, problems)]
         if lines:
             values = pd.DataFrame(lines)
@@ -54,6 +54,12 @@ def time_tables(groups: list[Group], problems: list[str]) -> list[Table]:
                 )
             )
     return tables
+
+
+def _order(row: Row) -> tuple:
+    """Sort rows by model, then by method as the paper does, ratios by their unlabelled images."""
+    known = [*paper.METHODS, row.method]
+    return row.model, known.index(row.method), row.method, row.init or "", row_order(row)
 
 
 def read_validations(cell: Cell, problems: list[str]) -> np.ndarray:
@@ -101,13 +107,11 @@ def _summarize(points: list[np.ndarray], names: tuple[str, ...], num_cells: int)
     for name in names:
         values = [point[COLUMNS.index(name)] for point in points]
         found |= {name: np.mean(values), f"{name}_low": np.nan, f"{name}_high": np.nan}
-        if len(values) == num_cells > 1:  # few seeds may lead below zero
-            found |= dict(zip((f"{name}_low", f"{name}_high"), _interval(values), strict=True))
+        if len(values) == num_cells > 1:  # few seeds may lead beyond what there is
+            most = 1 if name == "accuracy" else np.inf
+            bounds = np.clip(statistics.t_interval(values), 0, most)
+            found |= dict(zip((f"{name}_low", f"{name}_high"), bounds, strict=True))
     return found
-
-
-def _interval(values: list[float]) -> np.ndarray:
-    return np.maximum(statistics.t_interval(values), 0)
 
 
 def _show(values: pd.DataFrame) -> pd.DataFrame:
