@@ -31,11 +31,11 @@ KNN_K, PROBE_L2 = 200, 1.0
 CAPTION = (
     "Validation images, by five-fold cross-validation among them; probe and k-NN are those of the "
     "tables (logistic regression; cosine similarity, k = {k}), which learn from train images. "
-    "Animal or vehicle: the kind of the class that the probe finds. Effective dimension: the "
-    "participation ratio of the covariance's eigenvalues; near 1 the embeddings lie on a line. "
-    "Dotted: chance. Bands: from the lowest seed to the highest, of five at most; of one seed, "
-    "95 % of images."
+    "{kind}Effective dimension: the participation ratio of the covariance's eigenvalues; near 1 "
+    "the embeddings lie on a line. Dotted: chance. Bands: from the lowest seed to the highest, of "
+    "five at most; of one seed, 95 % of images."
 )
+KIND = "Animal or vehicle: the kind of the class that the probe finds. "
 
 
 def draw_separation(album: Album) -> Iterator[Picture]:
@@ -98,14 +98,18 @@ def _draw(album: Album, name: str, way: Way, values: pd.DataFrame) -> Picture:
             ax.fill_between(band["step"], band["low"], band["high"], **style)
         if panel in ("probe", "knn"):
             ax.axhline(100 * values["chance"].iloc[0], color=INK, ls=":", lw=1, alpha=0.6)
-        ax.set(title=PANELS[panel], xlabel="step")
+        ax.set_title(PANELS[panel])
         ax.set_ylim(bottom=0)
         frames.append(bands.assign(measure=panel))
+    for ax in axes[max(0, len(panels) - 2) : len(panels)]:  # below which there is none
+        ax.tick_params(labelbottom=True)
+        ax.set_xlabel("step")
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
     album.add_legend(canvas, [model for model in album.models if model in set(values["model"])])
     title = f"How classes part while training, {' '.join(album.way_title(way).split())}"
-    caption = CAPTION.format(k=", ".join(map(str, sorted(set(values["k"])))))
+    k = ", ".join(map(str, sorted(set(values["k"]))))
+    caption = CAPTION.format(k=k, kind=KIND if "kind" in panels else "")
     frame = pd.concat(frames).set_index(["measure", "model", "step"]).sort_index()
     return album.save(canvas, name, title, caption, frame, _told(frame, panels))
 
