@@ -46,7 +46,8 @@ def _draw(album: Album, name: str, shares: dict[Row, np.ndarray], names: list[st
         ax.imshow(shares[row], vmin=0, vmax=100, interpolation="none")
         numbered = shares[row].round() >= NUMBERED_FROM
         for i, j in np.argwhere(numbered & (len(names) <= MAX_NUMBERED_CLASSES)):
-            color = "white" if shares[row][i, j] > 60 else "black"
+            # Either has a contrast of 4.5 : 1 to the blue of 72 %.
+            color = "white" if shares[row][i, j] > 72 else "black"
             number = ax.text(j, i, f"{shares[row][i, j]:.0f}", ha="center", va="center", c=color)
             number.set_in_layout(False)  # it lies within the axes: nothing to make room for
     for each in canvas.axes:  # named along the edges alone: half of the time is that of ticks
