@@ -40,7 +40,7 @@ def _draw(
     for i, line in enumerate(lines.itertuples()):
         color, marker = LINES[models.index(line.model) % len(LINES)]
         n = f"base line, n = {line.n}" if line.is_base else f"n = {line.n}"
-        ax.annotate(n, (1.01, i), xycoords=("axes fraction", "data"), va="center", fontsize=7)
+        ax.annotate(n, (1.01, i), xycoords=("axes fraction", "data"), va="center")
         if line.is_base or pd.isna(line.difference):
             continue
         bounds = [[line.difference - line.difference_low], [line.difference_high - line.difference]]

@@ -111,9 +111,8 @@ def _draw_panels(
         ax.set_axis_off()
     for ax in axes[:, 0]:
         ax.set_ylabel("accuracy (%)" if panel == ACCURACY else "loss")
-    models = [model for model in album.models if any(model in album.grid[way] for way in ways)]
-    album.add_legend(canvas, models, collapsed=_any_collapsed(album, ways))
     drawn = {way: bands[way, panel] for way in ways}
+    album.add_legend(canvas, _models(album, drawn), collapsed=_any_collapsed(album, ways))
     yield album.save(
         canvas, name, f"{title} while training", note, _frame(drawn), _told(album, title, drawn)
     )
@@ -135,8 +134,10 @@ def _draw_pseudo_labels(album: Album, bands: Bands) -> Iterator[Picture]:
                 _draw(album, ax, way, bands.get((way, panel)))
         for ax, label in zip(axes[:, 0], DIAGNOSTICS.values(), strict=True):
             ax.set(ylabel=label, ylim=(0, 102))
-        models = [model for model in album.models if any(row.model == model for row in few)]
-        album.add_legend(canvas, models, collapsed=_any_collapsed(album, page))
+        found = {
+            key: band for key, band in bands.items() if key[0] in page and key[1] in DIAGNOSTICS
+        }
+        album.add_legend(canvas, _models(album, found), collapsed=_any_collapsed(album, page))
         frames = [
             _frame({way: bands[way, panel] for way in page if (way, panel) in bands})
             for panel in DIAGNOSTICS
@@ -164,6 +165,12 @@ def _draw(album: Album, ax: Axes, way: Way, bands: pd.DataFrame | None) -> None:
         if album.has_collapsed(album.grid[way][model]):
             _, (alarm, cross) = COLLAPSED
             ax.plot(epoch[-1], mean[-1], color=alarm, marker=cross, markersize=7)
+
+
+def _models(album: Album, drawn: dict[Any, pd.DataFrame]) -> list[str]:
+    """Return the models that have a line: what has just begun has none of some metrics."""
+    found = {model for bands in drawn.values() for model in bands.index.get_level_values("model")}
+    return [model for model in album.models if model in found]
 
 
 def _any_collapsed(album: Album, ways: list[Way]) -> bool:
