@@ -22,11 +22,11 @@ ACCURACY = COLUMNS.index("accuracy")
 UNUSUAL = re.compile(r"[^\w .,()@-]", re.ASCII)
 """What is left out of a processor's name: a record may be another's, and notes are not escaped."""
 NOTE = (
-    "Seconds and floating-point operations of the training steps, without validations and "
-    "checkpoints, up to the first validation with that accuracy. Operations are those of forward "
-    "and backward passes (convolutions and matrix products). What led to weights that a cell "
-    "starts from is left out. Means over seeds that reached it; Student's 95 % interval where all "
-    "did. "
+    "Accuracies in percent. Seconds and floating-point operations of the training steps, without "
+    "validations and checkpoints, up to the first validation with that accuracy. Operations are "
+    "those of forward and backward passes (convolutions and matrix products). What led to weights "
+    "that a cell starts from is left out. Means over seeds that reached it; Student's 95 % "
+    "interval where all did. "
     "Seconds are those of {}; cells that shared it were slower than they are alone."
 )
 
