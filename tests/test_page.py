@@ -186,7 +186,7 @@ def test_data_and_environment_are_told(tmp_path):
     assert data[sizes].to_numpy().tolist() == [[60, 1200, 107, 430]]
     assert classes[["validation", "test"]].sum().tolist() == [107, 430]
     told = environment.set_index("what")
-    assert list(told.columns) == ["1. of 1 cells", "2. of 2 cells"]
+    assert list(told.columns) == ["1 (1 cell)", "2 (2 cells)"]
     assert told.loc["code"].tolist() == ["a", "b"]
     assert told.loc["trained by this code"].tolist() == ["no", "no"]
     assert times.loc[0, ["hardware", "cells", "training"]].tolist() == ["a chip", 3, "5"]

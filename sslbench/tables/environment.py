@@ -110,10 +110,12 @@ def _environment_table(cells: list[Cell]) -> Table:
         groups.setdefault(tuple(map(_told, key)), []).append(cell)
     titles = ["hardware", "precision", "threads", "code", "commit", "system", *PACKAGES]
     others = {cell.cell_id: cell for cell in other_code(cells)}
-    columns = {
-        f"{number}. of {len(alike)} cells": [*key, "no" if alike[0].cell_id in others else "yes"]
-        for number, (key, alike) in enumerate(groups.items(), start=1)
-    }
+    columns = {}
+    for number, (key, alike) in enumerate(groups.items(), start=1):
+        is_by_this = "no" if alike[0].cell_id in others else "yes"
+        is_known = key[titles.index("code")] != UNKNOWN
+        title = f"{number} ({len(alike)} cell{'s' * (len(alike) > 1)})"
+        columns[title] = [*key, is_by_this if is_known else UNKNOWN]
     note = "Cells by what trained them. Code: a digest of all that a cell's numbers come from. "
     note += f"Trained by other code than this: {_listed([*others.values()])}." if others else ""
     values = pd.DataFrame({"what": [*titles, "trained by this code"]} | columns)
@@ -137,7 +139,7 @@ def _time_table(cells: list[Cell]) -> Table:
         dict(zip(("model", "method", "ratio", "from", "hardware"), key, strict=True))
         | {"cells": len(alike), "steps": _told(alike[0].record.results.get("steps"))}
         | {
-            "seconds": _mean(alike, "total_seconds", 0),
+            "seconds": _mean(list(filter(_is_whole, alike)), "total_seconds", 0),
             "training": _mean(alike, "train_seconds", 0),
         }
         | {"images / s": _mean(alike, "images_per_second", 0)}
@@ -151,9 +153,19 @@ def _time_table(cells: list[Cell]) -> Table:
     return _table("times", "Times and memory", note, lines)
 
 
+def _is_whole(cell: Cell) -> bool:
+    """Whether a total is of all runs: of resumed cells older code wrote that of the last alone."""
+    total, training = (cell.record.runtime.get(f"{part}_seconds") for part in ("total", "train"))
+    return not (_is_number(total) and _is_number(training) and total < training)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
+
+
 def _mean(cells: list[Cell], key: str, digits: int, unit: float = 1.0) -> str:
     found = [cell.record.runtime.get(key) for cell in cells]
-    numbers = [value / unit for value in found if isinstance(value, int | float)]
+    numbers = [value / unit for value in found if _is_number(value)]
     return f"{sum(numbers) / len(numbers):,.{digits}f}" if numbers else UNKNOWN
 
 
