@@ -64,6 +64,14 @@ def test_table_4_has_models_as_columns_and_test_accuracy_too(tmp_path):
     assert list(report.first_table.models) == ["ConvNet", "ResNet18", "WRN-45-2"]
 
 
+def test_what_the_paper_reports_has_a_line_before_we_have_cells(tmp_path):
+    make_cell(tmp_path, "convnet", data="stl10")
+    make_cell(tmp_path, "convnet", "semi", "1:5", data="stl10")
+    lines = build_report(tmp_path).first_table.lines
+    assert [line.kind for line in lines] == ["supervised", "self-supervised", "semi-supervised 1:5"]
+    assert [place.paper is not None for place in lines[1].places] == [True, True, True]
+
+
 def test_the_first_table_has_the_orders_of_both(tmp_path):
     values = {"convnet": 0.5, "resnet18": 0.7, "wrn45_2": 0.6}
     for method in ("supervised", "barlow", "semi"):
