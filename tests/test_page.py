@@ -180,7 +180,11 @@ def test_data_and_environment_are_told(tmp_path):
     for seed, code in enumerate(("a", "b", "b")):
         folder = make_cell(tmp_path, seed=seed)
         runtime = {"processor": "a chip", "precision": "bf16", "versions": {"code": code}}
-        edit_record(folder, "runtime", runtime | {"train_seconds": 4.0 + seed})
+        seconds = {
+            "train_seconds": 4.0 + seed,
+            "total_seconds": (1.0, 7.0, 9.0)[seed],
+        }  # 1: resumed
+        edit_record(folder, "runtime", runtime | seconds)
     data, classes, environment, times = (it.values for it in build_report(tmp_path).environment)
     sizes = ["labelled", "unlabelled", "validation", "test"]
     assert data[sizes].to_numpy().tolist() == [[60, 1200, 107, 430]]
@@ -189,7 +193,8 @@ def test_data_and_environment_are_told(tmp_path):
     assert list(told.columns) == ["1 (1 cell)", "2 (2 cells)"]
     assert told.loc["code"].tolist() == ["a", "b"]
     assert told.loc["trained by this code"].tolist() == ["no", "no"]
-    assert times.loc[0, ["hardware", "cells", "training"]].tolist() == ["a chip", 3, "5"]
+    told = times.loc[0, ["hardware", "cells", "seconds", "training"]]
+    assert told.tolist() == ["a chip", 3, "8", "5"]
 
 
 def test_what_is_missing_is_named(tmp_path):

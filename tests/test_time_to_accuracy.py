@@ -101,3 +101,14 @@ def test_the_picture_has_the_same_points(report):
     assert set(drawn["model"]) == {"resnet18"}
     assert (drawn["n"] == 3).all()
     assert drawn["seconds"].is_monotonic_increasing
+
+
+def test_a_line_is_of_one_ratio(tmp_path):
+    for ratio, accuracy in (("1:1", 0.5), ("1:20", 0.8)):
+        for seed in range(2):
+            make_cell(tmp_path, "convnet", "semi", ratio, seed=seed, accuracy=accuracy, files=True)
+    report = build_report(tmp_path)
+    (picture,) = draw_time_to_accuracy(Album(*report.groups, tmp_path))
+    drawn = pd.read_csv(picture.path.with_suffix(".csv"))
+    assert (drawn["n"] == 2).all()
+    assert drawn["accuracy"].max() > 70
