@@ -140,7 +140,7 @@ def test_all_that_is_said_is_there_for_machines(tmp_path, capsys):
     assert "hold?" in printed["question"]
     collapsed, failed, *_ = printed["alerts"]
     assert "bears on claim" in collapsed
-    assert failed == "failed: WRN-45-2 supervised, seed 0"
+    assert failed == "failed: WRN-45-2 supervised, seed 0 (it failed)"
     assert [each["status"] for each in printed["cells"]].count(FAILED) == 1
     claim = printed["claims"][7]
     assert claim["effect"]["name"] == "ResNet18 minus ConvNet"

@@ -67,6 +67,7 @@ def test_table_4_has_models_as_columns_and_test_accuracy_too(tmp_path):
 def test_what_the_paper_reports_has_a_line_before_we_have_cells(tmp_path):
     make_cell(tmp_path, "convnet", data="stl10")
     make_cell(tmp_path, "convnet", "semi", "1:5", data="stl10")
+    make_cell(tmp_path, "convnet", "semi", "1:20", data="stl10", status=FAILED)
     lines = build_report(tmp_path).first_table.lines
     assert [line.kind for line in lines] == ["supervised", "self-supervised", "semi-supervised 1:5"]
     assert [place.paper is not None for place in lines[1].places] == [True, True, True]

@@ -1,15 +1,19 @@
 """The first screen of a report in words: what was asked, on which data, what is wrong."""
 
 from collections.abc import Iterable
+from textwrap import shorten
 
 from sslbench import paper
 from sslbench.cell.record import DONE, FAILED
 from sslbench.tables.contents import Report
+from sslbench.tables.gather import Cell
 from sslbench.tables.groups import Group
 from sslbench.tables.sentences import listed
 from sslbench.tables.statistics import IMAGES
 
 PAPER_TITLE = "Self and Semi-Supervised Deep Learning"
+MOST_LETTERS = 80
+"""Of an error's message."""
 
 
 def question(report: Report) -> str:
@@ -20,14 +24,23 @@ def question(report: Report) -> str:
 
 
 def facts(report: Report) -> list[str]:
-    """Say which data, cells, seeds and hardware the verdict is of, that on data first.
+    """Say which data, cells, seeds and hardware the verdict is of, that on data first; what waits.
 
     It is on the main group where the paper is shown, else on all.
     """
     if report.main is None:
         return ["no cells that can be read" if report.problems else "no cells"]
     groups = [report.main] if report.has_paper_cells else report.groups
-    return [_data_words(groups), *filter(None, _cell_words(groups))]
+    return [_data_words(groups), *filter(None, _cell_words(groups)), *_under_way(report)]
+
+
+def _under_way(report: Report) -> list[str]:
+    """Name the cells that are neither finished nor failed, by their state."""
+    titles: dict[str, list[str]] = {}
+    for cell in report.cells:
+        if cell.status not in (DONE, FAILED):
+            titles.setdefault(cell.status, []).append(cell.title)
+    return [f"{state}: {listed(titles[state])}" for state in sorted(titles)]
 
 
 def _data_words(groups: list[Group]) -> str:
@@ -86,22 +99,23 @@ def is_other_data(report: Report) -> bool:
 
 
 def alerts(report: Report) -> list[str]:
-    """Name collapsed, failed, unfinished and missing cells, and what they bear on."""
+    """Name collapsed, failed and missing cells, and what they bear on."""
     lines = []
     for title, why in report.collapsed.items():
         numbers = [str(claim.number) for claim in report.main_claims if title in claim.collapsed]
         plural = "s" * (len(numbers) > 1)
         bears_on = f", bears on claim{plural} {listed(numbers)}" if numbers else ""
         lines.append(f"collapsed: {title} ({why}){bears_on}")
-    if failed := [cell.title for cell in report.cells if cell.status == FAILED]:
+    if failed := [_failure(cell) for cell in report.cells if cell.status == FAILED]:
         lines.append(f"failed: {listed(failed)}")
-    states = {cell.status for cell in report.cells} - {DONE, FAILED}
-    for state in sorted(states):
-        titles = [cell.title for cell in report.cells if cell.status == state]
-        lines.append(f"{state}: {listed(titles)}")
     if missing := missing_titles(report):
         lines.append(f"missing: {listed(missing)}")
     return lines
+
+
+def _failure(cell: Cell) -> str:
+    message = str((cell.record.error or {}).get("message") or "")
+    return cell.title + (f" ({shorten(message, MOST_LETTERS, placeholder='…')})" if message else "")
 
 
 def missing_titles(report: Report) -> list[str]:

@@ -117,12 +117,15 @@ def _environment_table(cells: list[Cell]) -> Table:
         title = f"{number} ({len(alike)} cell{'s' * (len(alike) > 1)})"
         columns[title] = [*key, is_by_this if is_known else UNKNOWN]
     note = "Cells by what trained them. Code: a digest of all that a cell's numbers come from. "
-    note += f"Trained by other code than this: {_listed([*others.values()])}." if others else ""
+    if others:
+        note += f"Trained by other code than this: {_listed([*others.values()], len(cells))}."
     values = pd.DataFrame({"what": [*titles, "trained by this code"]} | columns)
     return Table("environment", "Hardware, code and packages", note.strip(), values, values)
 
 
-def _listed(cells: list[Cell]) -> str:
+def _listed(cells: list[Cell], number: int) -> str:
+    if len(cells) == number > 1:
+        return f"all {number}"
     titles = [cell.title for cell in cells]
     return "; ".join(titles[:20]) + (f" and {len(titles) - 20} more" if titles[20:] else "")
 

@@ -43,8 +43,11 @@ def _ways(row: Row) -> tuple:
 
 
 def _line(group: Group, rows: list[Row], models: list[str], variance: SeedVariance) -> Line:
-    """Return one kind of learning; of several ratios the paper's, else the last, is the one."""
-    shown = rows[-1]
+    """Return one kind of learning; of several ratios the paper's, else the last, is the one.
+
+    One without a finished cell is not, where another has some.
+    """
+    shown = ([row for row in rows if group.done(row)] or rows)[-1]
     method, ratio, init = shown.method, shown.ratio, shown.init
     at = {model: Row(method, model, ratio, init) for model in models}
     paper_metric = VAL if method == BARLOW else TEST

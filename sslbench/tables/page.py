@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -23,6 +24,8 @@ HERE = Path(__file__).parent
 PREVIEW_WIDTH, PREVIEW_QUALITY = 1000, 70
 PAGE, PLAIN_PAGE = "report.html", "report-no-figures.html"
 PICTURE = b'<figure id="picture-'
+HYPHEN = re.compile(r"(?<!\w)-(?=\d)")
+"""One that stands for a minus."""
 LEAST_EFFECT = 0.02
 """To which small effects are not drawn larger than they are."""
 EMBEDDED = {"svg": "image/svg+xml", "webp": "image/webp"}
@@ -43,6 +46,7 @@ def write_page(folder: Path, report: Report) -> Path:
         extensions=["jinja2.ext.do"],
     )
     environment.filters["embedded"] = _embedded
+    environment.filters["minus"] = lambda text: HYPHEN.sub("\N{MINUS SIGN}", text)
     script = (HERE / "report.js").read_text()
     paper_claims = {each.number: each for each in report.claims if each.group == PAPER_GROUP}
     html = environment.get_template("report.html.jinja").render(

@@ -1,7 +1,7 @@
 "use strict";
 document.querySelector("nav details").open = matchMedia("(min-width: 75rem)").matches;
 const leading = /^[\[<\s]*([+-]?\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?!\d*:)/i;
-const text = (row, column) => row.cells[column].textContent.trim();
+const text = (row, column) => row.cells[column].textContent.trim().replaceAll("−", "-");
 const empty = (value) => ["", "-", "missing", "base line"].includes(value);
 const number = (value) => Number(value.match(leading)[1]);
 for (const table of document.querySelectorAll("table.sortable")) {

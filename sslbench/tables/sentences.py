@@ -41,7 +41,9 @@ def _interval(low: float, high: float) -> str:
     if low > 0 or high < 0:
         least, most = sorted([abs(low), abs(high)])
         return f"{100 * least:.1f} to {100 * most:.1f}"
-    return f"{abs(100 * low):.1f} below to {abs(100 * high):.1f} above"
+    below, above = (f"{abs(100 * bound):.1f}" for bound in (low, high))
+    sides = " below" * (below != "0.0"), " above" * (above != "0.0")
+    return f"{below}{sides[0]} to {above}{sides[1]}"
 
 
 def seeds_in_words(numbers: Sequence[int]) -> str:

@@ -132,11 +132,11 @@ def _p(value: float) -> str:
 def of_tests(values: pd.DataFrame) -> pd.DataFrame:
     """Show each comparison of the claims with its test."""
     return pd.DataFrame(
-        {"claim": each.claim, "on": each.on, "comparison": each.comparison, "metric": each.metric}
+        {"claim": each.claim, "comparison": each.comparison, "metric": each.metric}
         | {"difference": number(each.difference, TEST.title, "+")}
         | {"95 % interval": f"[{100 * each.low:+.2f}, {100 * each.high:+.2f}]"}
-        | {"interval of": each.interval_of, "test": each.test}
         | {"p": _p(each.p), "corrected p": _p(each.p_corrected)}
+        | {"test": each.test, "interval of": each.interval_of, "on": each.on}
         for each in values.itertuples()
     )
 

@@ -20,6 +20,7 @@ STYLES = ("-", "--", ":", "-.")
 """Of ways of training; colours and markers are of models."""
 TICKS = (1, 3)
 """Within each power of ten."""
+SPREAD = {"accuracy": "mean", "low": "min", "high": "max"}
 PLACES = ["method", "from", "model", "step"]
 
 
@@ -37,7 +38,7 @@ def draw_time_to_accuracy(album: Album) -> Iterator[Picture]:
     points["accuracy"] *= 100
     # A mean over ratios would be of none: the last is that with the most unlabelled images.
     points = points[points["way"] == points.groupby(PLACES[:2])["way"].transform("max")]
-    spread = {"accuracy": ("accuracy", "mean"), "deviation": ("accuracy", "std")}
+    spread = {name: ("accuracy", of) for name, of in SPREAD.items()}
     costs = {name: (name, "mean") for name in COSTS}
     lines = points.groupby(PLACES).agg(**spread, n=("accuracy", "count"), **costs)
     drawn = [ways[number] for number in sorted(set(points["way"]))]
@@ -49,8 +50,9 @@ def draw_time_to_accuracy(album: Album) -> Iterator[Picture]:
         look = {"color": color, "marker": marker, "markevery": 0.15}
         for ax, name in zip(axes, COSTS, strict=True):
             ax.plot(line[name], line["accuracy"], styles[method, start], **look)
-            low, high = (line["accuracy"] + sign * line["deviation"] for sign in (-1, 1))
-            ax.fill_between(line[name], low, high, color=color, alpha=0.2, linewidth=0)
+            ax.fill_between(
+                line[name], line["low"], line["high"], color=color, alpha=0.2, linewidth=0
+            )
     for ax, name in zip(axes, COSTS, strict=True):
         ax.set(xscale="log", xlabel=AXES[name])
         ax.xaxis.set_major_locator(LogLocator(subs=TICKS))
@@ -65,8 +67,8 @@ def draw_time_to_accuracy(album: Album) -> Iterator[Picture]:
     axes[0].legend(handles=handles, loc="upper left")
     album.add_legend(canvas, [model for model in album.models if model in set(points["model"])])
     caption = (
-        "Lines: means over seeds; bands: one standard deviation. Of several ratios, the one with "
-        "the most unlabelled images. Validations and checkpoints are left out."
+        "Lines: means over seeds; bands: from the lowest seed to the highest. Of several ratios, "
+        "the one with the most unlabelled images. Validations and checkpoints are left out."
     )
     yield album.save(
         *(canvas, "time-to-accuracy", "Time to accuracy", caption, lines, _told(lines))
