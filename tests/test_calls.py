@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from joblib import Parallel, delayed
 
 from sslbench.machine import calls
 from sslbench.machine.calls import Call, help_with, stop_calls
@@ -51,6 +52,11 @@ def test_another_process_begins_calls_and_this_one_helps():
 
 def test_lost_processes_do_not_matter():
     assert [call.result() for call in [Call(die_elsewhere, i) for i in range(3)]] == [0, 1, 2]
+
+
+def test_joblib_has_processes_of_its_own():
+    Call(process_of, 0).result()
+    assert Parallel(2)(delayed(abs)(number) for number in (-1, -2)) == [1, 2]
 
 
 def test_who_may_start_no_process_makes_all_calls(monkeypatch):

@@ -8,12 +8,17 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import cache, partial
 from importlib import import_module
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from sslbench.machine.processes import exit_with_parent, stops_blocked
 from sslbench.machine.threads import allowed_threads
 
+IDLE_SECONDS = 10
+"""After these without a call a process ends."""
 Result = TypeVar("Result")
+
+_lock = Lock()
 
 
 class Call(Generic[Result]):
@@ -68,7 +73,7 @@ def stop_calls() -> None:
     dispatchers.shutdown(wait=False, cancel_futures=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # loky's, of a system without `pgrep`
-        _other_processes().shutdown(kill_workers=True)
+        _end(_other_processes())
     dispatchers.shutdown()
 
 
@@ -95,19 +100,24 @@ def _dispatchers() -> ThreadPoolExecutor:
 
 
 def _make_elsewhere(call: bytes) -> Any:
+    from joblib.externals.loky.process_executor import ShutdownExecutorError
+
     try:
         with stops_blocked():  # a Ctrl-C is for this process, which ends the others
             future = _begin(_other_processes(), call)
     except Exception as error:  # a daemon may start none, nor may who has no shared memory
         raise BrokenProcessPool from error
-    return future.result()
+    try:
+        return future.result()
+    except ShutdownExecutorError as error:  # another thread could begin nothing there
+        raise BrokenProcessPool from error
 
 
 def _begin(processes: Any, call: bytes) -> Any:
     try:
         return processes.submit(_make, call)
     except Exception:  # as when Python is about to end: it would wait for what has begun so far
-        processes.shutdown(kill_workers=True)
+        _end(processes)
         raise
 
 
@@ -116,6 +126,21 @@ def _make(call: bytes) -> Any:
 
 
 def _other_processes() -> Any:
-    from joblib.externals.loky import get_reusable_executor
+    """Return loky's processes, others than joblib's: that takes what is loky's for its own."""
+    with _lock:
+        return _executor()
 
-    return get_reusable_executor(allowed_threads() - 1, initializer=exit_with_parent)
+
+def _end(processes: Any) -> None:
+    with _lock:
+        if _executor.cache_info().currsize and _executor() is processes:
+            _executor.cache_clear()
+        processes.shutdown(kill_workers=True)
+
+
+@cache
+def _executor() -> Any:
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    options = {"timeout": IDLE_SECONDS, "initializer": exit_with_parent}
+    return ProcessPoolExecutor(allowed_threads() - 1, **options)
