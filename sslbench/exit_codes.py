@@ -33,5 +33,14 @@ def exit_at_ctrl_c() -> Iterator[None]:
     """Leave with 130 at Ctrl-C, without a traceback."""
     try:
         yield
-    except KeyboardInterrupt:
-        raise SystemExit(128 + signal.SIGINT) from None
+    except (KeyboardInterrupt, Exception) as error:
+        if _is_of_ctrl_c(error):
+            raise SystemExit(128 + signal.SIGINT) from None
+        raise
+
+
+def _is_of_ctrl_c(error: BaseException | None) -> bool:
+    """Whether an error is a Ctrl-C, or came of one: libraries' last steps may fail then."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None

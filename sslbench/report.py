@@ -93,26 +93,27 @@ def main(arguments: list[str] | None = None) -> None:
     if not outputs[0].is_dir():
         parser.error(f"argument --outputs: {outputs[0]}: no such folder")
     limit_pools(options.threads or allowed_threads())
-    from sslbench.machine.calls import import_early
+    from sslbench.machine.calls import import_early, stopped_at_errors
 
-    if not (options.watch or options.no_figures):
-        import_early("sslbench.tables.pictures")
-    from sslbench.tables.assemble import build_report, gather_report, judge
-    from sslbench.tables.claims import failed_claims
-    from sslbench.words.escape import printable
-    from sslbench.words.output import show
-
-    if options.watch:
-        from sslbench.tables.watch import watch
-
-        watch(lambda: build_report(*outputs, with_paper=options.paper))
-        return
-    report = gather_report(*outputs, with_paper=options.paper)
     page = None
-    with _drawing(report, options) as drawing:
-        judge(report)
-        if report.cells or report.problems:
-            page = _write(report, drawing)
+    with stopped_at_errors():
+        if not (options.watch or options.no_figures):
+            import_early("sslbench.tables.pictures")
+        from sslbench.tables.assemble import build_report, gather_report, judge
+        from sslbench.tables.claims import failed_claims
+        from sslbench.words.escape import printable
+        from sslbench.words.output import show
+
+        if options.watch:
+            from sslbench.tables.watch import watch
+
+            watch(lambda: build_report(*outputs, with_paper=options.paper))
+            return
+        report = gather_report(*outputs, with_paper=options.paper)
+        with _drawing(report, options) as drawing:
+            judge(report)
+            if report.cells or report.problems:
+                page = _write(report, drawing)
     show(_json(report) if options.json else _text(report, page))
     failed = failed_claims(report.claims, options.check)
     left = len(report.problems) - MOST_PROBLEMS

@@ -1,10 +1,14 @@
 """Calls that this process and others share."""
 
+import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
+from joblib import Parallel, delayed
 
 from sslbench.machine import calls
 from sslbench.machine.calls import Call, help_with, stop_calls
@@ -48,3 +52,23 @@ def test_another_process_begins_calls_and_this_one_helps():
 
 def test_lost_processes_do_not_matter():
     assert [call.result() for call in [Call(die_elsewhere, i) for i in range(3)]] == [0, 1, 2]
+
+
+def test_joblib_has_processes_of_its_own():
+    Call(process_of, 0).result()
+    assert Parallel(2)(delayed(abs)(number) for number in (-1, -2)) == [1, 2]
+
+
+def test_who_may_start_no_process_makes_all_calls(monkeypatch):
+    """As a worker of `multiprocessing.Pool` is, which is a daemon."""
+    stop_calls()
+    monkeypatch.setattr(multiprocessing.current_process(), "daemon", True)
+    begun = [Call(process_of, number) for number in range(3)]
+    time.sleep(0.1)
+    assert [call.result() for call in begun] == [(number, os.getpid()) for number in range(3)]
+
+
+def test_python_ends_while_a_process_is_started():
+    code = "from sslbench.machine.calls import Call; Call(len, 'abc')"
+    environment = os.environ | {"OMP_NUM_THREADS": "2"}
+    subprocess.run([sys.executable, "-c", code], env=environment, timeout=60, check=True)

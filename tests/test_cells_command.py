@@ -15,6 +15,7 @@ from sslbench.cell.folder import CellFolder
 from sslbench.cell.record import load_record
 from sslbench.cell.soundness import flaws_of
 from sslbench.cells import main
+from sslbench.exit_codes import exit_at_ctrl_c
 
 DAY = 86400
 
@@ -176,3 +177,18 @@ def test_wrong_usage_is_refused(words, message, run):
     code, _, said = run(*words.split())
     assert code == 2
     assert message in said
+
+
+def test_ctrl_c_is_no_error_even_if_it_leads_to_one():
+    """As in OmegaConf, which sets a flag back on the way out and fails."""
+
+    @exit_at_ctrl_c()
+    def interrupted():
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise AttributeError
+
+    with pytest.raises(SystemExit) as leaving:
+        interrupted()
+    assert leaving.value.code == 130

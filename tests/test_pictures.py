@@ -189,6 +189,7 @@ def test_data_are_means_over_seeds_in_percent(sweep):
         ("curves", b'{"step": "1", "epoch": 1, "split": "train"}'),
         ("curves", b'{"step": 1, "epoch": 1, "split": "train", "accuracy": {"val": 0.5}}'),
         ("curves", b'{"step": 1, "epoch": 1, "split": "train", "loss": 1' + b"0" * 400 + b"}"),
+        ("curves", b"[" * 5000),
         ("tsne", b"PK torn"),
         ("confusion", ("results/test/confusion", ...)),
         ("confusion", ("results/test/confusion", [[1] * 10] * 9 + [[1]])),

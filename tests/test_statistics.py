@@ -137,3 +137,4 @@ def test_two_proportions_by_their_formulas(a, b, images):
     effect = 2 * (math.asin(math.sqrt(a)) - math.asin(math.sqrt(b)))
     assert found.effect_size == pytest.approx(effect)
     assert [statistics.two_proportions(each, each, 20, 30).p for each in (0, a, 1)] == [1, 1, 1]
+    assert statistics.two_proportions(1.0, math.nextafter(1, 0), 20, 30).p == 1, "but for rounding"

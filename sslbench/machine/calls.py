@@ -1,17 +1,24 @@
 """Calls of functions that this process and others, one for each further core, share."""
 
 import pickle
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from functools import cache, partial
 from importlib import import_module
+from threading import Lock
 from typing import Any, Generic, TypeVar
 
 from sslbench.machine.processes import exit_with_parent, stops_blocked
 from sslbench.machine.threads import allowed_threads
 
+IDLE_SECONDS = 10
+"""After these without a call a process ends."""
 Result = TypeVar("Result")
+
+_lock = Lock()
 
 
 class Call(Generic[Result]):
@@ -59,10 +66,25 @@ def import_early(module: str) -> None:
 
 def stop_calls() -> None:
     """End the other processes, whatever they do, and begin no further calls."""
-    if allowed_threads() > 1:
-        _dispatchers().shutdown(wait=False, cancel_futures=True)
-        _dispatchers.cache_clear()
-        _other_processes().shutdown(kill_workers=True)
+    if not _dispatchers.cache_info().currsize:
+        return
+    dispatchers = _dispatchers()
+    _dispatchers.cache_clear()
+    dispatchers.shutdown(wait=False, cancel_futures=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # loky's, of a system without `pgrep`
+        _end(_other_processes())
+    dispatchers.shutdown()
+
+
+@contextmanager
+def stopped_at_errors() -> Iterator[None]:
+    """End the other processes if an error leaves the context, or a Ctrl-C."""
+    try:
+        yield
+    except BaseException:
+        stop_calls()
+        raise
 
 
 def _import(module: str) -> None:
@@ -72,13 +94,31 @@ def _import(module: str) -> None:
 @cache
 def _dispatchers() -> ThreadPoolExecutor:
     """Return threads that wait for one call each, so that one that has not begun can be taken."""
+    with stops_blocked():
+        _other_processes()  # imports loky: threads would wait for ever for what a Ctrl-C interrupts
     return ThreadPoolExecutor(allowed_threads() - 1)
 
 
 def _make_elsewhere(call: bytes) -> Any:
-    with stops_blocked():  # a Ctrl-C is for this process, which ends the others
-        future = _other_processes().submit(_make, call)
-    return future.result()
+    from joblib.externals.loky.process_executor import ShutdownExecutorError
+
+    try:
+        with stops_blocked():  # a Ctrl-C is for this process, which ends the others
+            future = _begin(_other_processes(), call)
+    except Exception as error:  # a daemon may start none, nor may who has no shared memory
+        raise BrokenProcessPool from error
+    try:
+        return future.result()
+    except ShutdownExecutorError as error:  # another thread could begin nothing there
+        raise BrokenProcessPool from error
+
+
+def _begin(processes: Any, call: bytes) -> Any:
+    try:
+        return processes.submit(_make, call)
+    except Exception:  # as when Python is about to end: it would wait for what has begun so far
+        _end(processes)
+        raise
 
 
 def _make(call: bytes) -> Any:
@@ -86,6 +126,21 @@ def _make(call: bytes) -> Any:
 
 
 def _other_processes() -> Any:
-    from joblib.externals.loky import get_reusable_executor
+    """Return loky's processes, others than joblib's: that takes what is loky's for its own."""
+    with _lock:
+        return _executor()
 
-    return get_reusable_executor(allowed_threads() - 1, initializer=exit_with_parent)
+
+def _end(processes: Any) -> None:
+    with _lock:
+        if _executor.cache_info().currsize and _executor() is processes:
+            _executor.cache_clear()
+        processes.shutdown(kill_workers=True)
+
+
+@cache
+def _executor() -> Any:
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    options = {"timeout": IDLE_SECONDS, "initializer": exit_with_parent}
+    return ProcessPoolExecutor(allowed_threads() - 1, **options)

@@ -236,7 +236,7 @@ def two_proportions(a: float, b: float, num_a: int, num_b: int) -> Difference:
     """
     pooled = (a * num_a + b * num_b) / (num_a + num_b)
     error = math.sqrt(_variance(pooled, num_a) + _variance(pooled, num_b))
-    p = 1.0 if a == b else float(2 * special.ndtr(-abs(a - b) / error))
+    p = float(2 * special.ndtr(-abs(a - b) / error)) if error else 1.0
     margin = special.ndtri(UPPER) * math.sqrt(_variance(a, num_a) + _variance(b, num_b))
     effect = 2 * (math.asin(math.sqrt(a)) - math.asin(math.sqrt(b)))
     bounds = float(a - b - margin), float(a - b + margin)

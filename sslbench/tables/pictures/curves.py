@@ -12,6 +12,7 @@ from matplotlib.figure import Figure as Canvas
 from sslbench import paper
 from sslbench.cell import curves
 from sslbench.tables.contents import Picture
+from sslbench.tables.gather import DAMAGE
 from sslbench.tables.pictures.album import (
     COLLAPSED,
     WIDTH,
@@ -55,7 +56,7 @@ def draw_curves(album: Album) -> Iterator[Picture]:
                 points = curves.read_curves(path)
                 _require_numbers(points)
                 found += [point | {"way": way, "model": row.model} for point in points]
-            except (ValueError, TypeError, AttributeError, OSError) as error:
+            except DAMAGE as error:
                 album.problems.append(f"{path}: not curves ({error}); they are left out")
     if found:
         bands = _bands(pd.DataFrame(found), ways)
