@@ -7,7 +7,6 @@ self-contained `report.html`. It needs neither network nor W&B, and reads a runn
 import argparse
 import json
 import sys
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,10 +92,10 @@ def main(arguments: list[str] | None = None) -> None:
     if not outputs[0].is_dir():
         parser.error(f"argument --outputs: {outputs[0]}: no such folder")
     limit_pools(options.threads or allowed_threads())
-    from sslbench.machine.calls import import_early, stopped_at_errors
+    from sslbench.machine.calls import import_early, processes_ended
 
     page = None
-    with stopped_at_errors():
+    with processes_ended():
         if not (options.watch or options.no_figures):
             import_early("sslbench.tables.pictures")
         from sslbench.tables.assemble import build_report, gather_report, judge
@@ -110,10 +109,10 @@ def main(arguments: list[str] | None = None) -> None:
             watch(lambda: build_report(*outputs, with_paper=options.paper))
             return
         report = gather_report(*outputs, with_paper=options.paper)
-        with _drawing(report, options) as drawing:
-            judge(report)
-            if report.cells or report.problems:
-                page = _write(report, drawing)
+        drawing = None if options.no_figures else _begin_drawing(report, options.figures)
+        judge(report)
+        if report.cells or report.problems:
+            page = _write(report, drawing)
     show(_json(report) if options.json else _text(report, page))
     failed = failed_claims(report.claims, options.check)
     left = len(report.problems) - MOST_PROBLEMS
@@ -123,14 +122,10 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(1 if report.problems or failed else 0)
 
 
-def _drawing(
-    report: "Report", options: argparse.Namespace
-) -> AbstractContextManager["Drawing | None"]:
-    if options.no_figures:
-        return nullcontext()
+def _begin_drawing(report: "Report", formats: list[str]) -> "Drawing":
     from sslbench.tables.pictures import Drawing  # matplotlib takes a second
 
-    return Drawing(report, options.figures)
+    return Drawing(report, formats)
 
 
 def _write(report: "Report", drawing: "Drawing | None") -> Path:

@@ -1,6 +1,5 @@
 """Calls that this process and others share."""
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -8,10 +7,9 @@ import sys
 import time
 
 import pytest
-from joblib import Parallel, delayed
 
 from sslbench.machine import calls
-from sslbench.machine.calls import Call, help_with, stop_calls
+from sslbench.machine.calls import Call, help_with, processes_ended
 
 PARENT = "SSLBENCH_TEST_PARENT"
 
@@ -20,8 +18,8 @@ PARENT = "SSLBENCH_TEST_PARENT"
 def two_cores(monkeypatch):
     monkeypatch.setattr(calls, "allowed_threads", lambda: 2)
     monkeypatch.setenv(PARENT, str(os.getpid()))
-    yield
-    stop_calls()
+    with processes_ended():
+        yield
 
 
 def process_of(number):
@@ -34,6 +32,15 @@ def die_elsewhere(number):
     if os.getpid() != int(os.environ[PARENT]):
         os.kill(os.getpid(), signal.SIGKILL)
     return number
+
+
+def local(number):
+    return lambda: number  # which cannot be pickled
+
+
+def linger(path):
+    path.write_text(str(os.getpid()))
+    time.sleep(60)
 
 
 def test_another_process_begins_calls_and_this_one_helps():
@@ -54,18 +61,25 @@ def test_lost_processes_do_not_matter():
     assert [call.result() for call in [Call(die_elsewhere, i) for i in range(3)]] == [0, 1, 2]
 
 
-def test_joblib_has_processes_of_its_own():
-    Call(process_of, 0).result()
-    assert Parallel(2)(delayed(abs)(number) for number in (-1, -2)) == [1, 2]
-
-
-def test_who_may_start_no_process_makes_all_calls(monkeypatch):
-    """As a worker of `multiprocessing.Pool` is, which is a daemon."""
-    stop_calls()
-    monkeypatch.setattr(multiprocessing.current_process(), "daemon", True)
+def test_without_a_process_all_calls_are_made_here(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nowhere")
     begun = [Call(process_of, number) for number in range(3)]
-    time.sleep(0.1)
     assert [call.result() for call in begun] == [(number, os.getpid()) for number in range(3)]
+
+
+def test_what_cannot_be_sent_back_is_made_here():
+    assert [call.result()() for call in [Call(local, number) for number in (5, 6)]] == [5, 6]
+
+
+def test_no_process_is_left_at_the_end(tmp_path):
+    path = tmp_path / "process"
+    Call(linger, path)
+    while not (path.exists() and path.read_text()):
+        time.sleep(0.01)
+    with processes_ended():
+        pass
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(path.read_text()), 0)
 
 
 def test_python_ends_while_a_process_is_started():

@@ -44,8 +44,8 @@ def sweep(tmp_path_factory):
     report = build_report(outputs)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(calls, "allowed_threads", lambda: 2)
-        report.pictures = Drawing(report).finish()
-        calls.stop_calls()
+        with calls.processes_ended():
+            report.pictures = Drawing(report).finish()
     return report
 
 

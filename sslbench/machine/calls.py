@@ -1,24 +1,26 @@
 """Calls of functions that this process and others, one for each further core, share."""
 
+import os
 import pickle
-import warnings
+import subprocess
+import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import cache, partial
 from importlib import import_module
-from threading import Lock
 from typing import Any, Generic, TypeVar
 
-from sslbench.machine.processes import exit_with_parent, stops_blocked
 from sslbench.machine.threads import allowed_threads
 
-IDLE_SECONDS = 10
-"""After these without a call a process ends."""
+MOST_PROCESSES = 8
+"""This one is one of them; each of the others takes 150 MB."""
 Result = TypeVar("Result")
 
-_lock = Lock()
+
+class ProcessLost(Exception):
+    """A process could not be started, or ended before it had answered."""
 
 
 class Call(Generic[Result]):
@@ -31,7 +33,7 @@ class Call(Generic[Result]):
     def __init__(self, function: Callable[..., Result], *arguments: object) -> None:
         self._call = partial(function, *arguments)
         self._future: Future[Result] = Future()
-        if allowed_threads() > 1:
+        if _num_others() > 0:
             self._future = _dispatchers().submit(_make_elsewhere, pickle.dumps(self._call))
 
     def help(self) -> None:
@@ -48,7 +50,7 @@ class Call(Generic[Result]):
         self.help()
         try:
             return self._future.result()
-        except BrokenProcessPool:  # out of memory, perhaps: one at a time needs less
+        except ProcessLost:  # out of memory, perhaps: one at a time needs less
             return self._call()
 
 
@@ -60,31 +62,31 @@ def help_with(calls: Sequence[Call[Any]]) -> None:
 
 def import_early(module: str) -> None:
     """Let other processes import what calls will need, while this one does something else."""
-    for _ in range(allowed_threads() - 1):
+    for _ in range(_num_others()):
         Call(_import, module)
 
 
-def stop_calls() -> None:
-    """End the other processes, whatever they do, and begin no further calls."""
-    if not _dispatchers.cache_info().currsize:
-        return
-    dispatchers = _dispatchers()
-    _dispatchers.cache_clear()
-    dispatchers.shutdown(wait=False, cancel_futures=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # loky's, of a system without `pgrep`
-        _end(_other_processes())
-    dispatchers.shutdown()
-
-
 @contextmanager
-def stopped_at_errors() -> Iterator[None]:
-    """End the other processes if an error leaves the context, or a Ctrl-C."""
+def processes_ended() -> Iterator[None]:
+    """Leave no other process when the context ends, however it does."""
     try:
         yield
-    except BaseException:
-        stop_calls()
-        raise
+    finally:
+        if _dispatchers.cache_info().currsize:
+            _dispatchers().shutdown(wait=False, cancel_futures=True)
+            _dispatchers.cache_clear()
+            while _processes:
+                process = _processes.pop()
+                process.kill()
+                process.wait()
+
+
+_processes: list[subprocess.Popen[bytes]] = []
+_of_this_thread = threading.local()
+
+
+def _num_others() -> int:
+    return min(allowed_threads(), MOST_PROCESSES) - 1
 
 
 def _import(module: str) -> None:
@@ -93,54 +95,36 @@ def _import(module: str) -> None:
 
 @cache
 def _dispatchers() -> ThreadPoolExecutor:
-    """Return threads that wait for one call each, so that one that has not begun can be taken."""
-    with stops_blocked():
-        _other_processes()  # imports loky: threads would wait for ever for what a Ctrl-C interrupts
-    return ThreadPoolExecutor(allowed_threads() - 1)
+    """Return a thread for each process: it sends a call when the last one is answered.
+
+    So what no process has begun can be taken back.
+    """
+    return ThreadPoolExecutor(_num_others())
 
 
 def _make_elsewhere(call: bytes) -> Any:
-    from joblib.externals.loky.process_executor import ShutdownExecutorError
-
     try:
-        with stops_blocked():  # a Ctrl-C is for this process, which ends the others
-            future = _begin(_other_processes(), call)
-    except Exception as error:  # a daemon may start none, nor may who has no shared memory
-        raise BrokenProcessPool from error
-    try:
-        return future.result()
-    except ShutdownExecutorError as error:  # another thread could begin nothing there
-        raise BrokenProcessPool from error
+        process = _process()
+        pickle.dump(call, process.stdin)
+        process.stdin.flush()
+        result, error = pickle.load(process.stdout)
+    except Exception as error:  # of many kinds, by when it ended
+        raise ProcessLost from error
+    if error is not None:
+        raise error
+    return result
 
 
-def _begin(processes: Any, call: bytes) -> Any:
-    try:
-        return processes.submit(_make, call)
-    except Exception:  # as when Python is about to end: it would wait for what has begun so far
-        _end(processes)
-        raise
-
-
-def _make(call: bytes) -> Any:
-    return pickle.loads(call)()
-
-
-def _other_processes() -> Any:
-    """Return loky's processes, others than joblib's: that takes what is loky's for its own."""
-    with _lock:
-        return _executor()
-
-
-def _end(processes: Any) -> None:
-    with _lock:
-        if _executor.cache_info().currsize and _executor() is processes:
-            _executor.cache_clear()
-        processes.shutdown(kill_workers=True)
-
-
-@cache
-def _executor() -> Any:
-    from joblib.externals.loky import ProcessPoolExecutor
-
-    options = {"timeout": IDLE_SECONDS, "initializer": exit_with_parent}
-    return ProcessPoolExecutor(allowed_threads() - 1, **options)
+def _process() -> subprocess.Popen[bytes]:
+    """Return this thread's process, started anew where it has ended."""
+    process = getattr(_of_this_thread, "process", None)
+    if process is None or process.poll() is not None:
+        process = _of_this_thread.process = subprocess.Popen(
+            [sys.executable, "-m", "sslbench.machine.call_server"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+            start_new_session=True,  # a Ctrl-C is for this process, which ends the others
+        )
+        _processes.append(process)
+    return process

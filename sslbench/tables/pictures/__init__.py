@@ -1,11 +1,10 @@
 """Pictures of the report: curves, ratios, confusions, pseudo-labels and embeddings, per group."""
 
 from collections.abc import Callable, Collection, Iterator
-from typing import Self
 
 import matplotlib
 
-from sslbench.machine.calls import Call, help_with, stop_calls
+from sslbench.machine.calls import Call, help_with
 from sslbench.scatter import STYLE
 from sslbench.tables.contents import Picture, Report
 from sslbench.tables.groups import is_ablation
@@ -31,7 +30,7 @@ class Drawing:
     """The drawing of a report's pictures, which begins at once in other processes.
 
     Each picture is `figures/<name>.svg` below the report's folder, in other `formats` beside it,
-    and so are its data, `.csv`. As a context it ends the processes if an error leaves it.
+    and so are its data, `.csv`.
     """
 
     def __init__(self, report: Report, formats: Collection[str] = ()) -> None:
@@ -42,13 +41,6 @@ class Drawing:
         self._here = {i: draw(it) for i, (draw, it) in enumerate(parts) if draw in MEASURE_FIRST}
         self._calls = {i: Call(_draw, *part) for i, part in enumerate(parts) if i not in self._here}
         self._albums = [album for _, album in parts]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        if kind is not None:
-            stop_calls()
 
     def finish(self) -> list[Picture]:
         """Draw what needs the report's tests, too; problems of cells are added to the report."""
