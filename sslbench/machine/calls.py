@@ -1,9 +1,7 @@
 """Calls of functions that this process and others, one for each further core, share."""
 
-import os
 import pickle
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +10,7 @@ from functools import cache, partial
 from importlib import import_module
 from typing import Any, Generic, TypeVar
 
+from sslbench.machine.processes import start_module
 from sslbench.machine.threads import allowed_threads
 
 MOST_PROCESSES = 8
@@ -119,12 +118,6 @@ def _process() -> subprocess.Popen[bytes]:
     """Return this thread's process, started anew where it has ended."""
     process = getattr(_of_this_thread, "process", None)
     if process is None or process.poll() is not None:
-        process = _of_this_thread.process = subprocess.Popen(
-            [sys.executable, "-m", "sslbench.machine.call_server"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-            start_new_session=True,  # a Ctrl-C is for this process, which ends the others
-        )
+        process = _of_this_thread.process = start_module("sslbench.machine.call_server")
         _processes.append(process)
     return process

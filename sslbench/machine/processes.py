@@ -4,12 +4,14 @@ import ctypes
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing import resource_tracker
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -94,6 +96,26 @@ def kept_from_children() -> Iterator[None]:
             yield
     finally:
         over.set()
+
+
+def start_module(module: str, *options: str, **more: Any) -> subprocess.Popen:
+    """Start one of our modules as a process that is asked and answers through pipes.
+
+    It imports from where this one does. A Ctrl-C is for this one alone, which ends it.
+
+    Args:
+        options: Of Python.
+        more: Arguments of `Popen`.
+    """
+    path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
+    return subprocess.Popen(
+        [sys.executable, "-P", *options, "-m", module],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"PYTHONPATH": path},
+        start_new_session=True,
+        **more,
+    )
 
 
 def exit_with_parent() -> None:

@@ -6,33 +6,23 @@ are lines of JSON: an encoder of one's own may print, exit or crash.
 
 import json
 import os
-import subprocess
 import sys
 import timeit
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from statistics import median
 from typing import Any, Self
 
 from sslbench.config.as_json import model_from_json
 from sslbench.engine.work import PASSES_PER_STEP, count_work
-from sslbench.machine.processes import kill_with_parent
+from sslbench.machine.processes import kill_with_parent, start_module
 
 
 class Measurements:
     """Asks the process, which lives as long as the context."""
 
     def __enter__(self) -> Self:
-        path = os.pathsep.join(folder or str(Path.cwd()) for folder in sys.path)
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", "-W", "ignore", "-m", __name__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=os.environ | {"PYTHONPATH": path},
-            start_new_session=True,  # Ctrl-C is for the sweep
-        )
+        self._process = start_module(__name__, "-W", "ignore", text=True)
         return self
 
     def __exit__(self, *error: object) -> None:

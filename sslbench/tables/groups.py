@@ -213,6 +213,12 @@ def row_order(row: Row) -> tuple[str, float, str]:
     return row.model, unlabeled_per_labeled(row.ratio), str(row)
 
 
+def paper_order(row: Row) -> tuple:
+    """Sort rows by method as the paper does, then by what they start from, ratio and model."""
+    rank = [*paper.METHODS, row.method].index(row.method)
+    return rank, row.method, row.init or "", unlabeled_per_labeled(row.ratio), row.model
+
+
 def unlabeled_per_labeled(ratio: str | None) -> float:
     """Return U / L of a ratio `L:U`; infinity for `all`, `none` and no ratio."""
     match = re.fullmatch(r"([1-9]\d{0,8}):([1-9]\d{0,8})", ratio or "")

@@ -7,11 +7,12 @@ these tests are wrong, and what gaps they find, is in docs/statistics.md (benchm
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from scipy import special  # scipy.stats takes as long to import as 300 cells to read
 
+Share = TypeVar("Share", float, np.ndarray)
 CONFIDENCE = 0.95
 UPPER = (1 + CONFIDENCE) / 2
 """Of the quantiles that bound an interval, the upper one."""
@@ -195,7 +196,8 @@ def image_variance(a: Trainings, b: Trainings, *, paired: bool) -> float:
         between = np.var(each, axis=0, ddof=1).mean() / len(each)
     else:
         sides = zip(shares, (len(a.right), len(b.right)), strict=True)
-        between = sum(_variance(share, n - 1).mean() for share, n in sides)
+        # Of n bools the unbiased variance over n is that of a share over n - 1.
+        between = sum(np.mean(_variance(share, n - 1)) for share, n in sides)
     return float(max(0.0, over_all - between) / a.num_images)
 
 
@@ -243,6 +245,6 @@ def two_proportions(a: float, b: float, num_a: int, num_b: int) -> Difference:
     return Difference(a - b, *bounds, p, effect, "z test", IMAGES)
 
 
-def _variance(share: float, num_images: int) -> float:
-    """Return the variance of a share of independent images."""
-    return share * (1 - share) / num_images
+def _variance(share: Share, number: int) -> Share:
+    """Return the variance of a share of so many independent images, or of each of an array's."""
+    return share * (1 - share) / number

@@ -12,7 +12,7 @@ from sslbench.paper import Row
 from sslbench.tables import statistics
 from sslbench.tables.contents import Table
 from sslbench.tables.gather import DAMAGE, Cell
-from sslbench.tables.groups import Group, row_order, slug
+from sslbench.tables.groups import Group, paper_order, slug
 
 TARGETS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 COSTS = {"seconds": ("seconds", 1.0), "flops": ("TFLOP", 1e-12)}
@@ -38,7 +38,7 @@ def time_tables(groups: list[Group], problems: list[str]) -> list[Table]:
     """
     tables = []
     for group in groups:
-        rows = sorted(group.rows, key=_order)
+        rows = sorted(group.rows, key=lambda row: (row.model, paper_order(row)))
         lines = [line for row in rows for line in _lines(group, row, problems)]
         if lines:
             values = pd.DataFrame(lines)
@@ -54,12 +54,6 @@ def time_tables(groups: list[Group], problems: list[str]) -> list[Table]:
                 )
             )
     return tables
-
-
-def _order(row: Row) -> tuple:
-    """Sort rows by model, then by method as the paper does, ratios by their unlabelled images."""
-    known = [*paper.METHODS, row.method]
-    return row.model, known.index(row.method), row.method, row.init or "", row_order(row)
 
 
 def read_validations(cell: Cell, problems: list[str]) -> np.ndarray:

@@ -15,7 +15,7 @@ from sslbench import paper
 from sslbench.palette import ALARM, LINES
 from sslbench.scatter import TITLE_WIDTH, add_legend
 from sslbench.tables.contents import Picture
-from sslbench.tables.groups import Group, slug, unlabeled_per_labeled
+from sslbench.tables.groups import Group, paper_order, slug
 from sslbench.tables.pictures.drawing import save_picture
 from sslbench.words.escape import visible
 
@@ -46,7 +46,7 @@ class Album:
         self.group, self.folder, self.formats = group, folder, formats
         self.problems: list[str] = []
         self.grid: dict[Way, dict[str, paper.Row]] = {}
-        for row in sorted(group.rows, key=_order):
+        for row in sorted(group.rows, key=paper_order):
             self.grid.setdefault(way_of(row), {})[row.model] = row
         self.rows = [row for rows in self.grid.values() for row in rows.values()]
         used = {row.model for row in self.rows}
@@ -65,6 +65,10 @@ class Album:
         is_told = way.method == paper.SEMI or len(ratios) > 1
         parts = [method, f"from {init}" if init else "", (is_told and way.ratio) or ""]
         return "\n".join(wrapped(part) for part in parts if part)
+
+    def way_name(self, way: Way) -> str:
+        """Name a way of training in one line."""
+        return " ".join(self.way_title(way).split())
 
     def title_inches(self, ways: Iterable[Way]) -> float:
         return LINE_INCHES * max(self.way_title(way).count("\n") + 1 for way in ways)
@@ -129,12 +133,6 @@ def way_of(row: paper.Row) -> Way:
 def way_words(way: tuple) -> tuple[str, str]:
     """Return the titles of a method and of what it starts from."""
     return paper.title(way[0]), paper.title(way[1] or "")
-
-
-def _order(row: paper.Row) -> tuple:
-    """Sort rows as the paper does, ratios by their unlabelled images."""
-    rank = [*paper.METHODS, row.method].index(row.method)
-    return rank, row.method, row.init or "", unlabeled_per_labeled(row.ratio), row.model
 
 
 def wrapped(title: str) -> str:

@@ -79,7 +79,7 @@ def _told(album: Album, shares: dict[Row, np.ndarray], labels: list[str]) -> str
     for row, share in shares.items():
         wrong = share - np.diag(np.diag(share))
         i, j = np.unravel_index(wrong.argmax(), wrong.shape)
-        way = " ".join(album.way_title(way_of(row)).split())
+        way = album.way_name(way_of(row))
         most = f"{wrong[i, j]:.0f} % of {labels[i]} for {labels[j]}"
         parts.append(f"{paper.title(row.model)} {way}: {most}")
     return f"Confusion matrices. Taken wrongly most often, by panel: {'; '.join(parts)}."

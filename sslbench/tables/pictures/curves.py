@@ -193,7 +193,7 @@ def _told(album: Album, what: str, drawn: dict[Way, pd.DataFrame]) -> str:
         named = {paper.title(model): value for model, value in last.items()}
         crossed = [paper.title(m) for m in last.index if album.has_collapsed(album.grid[way][m])]
         ends.append(
-            f"{' '.join(album.way_title(way).split())}: {listed(named)}"
+            f"{album.way_name(way)}: {listed(named)}"
             + (f" ({', '.join(crossed)} collapsed)" if crossed else "")
         )
     return f"{what} against epochs, one line a model. At the end, {'; '.join(ends)}."

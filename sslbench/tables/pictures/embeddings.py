@@ -109,7 +109,7 @@ def _draw_tests(album: Album, name: str, found: Found) -> Picture:
             ax.set_title("collapsed", loc="right", color=ALARM)
     name_classes(canvas, next(iter(found.values()))[0].class_names)
     told = {
-        f"{paper.title(row.model)} {' '.join(album.way_title(way_of(row)).split())}": value
+        f"{paper.title(row.model)} {album.way_name(way_of(row))}": value
         for row, value in accuracies.items()
     }
     alt = f"Test images as points coloured by class, a panel each, test accuracy: {listed(told)}."
@@ -130,7 +130,7 @@ def _draw_ends(album: Album, name: str, found: Found) -> Picture:
         line[0].set_ylabel(wrapped(paper.title(row.model)))
     row, (cell, paths, _) = next(iter(found.items()))
     name_classes(canvas, cell.class_names)
-    way = " ".join(album.way_title(way_of(row)).split())
+    way = album.way_name(way_of(row))
     figure = " (the paper's figure 5)" * album.group.beside_paper
     title = f"Embeddings of validation images, first and last, {way}{figure}"
     note = f"t-SNE, the last starting from where the first ended. {NOTE}"

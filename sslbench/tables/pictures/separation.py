@@ -107,7 +107,7 @@ def _draw(album: Album, name: str, way: Way, values: pd.DataFrame) -> Picture:
     for ax in axes[len(panels) :]:
         ax.set_axis_off()
     album.add_legend(canvas, [model for model in album.models if model in set(values["model"])])
-    title = f"How classes part while training, {' '.join(album.way_title(way).split())}"
+    title = f"How classes part while training, {album.way_name(way)}"
     k = ", ".join(map(str, sorted(set(values["k"]))))
     caption = CAPTION.format(k=k, kind=KIND if "kind" in panels else "")
     frame = pd.concat(frames).set_index(["measure", "model", "step"]).sort_index()

@@ -59,10 +59,7 @@ def draw_time_to_accuracy(album: Album) -> Iterator[Picture]:
         ax.xaxis.set_major_formatter(EngFormatter(places=0) if name == "flops" else "{x:g}")
         ax.minorticks_off()
     axes[0].set_ylabel("val accuracy (%)")
-    named = [
-        (style, " ".join(album.way_title(way).split()))
-        for way, style in zip(drawn, styles.values(), strict=True)
-    ]
+    named = [(styles[way_words(way)], album.way_name(way)) for way in drawn]
     handles = [Line2D([], [], color=INK, ls=style, label=short(name)) for style, name in named]
     axes[0].legend(handles=handles, loc="upper left")
     album.add_legend(canvas, [model for model in album.models if model in set(points["model"])])
